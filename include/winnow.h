@@ -1,0 +1,251 @@
+/* winnow: pick the fine-tuning data that matters.
+ *
+ * The only public header: what is not declared here is no API. All that the command-line tool does,
+ * a C program can do with these calls; `winnow` itself uses nothing else.
+ *
+ * Conventions. Every call that can fail returns a wn_err, WN_OK on success; wn_error_message() then
+ * gives one line that names file, place, expected and found, valid until the thread's next failure.
+ * Handles are immutable after open and may be shared by threads; close(NULL) does nothing. Options
+ * are structs whose all-zero value means the documented defaults; strings in them are borrowed for
+ * the call. The library never prints and never exits: progress and words go to the callbacks below.
+ * Same inputs, options and seed give the same bytes for any number of threads. */
+#ifndef WINNOW_H
+#define WINNOW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define WN_API __attribute__((visibility("default")))
+#define WN_VERSION "0.1.0"
+
+/* ---- errors ------------------------------------------------------------------------------- */
+
+#define WN_ERRORS(X)                                                                               \
+    X(EARG, -1, "bad argument")                                                                    \
+    X(ENOMEM, -2, "out of memory")                                                                 \
+    X(EIO, -3, "input or output failed")                                                           \
+    X(EFORMAT, -4, "damaged, foreign or unsupported file")                                         \
+    X(ESTOP, -5, "stopped by a callback")
+
+typedef enum wn_err {
+    WN_OK = 0,
+#define WN_X(name, value, meaning) WN_##name = value,
+    WN_ERRORS(WN_X)
+#undef WN_X
+} wn_err;
+
+WN_API const char *wn_strerror(wn_err code);   /* what a code means */
+WN_API const char *wn_error_message(void);     /* the line of this thread's last failure */
+WN_API const char *wn_version(void);
+
+/* ---- the process ---------------------------------------------------------------------------- */
+
+/* 0: all cores. Holds for the whole process; results do not depend on it. */
+WN_API void wn_set_threads(int n);
+
+/* Called from time to time during long work, from one thread at a time. `unit` names what is counted
+ * ("rows", "steps"); total 0 means unknown. `note` is a short text such as "loss 1.23" or NULL.
+ * Return false to stop: the call then fails with WN_ESTOP and can be resumed. */
+typedef bool (*wn_progress_fn)(void *ctx, const char *stage, const char *unit, uint64_t done,
+                               uint64_t total, const char *note);
+WN_API void wn_set_progress(wn_progress_fn fn, void *ctx);
+
+/* Words for people: what was cut, skipped, resumed. One line without a newline. */
+typedef void (*wn_message_fn)(void *ctx, const char *line);
+WN_API void wn_set_message(wn_message_fn fn, void *ctx);
+
+/* A malloc'ed JSON text of version, build options, CPU features; free with wn_text_free. */
+WN_API wn_err wn_about(char **json);
+WN_API void wn_text_free(char *text);
+
+/* ---- options every job has ------------------------------------------------------------------- */
+
+typedef enum wn_precision {
+    WN_PRECISION_AUTO, /* bf16 where the processor is fast at it, else f32 */
+    WN_PRECISION_F32,
+    WN_PRECISION_BF16, /* products of bf16 numbers with f32 sums */
+    WN_PRECISION_INT8
+} wn_precision;
+
+typedef struct wn_common {
+    const char *out;        /* file or folder to write; NULL or "-": standard output where a file is written */
+    uint64_t seed;
+    wn_precision precision;
+    uint64_t max_memory;    /* bytes; 0: no limit */
+    bool overwrite;         /* replace a finished `out` */
+} wn_common;
+
+/* ---- tokenizers -------------------------------------------------------------------------------- */
+
+typedef struct wn_tokenizer wn_tokenizer;
+
+/* model: a Hugging Face folder (tokenizer.json), a tokenizer.json, or a .gguf file. */
+WN_API wn_err wn_tokenizer_open(wn_tokenizer **out, const char *model);
+WN_API void wn_tokenizer_close(wn_tokenizer *t);
+/* Token ids of UTF-8 text, no cutting. `special`: add special tokens as the post-processor says.
+ * *ids is allocated and owned by the caller (wn_ids_free). */
+WN_API wn_err wn_tokenizer_encode(const wn_tokenizer *t, const char *text, size_t len, bool special,
+                                  int32_t **ids, size_t *n);
+/* Back to text; unknown ids fail with WN_EARG. *text via wn_text_free. */
+WN_API wn_err wn_tokenizer_decode(const wn_tokenizer *t, const int32_t *ids, size_t n,
+                                  bool skip_special, char **text);
+WN_API void wn_ids_free(int32_t *ids);
+WN_API size_t wn_tokenizer_vocab(const wn_tokenizer *t);
+
+/* ---- jobs: one for each command; docs/ and `winnow COMMAND -h` give meanings and defaults ------- */
+
+typedef struct wn_pool_build_opts {
+    wn_common common;
+    const char *const *sources; /* files, folders, "-" */
+    size_t n_sources;
+    const char *map;            /* name or YAML file; NULL: winnow's own rows */
+    const char *dedup;          /* "exact" (NULL), "near", "none" */
+} wn_pool_build_opts;
+WN_API wn_err wn_pool_build_job(const wn_pool_build_opts *o);
+/* JSON text on facts of a pool: rows, tasks with rows, duplicates, rejected lines with reasons. */
+WN_API wn_err wn_pool_info_job(const char *pool, const char *map, const char *model, char **json);
+/* The row of that id as one JSON line (without newline). WN_EARG if there is none. */
+WN_API wn_err wn_pool_show_job(const char *pool, const char *map, const char *id, char **json);
+/* Re-reads every byte against the stored hashes. */
+WN_API wn_err wn_pool_check_job(const char *pool, char **json);
+
+typedef struct wn_tokenize_opts {
+    wn_common common;
+    const char *model, *file, *field; /* field: NULL for plain lines of text, else a field of JSONL rows */
+    const char *map;
+    bool no_special, decode;
+} wn_tokenize_opts;
+WN_API wn_err wn_tokenize_job(const wn_tokenize_opts *o);
+
+typedef struct wn_embed_opts {
+    wn_common common;
+    const char *model, *adapter, *pool, *map;
+    const char *pooling;   /* "mean", "weighted", "last", "cls"; NULL: the model's own */
+    const char *normalize; /* "yes", "no"; NULL: the model's own */
+    const char *text;      /* "prompt" (NULL) or "both" */
+    const char *tmpl;      /* chat template: "none" (NULL), "chat", NAME */
+    int layer;             /* 1 .. layers; 0: the last */
+    size_t max_tokens;     /* 0: the model's own */
+} wn_embed_opts;
+WN_API wn_err wn_embed_job(const wn_embed_opts *o);
+
+typedef struct wn_score_opts {
+    wn_common common;
+    const char *model, *adapter, *rows, *map, *tmpl;
+    size_t max_tokens, max_target;
+    bool loss_on_all;
+} wn_score_opts;
+WN_API wn_err wn_score_job(const wn_score_opts *o);
+
+typedef struct wn_export_opts {
+    wn_common common;
+    const char *store, *format; /* "npy", "jsonl" */
+} wn_export_opts;
+WN_API wn_err wn_export_job(const wn_export_opts *o);
+
+typedef struct wn_import_opts {
+    wn_common common;
+    const char *file, *ids;
+} wn_import_opts;
+WN_API wn_err wn_import_job(const wn_import_opts *o);
+
+typedef struct wn_search_opts {
+    wn_common common;
+    const char *store, *queries, *metric; /* metric: "l2" (NULL), "ip", "cosine" */
+    size_t k;                             /* 0: 500 */
+} wn_search_opts;
+WN_API wn_err wn_search_job(const wn_search_opts *o);
+
+typedef struct wn_select_opts {
+    wn_common common;
+    const char *strategy;               /* "deft", "random", "balanced-random", "all" */
+    const char *pool, *map;             /* rows to choose from, or whose texts are attached */
+    const char *store, *queries;        /* vectors; queries: a store, or rows that `model` embeds */
+    const char *metric;
+    size_t k;                           /* neighbours a query; 0: 500 */
+    uint64_t budget, budget_tokens;     /* 0: none */
+    uint64_t per_task;                  /* most rows of one task; 0: no cap */
+    const char *dedup;                  /* "exact" (NULL), "near", "none" */
+    const char *const *avoid;           /* contamination veto: rows files */
+    size_t n_avoid;
+    const char *model;                  /* whose tokens budget_tokens counts */
+} wn_select_opts;
+WN_API wn_err wn_select_job(const wn_select_opts *o);
+
+typedef struct wn_train_opts {
+    wn_common common;
+    const char *model, *adapter, *data, *map, *tmpl;
+    const char *method;     /* "lora" (NULL), "full" */
+    double epochs;          /* 0: 1, unless steps is given */
+    uint64_t steps;
+    double lr;              /* 0: 1e-4 for lora, 5e-5 for full */
+    size_t batch;           /* examples an update; 0: 8 */
+    size_t max_batch_tokens;/* tokens computed at once; 0: 2048; changes memory, never a result's meaning */
+    const char *optimizer;  /* "adamw" (NULL), "adam", "sgd" */
+    const char *schedule;   /* "linear" (NULL), "constant", "cosine", "slanted" */
+    const char *warmup;     /* updates, or a share with %; NULL: 0 */
+    double clip_norm, clip_value, weight_decay, dropout; /* 0: off */
+    const char *shuffle;    /* "yes" (NULL), "no" */
+    size_t rank;            /* LoRA; 0: 8 */
+    double alpha;           /* 0: 2 * rank */
+    const char *targets;    /* "all-linear" (NULL) or names by comma: "q_proj,v_proj" */
+    const char *eval;       /* rows */
+    uint64_t eval_every;    /* updates */
+    uint64_t save_every;    /* updates between checkpoints; 0: 50 */
+    size_t max_tokens, max_target;
+    bool loss_on_all;
+    const char *save_dtype; /* NULL: the model's own */
+} wn_train_opts;
+WN_API wn_err wn_train_job(const wn_train_opts *o);
+
+typedef struct wn_eval_opts {
+    wn_common common;
+    const char *model, *adapter, *rows, *map, *tmpl;
+    const char *metric;      /* NULL: accuracy where there are choices, else rouge-l */
+    const char *length_norm; /* "none" (NULL), "tokens", "bytes" */
+    const char *predictions; /* JSONL id, prediction: scores given answers without a model */
+    size_t max_tokens, max_target, max_new;
+} wn_eval_opts;
+/* *json: {"metric","value","n","ci95"}; with common.out also a line a row there. */
+WN_API wn_err wn_eval_job(const wn_eval_opts *o, char **json);
+
+typedef struct wn_run_opts {
+    wn_common common; /* out: the folder of the experiment */
+    const char *recipe;
+} wn_run_opts;
+/* *table: the verdict as text for a terminal (wn_text_free). */
+WN_API wn_err wn_run_job(const wn_run_opts *o, char **table);
+/* Writes DIR/report.html again from DIR/verdict.json. */
+WN_API wn_err wn_report_job(const char *dir, const wn_common *common);
+
+typedef struct wn_explain_opts {
+    wn_common common;
+    const char *selection, *id;
+    bool json;
+} wn_explain_opts;
+WN_API wn_err wn_explain_job(const wn_explain_opts *o, char **text);
+WN_API wn_err wn_diff_job(const char *a, const char *b, bool json, char **text);
+
+/* Facts of a model as JSON: family, parameters (name, shape), memory, tokenizer. */
+WN_API wn_err wn_model_info_job(const char *model, const char *adapter, bool params, char **json);
+
+/* Checks this machine and the maths: JSON with a list of checks, each ok or not. */
+WN_API wn_err wn_doctor_job(char **json, bool *all_ok);
+
+typedef struct wn_bench_opts {
+    wn_common common;
+    const char *what;    /* NULL: all; "gemm", "embed", "forward", "train", "search" */
+    const char *encoder, *model, *rows;
+} wn_bench_opts;
+WN_API wn_err wn_bench_job(const wn_bench_opts *o, char **json);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
