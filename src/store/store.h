@@ -32,7 +32,7 @@ void wn_store_close(wn_store *s);
 bool wn_is_store(const char *path); /* a folder with store.json */
 uint64_t wn_store_rows(const wn_store *s);
 size_t wn_store_dim(const wn_store *s);
-const float *wn_store_row(const wn_store *s, uint64_t row);      /* [dim], mapped */
+const float *wn_store_vector(const wn_store *s, uint64_t row);   /* [dim], mapped */
 wn_span wn_store_id(const wn_store *s, uint64_t row);
 const char *wn_store_task(const wn_store *s, uint64_t row);
 uint32_t wn_store_task_number(const wn_store *s, uint64_t row);
