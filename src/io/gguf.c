@@ -215,6 +215,7 @@ static const struct {
     {"f64", -1},        {"iq1_m", -1},      {"bf16", WN_BF16},  {"q4_0_4_4", -1},
     {"q4_0_4_8", -1},   {"q4_0_8_8", -1},   {"tq1_0", -1},      {"tq2_0", -1},
     {"iq4_nl_4_4", -1}, {"iq4_nl_4_8", -1}, {"iq4_nl_8_8", -1}, {"mxfp4", -1},
+    {"nvfp4", -1},
 };
 enum { N_GGML_TYPES = sizeof ggml_types / sizeof *ggml_types };
 

