@@ -13,13 +13,13 @@ import transformers as tf
 from models_common import (checkpoint, f32, fresh, i32, nll_rows, offsets, ragged, randomize, save, some_labels,
                            unique, write_config)
 
-VOCAB = 101
+VOCAB = 71
 ROPE = {"rope_type": "default", "rope_theta": 10000.0}
 
 
 def llama_like(**kw):
-    base = dict(vocab_size=VOCAB, hidden_size=28, num_attention_heads=4, num_key_value_heads=2, head_dim=6,
-                intermediate_size=36, num_hidden_layers=2, max_position_embeddings=64, rms_norm_eps=1e-5,
+    base = dict(vocab_size=VOCAB, hidden_size=24, num_attention_heads=4, num_key_value_heads=2, head_dim=6,
+                intermediate_size=30, num_hidden_layers=2, max_position_embeddings=64, rms_norm_eps=1e-5,
                 tie_word_embeddings=False, rope_parameters=dict(ROPE), bos_token_id=0, eos_token_id=1,
                 pad_token_id=None)
     base.update(kw)
@@ -27,7 +27,7 @@ def llama_like(**kw):
 
 
 def t5_like(**kw):
-    base = dict(vocab_size=VOCAB, d_model=26, d_kv=7, num_heads=3, d_ff=34, num_layers=2, num_decoder_layers=2,
+    base = dict(vocab_size=VOCAB, d_model=22, d_kv=5, num_heads=3, d_ff=26, num_layers=2, num_decoder_layers=2,
                 relative_attention_num_buckets=8, relative_attention_max_distance=14, dropout_rate=0.0,
                 feed_forward_proj="gated-gelu", tie_word_embeddings=False, pad_token_id=0, eos_token_id=1,
                 decoder_start_token_id=0)
@@ -36,7 +36,7 @@ def t5_like(**kw):
 
 
 def bert_like(**kw):
-    base = dict(vocab_size=VOCAB, hidden_size=28, num_attention_heads=4, num_hidden_layers=2, intermediate_size=36,
+    base = dict(vocab_size=VOCAB, hidden_size=24, num_attention_heads=4, num_hidden_layers=2, intermediate_size=30,
                 max_position_embeddings=50, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     base.update(kw)
     return base
@@ -51,7 +51,7 @@ FAMILIES = {
     "t5-v1.0": (tf.T5Config(**t5_like(feed_forward_proj="relu", tie_word_embeddings=True)),
                 tf.T5ForConditionalGeneration, "encdec"),
     "t5-v1.1": (tf.T5Config(**t5_like()), tf.T5ForConditionalGeneration, "encdec"),
-    "mt5": (tf.MT5Config(**t5_like(num_heads=4, d_kv=5, num_decoder_layers=1)),
+    "mt5": (tf.MT5Config(**t5_like(num_heads=4, d_kv=4, num_decoder_layers=1)),
             tf.MT5ForConditionalGeneration, "encdec"),
     "byt5": (tf.T5Config(**t5_like(num_layers=3, num_decoder_layers=1, tokenizer_class="ByT5Tokenizer")),
              tf.T5ForConditionalGeneration, "encdec"),
@@ -60,37 +60,37 @@ FAMILIES = {
                 tf.RobertaModel, "encoder"),
     "xlm-roberta": (tf.XLMRobertaConfig(**bert_like(type_vocab_size=1, pad_token_id=1, layer_norm_eps=1e-5,
                                                     hidden_act="gelu")), tf.XLMRobertaModel, "encoder"),
-    "distilbert": (tf.DistilBertConfig(vocab_size=VOCAB, dim=28, n_heads=4, n_layers=3, hidden_dim=36,
+    "distilbert": (tf.DistilBertConfig(vocab_size=VOCAB, dim=24, n_heads=4, n_layers=3, hidden_dim=30,
                                        max_position_embeddings=50, dropout=0.0, attention_dropout=0.0),
                    tf.DistilBertModel, "encoder"),
     "mpnet": (tf.MPNetConfig(**bert_like(relative_attention_num_buckets=8, pad_token_id=1, layer_norm_eps=1e-5)),
               tf.MPNetModel, "encoder"),
     "modernbert": (tf.ModernBertConfig(
-        vocab_size=VOCAB, hidden_size=28, num_attention_heads=2, num_hidden_layers=4, intermediate_size=36,
+        vocab_size=VOCAB, hidden_size=24, num_attention_heads=2, num_hidden_layers=4, intermediate_size=30,
         max_position_embeddings=64, global_attn_every_n_layers=3, local_attention=8, pad_token_id=2, bos_token_id=0,
         eos_token_id=1, cls_token_id=0, sep_token_id=1), tf.ModernBertModel, "encoder"),
 
-    "gpt2": (tf.GPT2Config(vocab_size=VOCAB, n_embd=28, n_head=4, n_layer=2, n_inner=36, n_positions=50,
+    "gpt2": (tf.GPT2Config(vocab_size=VOCAB, n_embd=24, n_head=4, n_layer=2, n_inner=30, n_positions=50,
                            resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=0, eos_token_id=1),
              tf.GPT2LMHeadModel, "decoder"),
-    "gpt-neo": (tf.GPTNeoConfig(vocab_size=VOCAB, hidden_size=28, num_heads=4, num_layers=2, intermediate_size=36,
+    "gpt-neo": (tf.GPTNeoConfig(vocab_size=VOCAB, hidden_size=24, num_heads=4, num_layers=2, intermediate_size=30,
                                 attention_types=[[["global", "local"], 1]], window_size=6,
                                 max_position_embeddings=50, bos_token_id=0, eos_token_id=1),
                 tf.GPTNeoForCausalLM, "decoder"),
     "gpt-neox": (tf.GPTNeoXConfig(vocab_size=VOCAB, hidden_size=32, num_attention_heads=4, num_hidden_layers=2,
-                                  intermediate_size=36, max_position_embeddings=50, use_parallel_residual=True,
+                                  intermediate_size=30, max_position_embeddings=50, use_parallel_residual=True,
                                   rope_parameters=dict(ROPE, partial_rotary_factor=0.5), bos_token_id=0,
                                   eos_token_id=1), tf.GPTNeoXForCausalLM, "decoder"),
     "gpt-neox-serial": (tf.GPTNeoXConfig(vocab_size=VOCAB, hidden_size=32, num_attention_heads=4,
-                                         num_hidden_layers=2, intermediate_size=36, max_position_embeddings=50,
+                                         num_hidden_layers=2, intermediate_size=30, max_position_embeddings=50,
                                          use_parallel_residual=False, bos_token_id=0, eos_token_id=1,
                                          rope_parameters=dict(ROPE, partial_rotary_factor=0.25)),
                         tf.GPTNeoXForCausalLM, "decoder"),
-    "opt": (tf.OPTConfig(vocab_size=VOCAB, hidden_size=28, num_attention_heads=4, num_hidden_layers=2, ffn_dim=36,
-                         max_position_embeddings=50, word_embed_proj_dim=28, dropout=0.0, pad_token_id=1,
+    "opt": (tf.OPTConfig(vocab_size=VOCAB, hidden_size=24, num_attention_heads=4, num_hidden_layers=2, ffn_dim=30,
+                         max_position_embeddings=50, word_embed_proj_dim=24, dropout=0.0, pad_token_id=1,
                          bos_token_id=2, eos_token_id=2), tf.OPTForCausalLM, "decoder"),
-    "opt-post-norm": (tf.OPTConfig(vocab_size=VOCAB, hidden_size=28, num_attention_heads=4, num_hidden_layers=2,
-                                   ffn_dim=36, max_position_embeddings=50, word_embed_proj_dim=18,
+    "opt-post-norm": (tf.OPTConfig(vocab_size=VOCAB, hidden_size=24, num_attention_heads=4, num_hidden_layers=2,
+                                   ffn_dim=30, max_position_embeddings=50, word_embed_proj_dim=18,
                                    do_layer_norm_before=False, dropout=0.0, pad_token_id=1, bos_token_id=2,
                                    eos_token_id=2), tf.OPTForCausalLM, "decoder"),
     "bloom": (tf.BloomConfig(vocab_size=VOCAB, hidden_size=30, n_head=6, n_layer=2, hidden_dropout=0.0,
