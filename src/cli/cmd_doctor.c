@@ -3,15 +3,19 @@
 
 typedef struct doctor_opts {
     wn_common common;
+    const char *dir;
 } doctor_opts;
 
-static const wn_opt opts[] = {OPT_END};
+static const wn_opt opts[] = {
+    OPT_STR(doctor_opts, dir, "dir", "DIR", "the current one", "folder in which writing is tried"),
+    OPT_END};
 
 static wn_err run(const wn_call *c)
 {
+    const doctor_opts *o = c->opts;
     char *json = NULL;
     bool all_ok = false;
-    WN_TRY(wn_doctor_job(&json, &all_ok));
+    WN_TRY(wn_doctor_job(o->dir, &json, &all_ok));
     wn_err err = wn_print_facts(c, json);
     wn_text_free(json);
     if (err == WN_OK && !all_ok)
