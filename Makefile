@@ -5,7 +5,10 @@
 #   unit asan cli structure   the parts of test
 #   bench tidy format check-format fuzz docs clean
 # WERROR= switches -Werror off; SANITIZE=address,undefined builds everything under sanitizers.
-CC       ?= gcc
+MAKEFLAGS += --no-builtin-rules
+ifeq ($(origin CC),default)
+CC       := gcc
+endif
 PREFIX   ?= /usr/local
 BUILD    ?= build
 WERROR   ?= -Werror
@@ -155,4 +158,5 @@ clean:
 .PHONY: all unit asan cli structure test demo bench install docs tidy format check-format fuzz \
         fuzz-targets clean
 .SECONDARY:
+%.d: ;
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
