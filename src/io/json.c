@@ -79,7 +79,8 @@ static wn_err mark_big_integers(wn_str *out, const char *text, size_t len)
 
 static wn_err fail_parse(const json_error_t *e, const char *text, size_t len, const char *where)
 {
-    if (json_error_code(e) == json_error_out_of_memory)
+    /* Jansson leaves the text empty where an allocation failed. */
+    if (json_error_code(e) == json_error_out_of_memory || !e->text[0])
         return wn_fail(WN_ENOMEM, "%s: out of memory for JSON", where);
     if (len && memchr(text, '\n', len))
         return wn_fail(WN_EFORMAT, "%s:%d: bad JSON at column %d: %s", where, e->line, e->column,

@@ -10,8 +10,12 @@
 typedef struct wn_safetensors wn_safetensors;
 
 /* path: a .safetensors file, an index.json, or a folder that has model.safetensors or
- * model.safetensors.index.json. Errors: EIO, EFORMAT (truncated, overlapping, unknown dtype,...). */
+ * model.safetensors.index.json. BOOL is read as U8. As in the reference reader, the tensors must cover
+ * the data without gaps. Errors: EIO, EFORMAT (truncated, overlapping, unknown dtype,...). */
 wn_err wn_safetensors_open(wn_safetensors **out, const char *path);
+/* The same for one file's bytes that the caller keeps until close; `name` stands in errors. */
+wn_err wn_safetensors_open_memory(wn_safetensors **out, const void *bytes, uint64_t size,
+                                  const char *name);
 void wn_safetensors_close(wn_safetensors *s);
 size_t wn_safetensors_count(const wn_safetensors *s);
 const wn_tensor *wn_safetensors_at(const wn_safetensors *s, size_t i);

@@ -28,7 +28,7 @@ void wn_cpu_features(char *text, size_t size); /* "avx2 fma avx512f ..." */
  * padded with zeros); it serves y = x W^T directly and dx = dy W by transposing small blocks on the
  * way. The bf16 form goes to oneDNN where the processor is fast at it; elsewhere weights and inputs are
  * rounded to bf16 and multiplied in f32, so that --precision bf16 means the same numbers everywhere. */
-enum { WN_NR = 16 };
+enum { WN_NR = 16, WN_HEAD_MAX = 512 /* widest attention head: callers check, kernels assert */ };
 
 typedef enum wn_mat_kind { WN_MAT_F32, WN_MAT_BF16 } wn_mat_kind;
 
