@@ -34,7 +34,7 @@ static size_t up_width(const wn_stack *s)
     return s->gated ? 2 * s->F : s->F;
 }
 
-static wn_linear *linear_at(wn_layer *l, int i)
+wn_linear *wn_layer_linear(wn_layer *l, int i)
 {
     return i < 3 ? &l->qkv[i] : i == 3 ? &l->out : i < 6 ? &l->up[i - 4] : &l->down;
 }
@@ -68,7 +68,7 @@ static void plan_acts(wn_acts *c, const wn_stack *s, wn_layer *l, wn_arena *a, s
             c->qk_rinv = push(a, T * heads);
         }
         for (int i = 0; i < 7; i++) {
-            const wn_linear *lin = linear_at(l, i);
+            const wn_linear *lin = wn_layer_linear(l, i);
             c->xa[i] = lin->r ? push(a, T * lin->r) : NULL;
         }
         c->mid = s->parallel ? c->in : push(a, T * s->D);
@@ -86,7 +86,7 @@ void wn_stack_plan(wn_stack_work *w, const wn_stack *s, wn_arena *a, wn_acts *ac
     size_t rank = 0, dropped = 0;
     for (size_t i = 0; i < s->L; i++)
         for (int k = 0; k < 7; k++) {
-            const wn_linear *l = linear_at(&s->layer[i], k);
+            const wn_linear *l = wn_layer_linear(&s->layer[i], k);
             rank = l->r > rank ? l->r : rank;
             if (l->r && l->dropout > 0 && l->K > dropped)
                 dropped = l->K;

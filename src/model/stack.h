@@ -43,6 +43,10 @@ typedef struct wn_stack {
 
 void wn_stack_free(wn_stack *s);
 
+/* The i-th of a layer's 7 linear layers: queries, keys, values, attention's output, gate, up, down. N is 0 where
+ * the family has none. */
+wn_linear *wn_layer_linear(wn_layer *l, int i);
+
 /* Where a layer keeps what its backward needs. */
 typedef struct wn_acts {
     float *in, *in_mean, *in_rinv;     /* the layer's input and its norm's statistics */
