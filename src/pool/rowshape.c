@@ -214,12 +214,12 @@ static void add_scored(wn_str *line, const json_t *scores)
     }
     wn_member_string(line, "target", best, strlen(best));
     wn_member_key(line, "choices");
-    char comma = '[';
+    const char *before = "[";
     json_object_foreach((json_t *)scores, key, v)
     {
-        wn_str_putc(line, comma);
+        wn_str_puts(line, before);
         wn_json_cstring(line, key);
-        comma = ',';
+        before = ", ";
     }
     wn_str_putc(line, ']');
 }
