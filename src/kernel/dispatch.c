@@ -9,7 +9,7 @@ static const wn_kernels *current; /* NULL: not chosen yet; read and written atom
 
 static const wn_kernels *find(const char *name)
 {
-#if defined(__x86_64__) && defined(WN_HAVE_FAST)
+#if defined(__x86_64__)
     __builtin_cpu_init();
     bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&

@@ -21,6 +21,9 @@ const char *wn_kernel_name(void);      /* "ref", "avx2", "avx512": the table in 
 void wn_kernel_use(const char *name);  /* for tests: NULL chooses by CPU; unknown or unsupported: ref */
 bool wn_cpu_fast_bf16(void);           /* AVX512-BF16 or AMX: oneDNN's bf16 products are native */
 void wn_cpu_features(char *text, size_t size); /* "avx2 fma avx512f ..." */
+/* Runs bare fused multiply-adds on this thread and returns how many floating-point operations that
+ * was: over the time it took, the rate that products are measured against. */
+double wn_fma_spin(size_t rounds);
 
 /* ---- matrix products ----------------------------------------------------------------------------
  * A linear layer's weight W [N, K], packed once. The f32 form is ours: panels of WN_NR outputs, for

@@ -309,6 +309,14 @@ static void adamw(float *w, float *m, float *v, const float *g, size_t n, float 
     }
 }
 
+static double spin(size_t rounds)
+{
+    volatile double s = 1;
+    for (size_t i = 0; i < rounds; i++)
+        s = s * 0.999 + 0.001;
+    return 2 * (double)rounds;
+}
+
 const wn_kernels wn_kernel_table_ref = {
     .name = "ref",
     .mm = mm,
@@ -338,4 +346,5 @@ const wn_kernels wn_kernel_table_ref = {
     .dot64 = dot64,
     .all_finite = all_finite,
     .adamw = adamw,
+    .spin = spin,
 };

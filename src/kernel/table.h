@@ -8,8 +8,9 @@
 
 #include "kernel/kernel.h"
 
-/* One tile of attention scores as the softmax entries see it: `rows` queries of one head, row i at
- * s + i*ld, sees the keys [lo[i], hi[i]) of the tile's `n`; all others become exact zeros. */
+/* One tile of attention scores as the softmax entries see it: `rows` queries of one head; row i at
+ * s + i*ld sees the keys [lo[i], hi[i]) of the tile's n, a multiple of WN_NR; all others, whatever
+ * they hold, become exact zeros. */
 typedef struct wn_tile {
     size_t ld, rows, n;
     const uint32_t *lo, *hi;
@@ -73,6 +74,8 @@ typedef struct wn_kernels {
     /* step = lr/c1, decay = 1 - lr*wd, root = 1/sqrt(c2). */
     void (*adamw)(float *w, float *m, float *v, const float *g, size_t n, float step, float b1,
                   float b2, float eps, float decay, float root, float gscale, float clip);
+    /* Bare multiply-adds; the number of floating-point operations done. */
+    double (*spin)(size_t rounds);
 } wn_kernels;
 
 /* The table in use. */

@@ -72,6 +72,12 @@ void wn_model_refresh(wn_model *m);
 /* PEFT folder: adapter_config.json and adapter_model.safetensors. base: what base_model_name_or_path says. */
 wn_err wn_model_save_adapter(const wn_model *m, const char *dir, const char *base);
 
+/* A folder that transformers loads: all tensors of the checkpoint it came from, trained ones replaced, with its
+ * config and tokenizer files. dtype: "f32", "f16", "bf16"; NULL: each tensor's own. can_save refuses, before the
+ * work, a model that cannot be saved so (one from a GGUF file). */
+wn_err wn_model_can_save(const wn_model *m);
+wn_err wn_model_save(const wn_model *m, const char *dir, const char *dtype);
+
 /* A batch: B segments end to end, no padding. */
 typedef struct wn_batch {
     size_t B, T;

@@ -1,4 +1,5 @@
 /* `winnow embed`: rows of a pool to a store of vectors, resumable. */
+#include "base/report.h"
 #include "feature/embed.h"
 #include "io/manifest.h"
 #include "kernel/kernel.h"
