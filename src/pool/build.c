@@ -9,6 +9,7 @@
 #include "base/report.h"
 #include "pool/handle.h"
 #include "pool/near.h"
+#include "pool/rowmap.h"
 
 typedef struct build {
     const wn_pool_build_opts *o;
@@ -95,7 +96,7 @@ static wn_err add_file(json_t *files, const char *dir, const char *name)
 static wn_err add_map(json_t *m, const char *map)
 {
     WN_TRY(set(m, "map", map ? json_string(map) : json_null()));
-    if (!map || !wn_file_exists(map))
+    if (!map || wn_rowmap_is_name(map))
         return WN_OK;
     char sha[WN_SHA_HEX];
     WN_TRY(wn_sha_file(sha, map));
@@ -155,7 +156,7 @@ static wn_err make(build *b)
                          .need_target = true};
     WN_TRY(wn_ingest_run(&b->g, &io));
     if (near)
-        WN_TRY(wn_near_filter(&b->near, &b->g, b->partial));
+        WN_TRY(wn_near_filter(&b->near, &b->g));
     WN_TRY(wn_spool_sync(&b->g.rows));
     WN_TRY(wn_spool_sync(&b->g.index));
     return write_manifest(b);

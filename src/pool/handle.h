@@ -27,4 +27,8 @@ struct wn_pool {
 
 bool wn_pool_is_built(const char *path);
 
+/* Makes the zeroed `p` a view of a finished ingest: maps its files, takes its facts. */
+wn_err wn_pool_view(wn_pool *p, const wn_ingest *g);
+void wn_pool_release(wn_pool *p); /* all that p holds, not p itself */
+
 #endif

@@ -94,16 +94,6 @@ static wn_err map_part(wn_map *m, const char *dir, const char *name)
     return e;
 }
 
-static wn_err open_built(wn_pool *p)
-{
-    p->built = true;
-    WN_TRY(read_manifest(p));
-    WN_TRY(read_tasks(p));
-    WN_TRY(map_part(&p->text, p->path, "rows.jsonl"));
-    WN_TRY(map_part(&p->index, p->path, "rows.idx"));
-    return WN_OK;
-}
-
 static wn_err map_spool(wn_map *m, const wn_spool *s)
 {
     uint64_t size = wn_spool_size(s);
@@ -114,22 +104,49 @@ static wn_err map_spool(wn_map *m, const wn_spool *s)
     return WN_OK;
 }
 
+static void use_index(wn_pool *p)
+{
+    p->record = (const wn_record *)(const void *)(p->index.data + sizeof(wn_index_header));
+    p->rows = (p->index.size - sizeof(wn_index_header)) / sizeof(wn_record);
+}
+
+static wn_err open_built(wn_pool *p)
+{
+    p->built = true;
+    WN_TRY(read_manifest(p));
+    WN_TRY(read_tasks(p));
+    WN_TRY(map_part(&p->text, p->path, "rows.jsonl"));
+    WN_TRY(map_part(&p->index, p->path, "rows.idx"));
+    WN_TRY(check_header(p));
+    use_index(p);
+    return check_records(p);
+}
+
+wn_err wn_pool_view(wn_pool *p, const wn_ingest *g)
+{
+    if (!p->path && !(p->path = wn_strdup(g->rows.path)))
+        return WN_ENOMEM;
+    p->facts = json_object();
+    if (!p->facts)
+        return wn_fail_nomem(0, "a pool");
+    WN_TRY(wn_ingest_facts(p->facts, g));
+    WN_TRY(map_spool(&p->text, &g->rows));
+    WN_TRY(map_spool(&p->index, &g->index));
+    WN_TRY(read_tasks(p));
+    use_index(p);
+    return WN_OK;
+}
+
 static wn_err open_source(wn_pool *p, const char *map, bool strict)
 {
     wn_ingest g = {0};
     const char *source = p->path;
     wn_ingest_opts o = {.sources = &source, .n_sources = 1, .map = map, .strict = strict};
     wn_err e = wn_ingest_run(&g, &o);
-    if (!e && !(p->facts = json_object()))
-        e = wn_fail_nomem(0, "a pool");
     if (!e)
-        e = wn_ingest_facts(p->facts, &g);
-    if (!e)
-        e = map_spool(&p->text, &g.rows);
-    if (!e)
-        e = map_spool(&p->index, &g.index);
+        e = wn_pool_view(p, &g);
     wn_ingest_close(&g);
-    return e ? e : read_tasks(p);
+    return e;
 }
 
 bool wn_pool_is_built(const char *path)
@@ -153,11 +170,7 @@ static wn_err open_pool(wn_pool *p, const char *path, const char *map, bool stri
     p->path = wn_strdup(path);
     if (!p->path)
         return WN_ENOMEM;
-    WN_TRY(wn_pool_is_built(path) ? open_built(p) : open_source(p, map, strict));
-    WN_TRY(check_header(p));
-    p->record = (const wn_record *)(const void *)(p->index.data + sizeof(wn_index_header));
-    p->rows = (p->index.size - sizeof(wn_index_header)) / sizeof(wn_record);
-    return p->built ? check_records(p) : WN_OK;
+    return wn_pool_is_built(path) ? open_built(p) : open_source(p, map, strict);
 }
 
 wn_err wn_pool_open(wn_pool **out, const char *path, const char *map, bool strict)
@@ -173,16 +186,20 @@ wn_err wn_pool_open(wn_pool **out, const char *path, const char *map, bool stric
     return e;
 }
 
-void wn_pool_close(wn_pool *p)
+void wn_pool_release(wn_pool *p)
 {
-    if (!p)
-        return;
     wn_map_close(&p->text);
     wn_map_close(&p->index);
     json_decref(p->facts);
     wn_free(p->task);
     wn_free(p->by_id);
     wn_free(p->path);
+}
+
+void wn_pool_close(wn_pool *p)
+{
+    if (p)
+        wn_pool_release(p);
     wn_free(p);
 }
 

@@ -12,6 +12,7 @@ typedef struct wn_rowmap wn_rowmap;
 /* "p3", "superni", "alpaca", "messages", "bigbench", "dolly", or a YAML file. */
 wn_err wn_rowmap_open(wn_rowmap **out, const char *map);
 void wn_rowmap_close(wn_rowmap *m);
+bool wn_rowmap_is_name(const char *map); /* a named shape, not a file */
 
 /* True: a file is one JSON document with many rows; false: a line is a row. */
 bool wn_rowmap_is_document(const wn_rowmap *m);
@@ -40,6 +41,7 @@ const wn_shape *wn_shape_find(const char *name);
 /* Building an object: "{" and members; finish closes it. */
 void wn_member_key(wn_str *s, const char *key);
 void wn_member_string(wn_str *s, const char *key, const char *text, size_t len);
+void wn_member_text(wn_str *s, const char *key, const wn_str *text); /* its failure too */
 /* The members of `raw` whose keys are neither in `used` (NULL-terminated) nor fields of a row that
  * `s` has already; line breaks between tokens become blanks. */
 void wn_member_rest(wn_str *s, wn_span raw, const char *const *used);
