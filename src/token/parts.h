@@ -103,6 +103,8 @@ typedef struct wn_charsmap {
     size_t n_unit;
     wn_str text; /* replacements, NUL after each */
     int32_t ascii[128]; /* offset into text for a lone ASCII character, -1: itself */
+    bool longest;       /* as SentencePiece: longest entry at each place. Else as the tokenizers
+                           library: by grapheme, shortest entry */
 } wn_charsmap;
 /* Takes the bytes of `precompiled_charsmap`; checks every offset that can be reached. */
 wn_err wn_charsmap_read(wn_charsmap *m, const void *bytes, size_t n);
@@ -230,8 +232,9 @@ void wn_lexicon_free(wn_lexicon *x);
 /* Byte tables of a BPE or unigram model; call when the vocabulary is complete. */
 void wn_lexicon_bytes(wn_lexicon *x, const wn_vocab *v);
 
-/* The trie of a WordPiece or unigram model: every text of the vocabulary. */
-wn_err wn_lexicon_trie(wn_lexicon *x, const wn_vocab *v);
+/* The trie of a WordPiece or unigram model: the vocabulary's texts, where `usable` is not NULL those
+ * with usable[id]. */
+wn_err wn_lexicon_trie(wn_lexicon *x, const wn_vocab *v, const unsigned char *usable);
 
 wn_err wn_pairs_init(wn_lexicon *x, size_t n);
 /* The rule "a b": both and what they make must be in the vocabulary. `joined` is scratch. */
