@@ -226,6 +226,7 @@ typedef struct wn_lexicon {
     int32_t fallback_id[256]; /* id of <0xHH>, -1 */
     double *score; /* unigram, by id */
     double min_score;
+    bool single; /* sums are rounded to f32, as SentencePiece's are */
     wn_trie trie; /* unigram */
 } wn_lexicon;
 void wn_lexicon_free(wn_lexicon *x);
@@ -246,8 +247,10 @@ void wn_pairs_put(wn_lexicon *x, int32_t left, int32_t right, uint32_t rank, int
 
 /* SentencePiece's BPE: pairs from texts and scores; usable[id]: the token may take part. */
 wn_err wn_spm_pairs(wn_tokenizer *t, const unsigned char *usable);
-/* Its blanks as marks (U+2581), one in front with `prefix`, and the way back. */
-wn_err wn_spm_pipeline(wn_tokenizer *t, bool prefix);
+/* Its normalisers: a text in front of every other; blanks as marks (U+2581), with the way back, which
+ * drops a first blank that the prefix made. */
+wn_err wn_spm_prefix(wn_tokenizer *t, const char *text);
+wn_err wn_spm_marks(wn_tokenizer *t, bool prefix);
 
 /* Append the ids of one piece. */
 wn_err wn_wordpiece_encode(const wn_tokenizer *t, wn_token_memory *m, const char *s, size_t len,

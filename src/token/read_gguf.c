@@ -112,15 +112,17 @@ static wn_err add_replace(wn_tokenizer *t, const char *from, const char *to)
     return wn_pattern_literal(&n->pattern, from, strlen(from));
 }
 
-wn_err wn_spm_pipeline(wn_tokenizer *t, bool prefix)
+wn_err wn_spm_prefix(wn_tokenizer *t, const char *text)
 {
-    if (prefix) {
-        wn_norm *n = add_norm(t, WN_NORM_PREPEND);
-        if (!n)
-            return WN_ENOMEM;
-        wn_str_puts(&n->content, MARK);
-        WN_TRY(wn_str_check(&n->content));
-    }
+    wn_norm *n = add_norm(t, WN_NORM_PREPEND);
+    if (!n)
+        return WN_ENOMEM;
+    wn_str_puts(&n->content, text);
+    return wn_str_check(&n->content);
+}
+
+wn_err wn_spm_marks(wn_tokenizer *t, bool prefix)
+{
     WN_TRY(add_replace(t, " ", MARK));
     wn_dec *d = add_dec(t, WN_DEC_REPLACE);
     if (!d)
@@ -377,12 +379,16 @@ static wn_err read_llama(wn_tokenizer *t, const wn_gguf *g, wn_sha *sha)
     wn_err err = wn_spm_pairs(t, usable);
     wn_free(usable);
     WN_TRY(err);
-    return wn_spm_pipeline(t, flag(g, KEY "add_space_prefix", true));
+    bool prefix = flag(g, KEY "add_space_prefix", true);
+    if (prefix)
+        WN_TRY(wn_spm_prefix(t, MARK));
+    return wn_spm_marks(t, prefix);
 }
 
 static wn_err read_t5(wn_tokenizer *t, const wn_gguf *g, wn_sha *sha)
 {
     t->model.kind = WN_MODEL_UNIGRAM;
+    t->model.single = t->model.fuse_unk = true;
     WN_TRY(read_vocab(t, g, sha));
     WN_TRY(read_scores(t, g, sha));
     wn_lexicon_bytes(&t->model, &t->vocab);
@@ -408,14 +414,9 @@ static wn_err read_t5(wn_tokenizer *t, const wn_gguf *g, wn_sha *sha)
     bool prefix = flag(g, KEY "add_space_prefix", true);
     if (flag(g, KEY "remove_extra_whitespaces", true) && !add_norm(t, WN_NORM_SPM_SPACES))
         return WN_ENOMEM;
-    wn_pre *p = add_pre(t, WN_PRE_METASPACE);
-    wn_dec *d = add_dec(t, WN_DEC_METASPACE);
-    if (!p || !d)
-        return WN_ENOMEM;
-    p->character = d->character = 0x2581;
-    p->split = true;
-    p->prepend = prefix ? WN_PREPEND_ALWAYS : WN_PREPEND_NEVER;
-    d->prefix = prefix;
+    if (prefix)
+        WN_TRY(wn_spm_prefix(t, MARK));
+    WN_TRY(wn_spm_marks(t, prefix));
     return trie_of_words(t, g);
 }
 

@@ -218,6 +218,9 @@ static bool words_apart(const wn_tokenizer *t, const spec *x)
 
 static wn_err make_pipeline(wn_tokenizer *t, const spec *x)
 {
+    /* the dummy prefix: at once where white space is kept, else behind its removal */
+    if (x->prefix && !x->trim)
+        WN_TRY(wn_spm_prefix(t, " "));
     if (x->map.len) {
         wn_norm *n = add_norm(t, WN_NORM_PRECOMPILED);
         if (!n)
@@ -227,7 +230,9 @@ static wn_err make_pipeline(wn_tokenizer *t, const spec *x)
     }
     if (x->trim && !add_norm(t, WN_NORM_SPM_SPACES))
         return WN_ENOMEM;
-    WN_TRY(wn_spm_pipeline(t, x->prefix));
+    if (x->prefix && x->trim)
+        WN_TRY(wn_spm_prefix(t, MARK));
+    WN_TRY(wn_spm_marks(t, x->prefix));
     if (!words_apart(t, x))
         return WN_OK;
     if (t->n_pre == t->pre_cap && !WN_GROW(t->pre, t->n_pre, t->pre_cap))
@@ -243,6 +248,7 @@ static wn_err make_model(wn_tokenizer *t, const spec *x)
     unsigned char *usable;
     m->byte_fallback = x->fallback;
     m->fuse_unk = true;
+    m->single = true;
     m->unk = x->unk >= 0 && (uint64_t)x->unk < x->n ? (int32_t)x->unk : -1;
     wn_lexicon_bytes(m, &t->vocab);
     WN_NEW(usable, x->n);
@@ -254,18 +260,13 @@ static wn_err make_model(wn_tokenizer *t, const spec *x)
     return err;
 }
 
-/* A user-defined piece is looked for behind the normaliser, where blanks are marks; special ones are
- * looked for in the text as it comes. */
+/* A user-defined piece is looked for behind the normaliser, so one with a blank is never found, as in
+ * SentencePiece; special ones are looked for in the text as it comes. */
 static wn_err add_token(wn_tokenizer *t, wn_span text, int32_t id, bool special)
 {
     wn_added_token a = {.id = id, .special = special, .normalized = !special};
     wn_str_add(&a.content, text.p, text.len);
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.p[i] == ' ' && !special)
-            wn_str_puts(&a.normal, MARK);
-        else
-            wn_str_putc(&a.normal, text.p[i]);
-    }
+    wn_str_add(&a.normal, text.p, text.len);
     wn_err err = wn_str_check(&a.content);
     if (!err)
         err = wn_str_check(&a.normal);
