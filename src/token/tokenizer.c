@@ -71,12 +71,15 @@ void wn_token_work_free(wn_token_work *w)
     w->memory = NULL;
 }
 
-static wn_err prepare(wn_token_work *w, const wn_tokenizer *t)
+/* A single short text does not repay the making of a table of words. */
+enum { WORTH_A_CACHE = 1 << 14 };
+
+static wn_err prepare(wn_token_work *w, const wn_tokenizer *t, bool cache)
 {
     if (!w->memory)
         WN_NEW(w->memory, 1);
     wn_token_memory *m = w->memory;
-    if (m->serial == t->serial)
+    if (m->serial == t->serial || !cache)
         return WN_OK;
     wn_free(m->word);
     m->serial = 0;
@@ -117,7 +120,7 @@ static uint64_t hash_word(const char padded[24])
 static wn_err encode_piece(const wn_tokenizer *t, wn_token_memory *m, wn_piece p, bool mapped,
                            wn_ids *out)
 {
-    if (p.len > WN_WORD_BYTES)
+    if (p.len > WN_WORD_BYTES || !m->word)
         return encode_word(t, m, p.p, p.len, mapped, out);
     char key[24] = {0};
     memcpy(key, p.p, p.len);
@@ -181,19 +184,25 @@ static wn_err encode_valid(const wn_tokenizer *t, wn_token_memory *m, const char
     return WN_OK;
 }
 
-wn_err wn_tokenizer_append(const wn_tokenizer *t, wn_token_work *w, const char *text, size_t len,
-                           wn_ids *out)
+static wn_err append(const wn_tokenizer *t, wn_token_memory *m, const char *text, size_t len,
+                     wn_ids *out)
 {
-    WN_TRY(prepare(w, t));
     if (wn_utf8_valid(text, len))
-        return encode_valid(t, w->memory, text, len, out);
+        return encode_valid(t, m, text, len, out);
     wn_str s = {0};
     wn_utf8_repair(&s, text, len);
     wn_err err = wn_str_check(&s);
     if (!err)
-        err = encode_valid(t, w->memory, s.p, s.len, out);
+        err = encode_valid(t, m, s.p, s.len, out);
     wn_str_free(&s);
     return err;
+}
+
+wn_err wn_tokenizer_append(const wn_tokenizer *t, wn_token_work *w, const char *text, size_t len,
+                           wn_ids *out)
+{
+    WN_TRY(prepare(w, t, true));
+    return append(t, w->memory, text, len, out);
 }
 
 wn_err wn_tokenizer_encode(const wn_tokenizer *t, const char *text, size_t len, bool special,
@@ -205,7 +214,9 @@ wn_err wn_tokenizer_encode(const wn_tokenizer *t, const char *text, size_t len, 
     for (size_t i = 0; special && !err && i < t->prefix.n; i++)
         err = wn_ids_push(&out, t->prefix.id[i]);
     if (!err)
-        err = wn_tokenizer_append(t, &w, text, len, &out);
+        err = prepare(&w, t, len >= WORTH_A_CACHE);
+    if (!err)
+        err = append(t, w.memory, text, len, &out);
     for (size_t i = 0; special && !err && i < t->suffix.n; i++)
         err = wn_ids_push(&out, t->suffix.id[i]);
     wn_token_work_free(&w);

@@ -278,7 +278,7 @@ def llama(name, seed, bos, steps, config, flat_rope, dtype):
     put_batches(out, model, gen, config.vocab_size)
     put_rows(out, model, rows)
     put_rank(out, model, t)
-    put_gradients(out, "full.", model, rows, range(2) if steps else ())
+    put_gradients(out, "full.", model, rows, (0,) if steps else ())
     lora = with_lora(model, seed + 2, os.path.join(path, "adapter"), name)
     put_gradients(out, "lora.", lora, rows, range(3), peft_name)
     if steps:
@@ -418,7 +418,7 @@ def bert():
                         intermediate_size=52, max_position_embeddings=64, type_vocab_size=2,
                         layer_norm_eps=1e-12, hidden_act="gelu")
     model = randomize(BertModel(config, add_pooling_layer=False).double(), 41).eval()
-    save(os.path.join(path, "model.safetensors"), checkpoint(model))
+    save(os.path.join(path, "model.safetensors"), checkpoint(model), torch.bfloat16)
     write_config(model, path)
     gen = torch.Generator().manual_seed(42)
     out = {}

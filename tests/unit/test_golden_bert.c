@@ -59,6 +59,6 @@ Test(golden_bert, facts)
     cr_expect_not(f->normalize);
     cr_expect_eq(f->max_seq_length, 0);
     cr_expect_eq(f->max_positions, 64);
-    cr_expect_str_eq(f->dtype, "f32");
+    cr_expect_str_eq(f->dtype, "bf16");
     wn_model_close(m);
 }

@@ -34,7 +34,7 @@ Test(json, round_trips)
     round_trip("\"\\u00e9\\n\\u0001\\\"\\\\/\\/\"", "\"\xc3\xa9\\n\\u0001\\\"\\\\//\"");
     round_trip("\"a\\u0000b\"", "\"a\\u0000b\"");
     round_trip("\"\\ud83d\\ude00\"", "\"\xf0\x9f\x98\x80\"");
-    round_trip("[0.1, 1e-5, 3.0, 1e300, -0.0]", "[0.1, 1e-05, 3, 1e+300, -0]");
+    round_trip("[0.1, 1e-5, 3.0, 1e300, -0.0]", "[0.1, 1e-05, 3, 1e+300, -0.0]");
     round_trip("\xef\xbb\xbf{\"a\": 1}", "{\"a\": 1}");
 }
 
@@ -148,6 +148,7 @@ Test(json, numbers_are_short)
     f32_is(0x1p-149f, "1e-45");
     f32_is(FLT_MAX, "3.4028235e+38");
     f32_is(1.0f / 3, "0.33333334");
+    f32_is(-0.0f, "-0.0");
     f32_is(NAN, "null");
     f32_is(-INFINITY, "null");
     f64_is(0.1, "0.1");

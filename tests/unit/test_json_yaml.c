@@ -20,6 +20,7 @@ static wn_err bad(const char *text)
     json_t *v;
     wn_err err = wn_yaml_parse(&v, text, strlen(text), "r.yaml");
     cr_assert(err == WN_OK || v == NULL);
+    json_decref(v);
     return err;
 }
 
@@ -75,7 +76,7 @@ Test(yaml, refusals)
     FAILS(bad(deep), WN_EFORMAT, "nested deeper than 64");
     deep[64] = '\0';
     memset(deep + 32, ']', 32);
-    OK(bad(deep) == WN_OK ? WN_OK : WN_EARG);
+    OK(bad(deep));
 }
 
 Test(yaml, load)
