@@ -2,7 +2,7 @@
 #include "cli/cli.h"
 
 static const wn_opt opts[] = {
-    OPT_CHOICE(wn_bench_opts, what, "what", "gemm|embed|forward|train|search", "all of them",
+    OPT_CHOICE(wn_bench_opts, what, "what", "gemm|embed|forward|train", "all of them",
                "what to measure"),
     OPT_STR(wn_bench_opts, encoder, "encoder", "PATH", NULL, "the model of embed"),
     OPT_STR(wn_bench_opts, model, "model", "PATH", NULL, "the model of forward and train"),

@@ -19,7 +19,7 @@ const wn_command wn_cmd_run = {
     "RECIPE.yaml",
     "a whole experiment, from a recipe to a verdict",
     "Pool, targets, encoder, model, strategies, budgets and seeds stand in the recipe; see "
-    "docs/recipes.md. OUT gets verdict.json, report.html and every artefact with its manifest. "
+    "docs/recipe.md. OUT gets verdict.json, report.html and every artefact with its manifest. "
     "Finished "
     "parts are not run again. Prints the verdict as a table; with --json, verdict.json.",
     "winnow run recipes/demo.yaml --out demo/run",

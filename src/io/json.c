@@ -213,9 +213,12 @@ void wn_json_cstring(wn_str *s, const char *text)
     wn_json_string(s, text, strlen(text));
 }
 
-/* A host program may have set a locale whose decimal point is a comma. */
+/* A host program may have set a locale whose decimal point is a comma. "-0" would be read as the
+ * integer 0, so minus zero keeps its point. */
 static void add_number(wn_str *s, char *text)
 {
+    if (strcmp(text, "-0") == 0)
+        strcpy(text, "-0.0");
     for (char *p = text; *p; p++)
         if (!is_digit(*p) && !strchr("+-e.", *p))
             *p = '.';

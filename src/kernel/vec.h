@@ -65,18 +65,48 @@ INLINE vf vdiv(vf a, vf b)
     vf r = {0};                                                                                    \
     for (int i = 0; i < 16; i++)                                                                   \
         r[i] = (expr);                                                                             \
-    return r;
-INLINE vf vfma(vf a, vf b, vf c){EACH_LANE(__builtin_fmaf(a[i], b[i], c[i]))} INLINE vf
-    vmax(vf a, vf b){EACH_LANE(a[i] > b[i] ? a[i] : b[i])} INLINE vf
-    vmin(vf a, vf b){EACH_LANE(a[i] < b[i] ? a[i] : b[i])} INLINE vf
-    vsqrt(vf a){EACH_LANE(sqrtf(a[i]))} INLINE vf vround(vf a){EACH_LANE(rintf(a[i]))} INLINE vf
-    vabs(vf a){EACH_LANE(fabsf(a[i]))} INLINE vf
-    vsign(vf mag, vf sgn){EACH_LANE(copysignf(mag[i], sgn[i]))} INLINE vf
-    vpow2(vf a){EACH_LANE(isnan(a[i]) ? a[i] : ldexpf(1, (int)a[i]))} INLINE vm vless(vf a, vf b)
+    return r
+INLINE vf vfma(vf a, vf b, vf c)
+{
+    EACH_LANE(__builtin_fmaf(a[i], b[i], c[i]));
+}
+INLINE vf vmax(vf a, vf b)
+{
+    EACH_LANE(a[i] > b[i] ? a[i] : b[i]);
+}
+INLINE vf vmin(vf a, vf b)
+{
+    EACH_LANE(a[i] < b[i] ? a[i] : b[i]);
+}
+INLINE vf vsqrt(vf a)
+{
+    EACH_LANE(sqrtf(a[i]));
+}
+INLINE vf vround(vf a)
+{
+    EACH_LANE(rintf(a[i]));
+}
+INLINE vf vabs(vf a)
+{
+    EACH_LANE(fabsf(a[i]));
+}
+INLINE vf vsign(vf mag, vf sgn)
+{
+    EACH_LANE(copysignf(mag[i], sgn[i]));
+}
+INLINE vf vpow2(vf a)
+{
+    EACH_LANE(isnan(a[i]) ? a[i] : ldexpf(1, (int)a[i]));
+}
+INLINE vm vless(vf a, vf b)
 {
     return a < b;
 }
-INLINE vf vselect(vm m, vf a, vf b){EACH_LANE(m[i] ? a[i] : b[i])} INLINE vf vbf16(vf a)
+INLINE vf vselect(vm m, vf a, vf b)
+{
+    EACH_LANE(m[i] ? a[i] : b[i]);
+}
+INLINE vf vbf16(vf a)
 {
     vf r;
     uint32_t u[16];
@@ -125,10 +155,17 @@ INLINE double vdsum(vd a)
     return s;
 }
 /* Pairs (2i, 2i+1): the vector with every pair swapped, its even and its odd lanes doubled. */
-INLINE vf vswap2(vf a){EACH_LANE(a[i ^ 1])} INLINE vf
-    vdup(const float *p){EACH_LANE(p[i / 2])} INLINE vf valternate(float even, float odd)
+INLINE vf vswap2(vf a)
 {
-    EACH_LANE(i & 1 ? odd : even)
+    EACH_LANE(a[i ^ 1]);
+}
+INLINE vf vdup(const float *p)
+{
+    EACH_LANE(p[i / 2]);
+}
+INLINE vf valternate(float even, float odd)
+{
+    EACH_LANE(i & 1 ? odd : even);
 }
 
 #elif defined(__AVX512F__)

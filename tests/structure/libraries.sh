@@ -9,7 +9,7 @@ only() { # HEADER FOLDERS
         folder=${file#src/}
         case " $2 " in
         *" ${folder%%/*} "*) ;;
-        *) [ "$file" = src/report/about.c ] || { echo "$file: <$1> belongs in $2"; bad=1; } ;;
+        *) case $file in src/report/about.c | src/report/bench_job.c) true ;; *) false ;; esac || { echo "$file: <$1> belongs in $2"; bad=1; } ;;
         esac
     done
 }

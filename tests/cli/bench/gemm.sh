@@ -1,0 +1,1 @@
+winnow bench --what gemm --json --quiet | grep -c gflops
