@@ -604,3 +604,89 @@ Test(select, failed_allocations_are_clean, .init = set_up, .fini = tear_down, .t
         cr_assert_eq(wn_mem_live(), 0, "allocation %d", n);
     }
 }
+
+/* ---- explain, diff ---- */
+
+static json_t *explained(const char *id)
+{
+    char *text;
+    json_t *v;
+    ok(wn_explain_job(&(wn_explain_opts){.selection = at("sel"), .id = id, .json = true}, &text));
+    ok(wn_json_parse(&v, text, strlen(text), "explain"));
+    wn_text_free(text);
+    return v;
+}
+
+static void expect_text(const char *id, const char *want)
+{
+    char *text;
+    ok(wn_explain_job(&(wn_explain_opts){.selection = at("sel"), .id = id}, &text));
+    cr_assert_str_eq(text, want);
+    wn_text_free(text);
+}
+
+Test(select, explain_says_why_and_why_not, .init = set_up, .fini = tear_down)
+{
+    wn_select_opts o = line_up();
+    o.pool = at("pool");
+    o.budget = 4; /* r2 r3 | r1 and r7 r8 | r6 */
+    choose(o);
+    json_t *v = explained("r3");
+    cr_assert(json_is_true(json_object_get(v, "chosen")));
+    const json_t *q = json_array_get(json_object_get(v, "queries"), 0);
+    cr_assert_str_eq(json_string_value(json_object_get(q, "query")), "q0");
+    cr_assert_eq(json_integer_value(json_object_get(q, "rank")), 2);
+    cr_assert_eq(json_number_value(json_object_get(q, "score")), 0.765625);
+    const json_t *d = json_object_get(v, "displaced");
+    cr_assert_eq(json_array_size(d), 1);
+    cr_assert_str_eq(json_string_value(json_object_get(json_array_get(d, 0), "id")), "r1");
+    json_decref(v);
+    expect_text("r3", "r3 was chosen by deft from task t1\n"
+                      "  1 queries have it among their 2 nearest rows:\n"
+                      "  query q0 at rank 2, score 0.765625\n"
+                      "  without it these would have been next:\n"
+                      "  row r1 (query q0), score 1.265625\n");
+    expect_text("r6", "r6 was not chosen by deft\n  just behind the last hit of query q1 at rank "
+                      "3, score 1.12890625\n");
+    expect_text(
+        "zz",
+        "zz was not chosen by deft\n  no query has it among its 2 nearest rows or just behind\n");
+    o.strategy = "random";
+    o.store = o.queries = NULL;
+    choose(o);
+    cr_assert_not(wn_file_exists(at("sel.hits.jsonl")), "of the selection that was replaced");
+    v = explained("zz");
+    cr_assert(json_is_false(json_object_get(v, "chosen")));
+    json_decref(v);
+    char *text;
+    ok(wn_file_write(at("sel"), "{\"id\": \"r1\"}\n", 13));
+    cr_assert_eq(wn_explain_job(&(wn_explain_opts){.selection = at("sel"), .id = "r1"}, &text),
+                 WN_EFORMAT);
+    cr_assert(strstr(wn_error_text(), "was changed"), "%s", wn_error_text());
+    refused(wn_explain_job(&(wn_explain_opts){.selection = at("pool"), .id = "r1"}, &text),
+            "manifest.json beside it");
+}
+
+Test(select, diff_counts_what_is_shared, .init = set_up, .fini = tear_down)
+{
+    wn_select_opts o = line_up();
+    o.common.out = at("one");
+    ok(wn_select_job(&o)); /* r1 r2 r3 r6 r7 r8 */
+    o.budget = 4;
+    o.common.out = at("two");
+    ok(wn_select_job(&o)); /* r2 r3 r7 r8 */
+    char *text;
+    ok(wn_diff_job(at("one"), at("two"), false, &text));
+    cr_assert(strstr(text,
+                     "shared: 4 rows, Jaccard 0.667\n--budget: not given in A, 4 in B\n"
+                     "       A        B  task\n       3        2  t0\n       3        2  t1\n"),
+              "%s", text);
+    wn_text_free(text);
+    json_t *v;
+    ok(wn_diff_job(at("one"), at("one"), true, &text));
+    ok(wn_json_parse(&v, text, strlen(text), "diff"));
+    cr_assert_eq(json_real_value(json_object_get(v, "jaccard")), 1.0);
+    cr_assert_eq(json_array_size(json_object_get(v, "made_differently")), 0);
+    json_decref(v);
+    wn_text_free(text);
+}
