@@ -356,7 +356,9 @@ static wn_err build_rest(builder *b, bool tied)
     wn_norm_form form = {(float)b->eps, !layer_norm, layer_norm, r->flags & GAIN_LESS_1 ? 1 : 0};
     if (!m->stack.post_norm)
         WN_TRY(wn_build_norm(m, &m->final_norm, r->final, m->stack.D, &form));
-    return wn_build_head(m, r->head, tied);
+    /* transformers 5 writes GPT-NeoX's embed_out as lm_head */
+    const char *head = wn_weights_find(&m->files, r->head) ? r->head : "lm_head.weight";
+    return wn_build_head(m, head, tied);
 }
 
 /* A fine-tuned checkpoint may hold the stack alone, without the prefix of the model with a head. */

@@ -362,13 +362,9 @@ static void layer_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
     bool attn_norm = l->attn_out.gain != WN_NO_PARAM, mlp_norm = l->mlp_out.gain != WN_NO_PARAM;
     if (keep)
         memcpy(c->in, x, bytes);
-    float *parallel_in = NULL;
-    if (s->parallel && !keep) { /* the second half needs the input again */
-        memcpy(c->attn, x, bytes);
-        parallel_in = c->attn;
-    } else if (s->parallel) {
-        parallel_in = c->in;
-    }
+    float *parallel_in = c->in ? c->in : c->attn; /* the second half needs the input again */
+    if (s->parallel && !keep)
+        memcpy(parallel_in, x, bytes);
     const float *h = normed(w->h, c->in_mean, c->in_rinv, x, &l->attn_in, ps, T, s->D);
     attention_fwd(s, l, c, w, pass, h);
     wn_linear_fwd(attn_norm ? c->attn : x, s->D, c->ctx, s->H * s->d, &l->out, pass, c->xa[3],
