@@ -2,6 +2,7 @@
 #ifndef WN_REPORT_PLAN_H
 #define WN_REPORT_PLAN_H
 
+#include "io/hash.h"
 #include "report/cost.h"
 #include "report/recipe.h"
 

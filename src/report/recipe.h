@@ -16,6 +16,7 @@ typedef struct wn_recipe_arm {
     const char *strategy;         /* "zero-shot" or a strategy of select */
     const char *distance, *dedup; /* NULL: the strategy's default */
     uint64_t k, budget, budget_tokens, per_task;
+    bool own_budget; /* it says its own budget, so it is matched to no other */
     bool uses_store; /* needs vectors of pool and queries */
     bool by_seed;    /* its selection depends on the seed */
     bool baseline;   /* zero-shot, random, balanced-random, all: what others are compared with */
