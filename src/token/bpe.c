@@ -202,8 +202,7 @@ static wn_err symbols_of_chars(word *w, const char *s, size_t len)
     return WN_OK;
 }
 
-/* ---- merging -----------------------------------------------------------------------------------
- */
+/* ---- merging --------------------------------------------------------------------------- */
 
 static size_t merge_short(const wn_lexicon *x, wn_symbol *s, size_t n)
 {

@@ -15,8 +15,7 @@
 #include "token/unicode.h"
 #include "token/vocab.h"
 
-/* ---- scratch of one thread --------------------------------------------------------------------
- */
+/* ---- scratch of one thread ------------------------------------------------------------- */
 
 /* A stretch of a buffer that the model will see as one word. `origin`: it starts where the whole
  * text does (Metaspace's scheme "first" asks). */
@@ -82,8 +81,7 @@ typedef struct wn_token_memory {
     size_t best_cap;
 } wn_token_memory;
 
-/* ---- normalisers -------------------------------------------------------------------------------
- */
+/* ---- normalisers ----------------------------------------------------------------------- */
 
 typedef enum wn_norm_kind {
     WN_NORM_BERT,
@@ -131,8 +129,7 @@ wn_err wn_normalize(wn_span *out, bool *kept, const wn_norm *node, size_t n, wn_
 wn_err wn_norm_apply(const wn_norm *node, wn_token_memory *m, wn_str *out, const char *s,
                      size_t len);
 
-/* ---- pre-tokenisers ----------------------------------------------------------------------------
- */
+/* ---- pre-tokenisers -------------------------------------------------------------------- */
 
 typedef enum wn_pre_kind {
     WN_PRE_BERT,
@@ -181,8 +178,7 @@ uint32_t wn_byte_char(unsigned char b);
 int wn_char_byte(uint32_t c);
 void wn_byte_map(wn_str *out, const char *s, size_t len);
 
-/* ---- added tokens ------------------------------------------------------------------------------
- */
+/* ---- added tokens ---------------------------------------------------------------------- */
 
 typedef struct wn_added_token {
     wn_str content;
@@ -209,8 +205,7 @@ const wn_added_token *wn_added_named(const wn_added *a, const char *text, size_t
 wn_err wn_added_split(wn_cuts *out, const wn_added *a, const wn_trie *trie, const char *s,
                       size_t len);
 
-/* ---- models ------------------------------------------------------------------------------------
- */
+/* ---- models ---------------------------------------------------------------------------- */
 
 typedef enum wn_model_kind { WN_MODEL_WORDPIECE, WN_MODEL_BPE, WN_MODEL_UNIGRAM } wn_model_kind;
 
@@ -270,8 +265,7 @@ wn_err wn_unigram_encode(const wn_tokenizer *t, wn_token_memory *m, const char *
 wn_err wn_ids_push(wn_ids *ids, int32_t id);
 wn_err wn_ids_reserve(wn_ids *ids, size_t more);
 
-/* ---- decoders ----------------------------------------------------------------------------------
- */
+/* ---- decoders -------------------------------------------------------------------------- */
 
 typedef enum wn_dec_kind {
     WN_DEC_BYTES,
@@ -305,8 +299,7 @@ void wn_texts_free(wn_texts *v);
 /* Runs the decoders over the tokens' texts; *v is replaced. */
 wn_err wn_decode_texts(wn_texts *v, const wn_dec *dec, size_t n);
 
-/* ---- the whole ---------------------------------------------------------------------------------
- */
+/* ---- the whole ------------------------------------------------------------------------- */
 
 struct wn_tokenizer {
     char *path;

@@ -21,8 +21,7 @@
 enum { NORMAL = 1, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE };
 enum { UNIGRAM = 1, BPE };
 
-/* ---- protobuf ---------------------------------------------------------------------------------
- */
+/* ---- protobuf -------------------------------------------------------------------------- */
 
 typedef struct field {
     uint32_t number;
@@ -81,8 +80,7 @@ static bool next_field(wn_span *s, field *f)
     return true;
 }
 
-/* ---- the model ----------------------------------------------------------------------------------
- */
+/* ---- the model ------------------------------------------------------------------------- */
 
 typedef struct spec {
     uint64_t kind, suffix, fallback;

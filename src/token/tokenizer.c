@@ -10,8 +10,7 @@
 
 enum { MAX_FILE = 1 << 29 };
 
-/* ---- ids and scratch ---------------------------------------------------------------------------
- */
+/* ---- ids and scratch ------------------------------------------------------------------- */
 
 void wn_ids_clear(wn_ids *ids)
 {
@@ -89,8 +88,7 @@ static wn_err prepare(wn_token_work *w, const wn_tokenizer *t, bool cache)
     return WN_OK;
 }
 
-/* ---- encoding ----------------------------------------------------------------------------------
- */
+/* ---- encoding -------------------------------------------------------------------------- */
 
 static wn_err encode_word(const wn_tokenizer *t, wn_token_memory *m, const char *s, size_t len,
                           bool mapped, wn_ids *out)
@@ -234,8 +232,7 @@ void wn_ids_free(int32_t *ids)
     wn_free(ids);
 }
 
-/* ---- decoding ----------------------------------------------------------------------------------
- */
+/* ---- decoding -------------------------------------------------------------------------- */
 
 wn_err wn_tokenizer_decode(const wn_tokenizer *t, const int32_t *ids, size_t n, bool skip_special,
                            char **text)
@@ -272,8 +269,7 @@ wn_err wn_tokenizer_decode(const wn_tokenizer *t, const int32_t *ids, size_t n, 
     return err;
 }
 
-/* ---- facts -------------------------------------------------------------------------------------
- */
+/* ---- facts ----------------------------------------------------------------------------- */
 
 size_t wn_tokenizer_vocab(const wn_tokenizer *t)
 {
@@ -307,8 +303,7 @@ const char *wn_tokenizer_sha(const wn_tokenizer *t)
     return t->sha;
 }
 
-/* ---- opening -----------------------------------------------------------------------------------
- */
+/* ---- opening --------------------------------------------------------------------------- */
 
 /* What every reader leaves to be worked out from what it has read. */
 static void fill_facts(wn_tokenizer *t)

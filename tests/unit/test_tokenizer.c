@@ -228,8 +228,7 @@ Test(tokenizer, long_runs, .timeout = 60)
     free(text);
 }
 
-/* ---- what must be refused, by name -------------------------------------------------------------
- */
+/* ---- what must be refused, by name ----------------------------------------------------- */
 
 static void refuse(const char *json, const char *expected)
 {
@@ -256,6 +255,7 @@ Test(tokenizer, refusals)
     refuse("[]", "model");
     refuse("{}", "model");
     refuse("{\"surprise\":1," WP "}", "'surprise'");
+    refuse("{\"\":1," WP "}", "''");
     refuse("{\"normalizer\":{\"type\":\"Telepathy\"}," WP "}", "Telepathy");
     refuse("{\"normalizer\":{\"type\":\"NFC\",\"level\":2}," WP "}", "'level'");
     refuse("{\"normalizer\":{\"type\":\"Sequence\"}," WP "}", "normalizers");

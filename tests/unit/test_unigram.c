@@ -112,8 +112,7 @@ Test(unigram, no_unknown_token_is_an_error)
     drop(&t);
 }
 
-/* ---- broken files ------------------------------------------------------------------------------
- */
+/* ---- broken files ---------------------------------------------------------------------- */
 
 /* Every truncation and many single-byte changes of a file: opened or refused, never a crash, and
  * what opens can encode. */
