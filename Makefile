@@ -100,11 +100,6 @@ $(BUILD)/share/made: $(BUILD)/winnow
 	@$< --completion bash > $(BUILD)/share/bash/winnow
 	@$< --completion zsh > $(BUILD)/share/zsh/_winnow
 	@$< --completion fish > $(BUILD)/share/fish/winnow.fish
-	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' \
-	    'Name: winnow' 'Description: Pick the fine-tuning data that matters' 'Version: $(VERSION)' \
-	    'Requires.private: $(PKGS)' 'Libs: -L$${libdir} -lwinnow' \
-	    'Libs.private: -lutf8proc -ldnnl -lm -fopenmp -pthread' 'Cflags: -I$${includedir}' \
-	    > $(BUILD)/share/winnow.pc
 	@touch $@
 
 D = $(DESTDIR)$(PREFIX)
@@ -118,7 +113,11 @@ install: all $(BUILD)/share/made
 	install -m 755 $(BUILD)/libwinnow.so $(D)/lib/libwinnow.so.$(VERSION)
 	ln -sf libwinnow.so.$(VERSION) $(D)/lib/libwinnow.so.$(SOVERSION)
 	ln -sf libwinnow.so.$(SOVERSION) $(D)/lib/libwinnow.so
-	install -m 644 $(BUILD)/share/winnow.pc $(D)/lib/pkgconfig/winnow.pc
+	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' \
+	    'Name: winnow' 'Description: Pick the fine-tuning data that matters' 'Version: $(VERSION)' \
+	    'Requires.private: $(PKGS)' 'Libs: -L$${libdir} -lwinnow' \
+	    'Libs.private: -lutf8proc -ldnnl -lm -fopenmp -pthread' 'Cflags: -I$${includedir}' \
+	    > $(D)/lib/pkgconfig/winnow.pc
 	install -m 644 $(MAN1)/*.1 $(D)/share/man/man1/
 	install -m 644 $(BUILD)/share/bash/winnow $(D)/share/bash-completion/completions/winnow
 	install -m 644 $(BUILD)/share/zsh/_winnow $(D)/share/zsh/site-functions/_winnow

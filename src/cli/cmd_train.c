@@ -59,7 +59,7 @@ static wn_err run(const wn_call *c)
     train_opts *t = c->opts;
     t->o.loss_on_all = t->loss_on != NULL && strcmp(t->loss_on, "all") == 0;
     WN_TRY(wn_train_job(&t->o));
-    return wn_print_done(c, "manifest.json");
+    return wn_print_done(c, "train.json");
 }
 
 const wn_command wn_cmd_train = {
