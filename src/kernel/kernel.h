@@ -21,6 +21,9 @@ const char *wn_kernel_name(void);      /* "ref", "avx2", "avx512": the table in 
 void wn_kernel_use(const char *name);  /* for tests: NULL chooses by CPU; unknown or unsupported: ref */
 bool wn_cpu_fast_bf16(void);           /* AVX512-BF16 or AMX: oneDNN's bf16 products are native */
 void wn_cpu_features(char *text, size_t size); /* "avx2 fma avx512f ..." */
+/* Runs bare fused multiply-adds on this thread and returns how many floating-point operations that
+ * was: over the time it took, the rate that products are measured against. */
+double wn_fma_spin(size_t rounds);
 
 /* ---- matrix products ----------------------------------------------------------------------------
  * A linear layer's weight W [N, K], packed once. The f32 form is ours: panels of WN_NR outputs, for
@@ -28,7 +31,7 @@ void wn_cpu_features(char *text, size_t size); /* "avx2 fma avx512f ..." */
  * padded with zeros); it serves y = x W^T directly and dx = dy W by transposing small blocks on the
  * way. The bf16 form goes to oneDNN where the processor is fast at it; elsewhere weights and inputs are
  * rounded to bf16 and multiplied in f32, so that --precision bf16 means the same numbers everywhere. */
-enum { WN_NR = 16 };
+enum { WN_NR = 16, WN_HEAD_MAX = 512 /* widest attention head: callers check, kernels assert */ };
 
 typedef enum wn_mat_kind { WN_MAT_F32, WN_MAT_BF16 } wn_mat_kind;
 
@@ -36,7 +39,7 @@ typedef struct wn_mat {
     size_t N, K;
     wn_mat_kind kind;
     float *panel;          /* the packed f32 form (bf16-rounded values for an emulated WN_MAT_BF16) */
-    void *dnnl;            /* oneDNN's packed forms for native bf16, else NULL */
+    struct wn_dnnl *dnnl;  /* oneDNN's packed forms for native bf16, else NULL */
 } wn_mat;
 
 /* Bytes of `panel` for an [N, K] matrix. */

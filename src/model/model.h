@@ -52,7 +52,7 @@ wn_err wn_model_sha(wn_model *m, char hex[WN_SHA_HEX]); /* of weights and adapte
 wn_err wn_model_manifest(json_t **out, wn_model *m);
 
 /* Every parameter in the order that `winnow model info --params` prints, named as in the Hugging Face
- * checkpoint. Frozen ones have grad == NULL. With an adapter its parameters follow the base's. */
+ * checkpoint. Frozen ones have trainable false. With an adapter its parameters follow the base's. */
 wn_params *wn_model_params(wn_model *m);
 
 /* Freezes all and adds LoRA (Hu et al. 2021, arXiv 2106.09685) to the named linear layers: y += alpha/r
@@ -72,6 +72,12 @@ void wn_model_refresh(wn_model *m);
 /* PEFT folder: adapter_config.json and adapter_model.safetensors. base: what base_model_name_or_path says. */
 wn_err wn_model_save_adapter(const wn_model *m, const char *dir, const char *base);
 
+/* A folder that transformers loads: all tensors of the checkpoint it came from, trained ones replaced, with its
+ * config and tokenizer files. dtype: "f32", "f16", "bf16"; NULL: each tensor's own. can_save refuses, before the
+ * work, a model that cannot be saved so (one from a GGUF file). */
+wn_err wn_model_can_save(const wn_model *m);
+wn_err wn_model_save(const wn_model *m, const char *dir, const char *dtype);
+
 /* A batch: B segments end to end, no padding. */
 typedef struct wn_batch {
     size_t B, T;
@@ -84,7 +90,14 @@ typedef struct wn_batch {
                                 first_label */
     const int32_t *first_label; /* [B] or NULL: for segments with a parent, the label to be scored at the
                                 parent's last token on behalf of this segment, -1: none */
+    const uint64_t *example; /* [B] or NULL: numbers of the examples, the counters of their dropout */
 } wn_batch;
+
+/* Rows of a matrix that belong to examples: rows [off[b], off[b+1]) to example b. */
+typedef struct wn_seg {
+    size_t B;
+    const uint32_t *off; /* [B+1] */
+} wn_seg;
 
 /* All memory of a step for batches of at most max_tokens tokens, max_segments segments and max_labels
  * supervised positions. train: backward too. */
@@ -103,27 +116,27 @@ wn_err wn_model_hidden(const wn_model *m, wn_work *w, const wn_batch *b, int lay
 wn_err wn_model_nll(const wn_model *m, wn_work *w, const wn_batch *b, double *nll, uint32_t *count);
 
 /* Forward and backward of sum over segments of weight[b] * (sum of nll over its labels); gradients go to
- * the sink. dropout_step: index of the update (counter of the dropout streams; rows [B] gives each segment's
- * example number), ignored where dropout is 0. */
+ * the sink. seed and step (the update's number) with the batch's example numbers choose the dropout masks,
+ * where the model's adapters have dropout. */
 struct wn_sink;
 wn_err wn_model_loss_back(const wn_model *m, wn_work *w, const wn_batch *b, const float *weight,
-                          uint64_t seed, uint64_t dropout_step, double *nll, uint32_t *count,
+                          uint64_t seed, uint64_t step, double *nll, uint32_t *count,
                           const struct wn_sink *sink);
 
-/* What happens to a layer's gradient: handed the two matrices it is made of, never the gradient itself.
- * Training adds into params (wn_sink_train); features make one row per example. Called in backward order
- * from one thread. seg: the batch, whose offsets delimit examples. */
+/* What happens to a layer's gradient: the sink is handed the two matrices it is made of, never the
+ * gradient itself. Training adds into params (wn_sink_train); features make one row per example. Called
+ * in backward order from one thread; seg says which rows belong to which example. */
 typedef struct wn_sink {
     void *ctx;
-    /* dW [N,K] = dy^T x of the linear parameter p (a LoRA factor is one too); bias NULL or its parameter.
-     * scale multiplies the product. */
+    /* dW [N,K] += scale * dy^T x of the linear parameter p (a LoRA factor is one too), dbias [N] += sum of
+     * dy where bias is not NULL. Either may be NULL: frozen. */
     void (*linear)(void *ctx, wn_param *p, wn_param *bias, float scale, const float *dy, size_t ldy,
-                   const float *x, size_t ldx, size_t T, const wn_batch *b);
-    /* dg [D] = sum_t dy[t] * xhat[t]; rms: xhat = x * rinv; layer norm: xhat = (x - mean) * rinv, db = sum dy. */
+                   const float *x, size_t ldx, size_t N, size_t K, const wn_seg *seg);
+    /* dg [D] += sum_t dy[t] * xhat[t], xhat = (x - mean) * rinv; mean NULL: root mean square norm. dbias += sum dy. */
     void (*norm)(void *ctx, wn_param *g, wn_param *bias, const float *dy, const float *x,
-                 const float *mean, const float *rinv, size_t T, const wn_batch *b);
+                 const float *mean, const float *rinv, size_t D, const wn_seg *seg);
     /* Embedding rows: dE[id[t]] += dx[t]. */
-    void (*embed)(void *ctx, wn_param *e, const float *dx, const int32_t *id, size_t T, const wn_batch *b);
+    void (*embed)(void *ctx, wn_param *e, const float *dx, const int32_t *id, size_t D, const wn_seg *seg);
 } wn_sink;
 /* The sink of ordinary training: p->grad += ... . */
 wn_sink wn_sink_train(void);

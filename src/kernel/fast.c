@@ -1,0 +1,43 @@
+/* The fast table: compiled once for each instruction set with -DWN_ISA=name, written once over the
+ * vectors of vec.h. All sums that a reader of ref.c sees in double are float vectors here, in an
+ * order that depends on the row's length alone. */
+#include "kernel/table.h"
+#include "kernel/fast_mm.h"
+#include "kernel/fast_rows.h"
+
+#define PASTE2(a, b) a##b
+#define PASTE(a, b)  PASTE2(a, b)
+#define QUOTE2(a)    #a
+#define QUOTE(a)     QUOTE2(a)
+
+const wn_kernels PASTE(wn_kernel_table_, WN_ISA) = {
+    .name = QUOTE(WN_ISA),
+    .mm = mm,
+    .transpose = transpose,
+    .finish = finish,
+    .round_bf16 = round_bf16,
+    .rmsnorm = rmsnorm,
+    .rmsnorm_back = rmsnorm_back,
+    .rmsnorm_gain = rmsnorm_gain,
+    .layernorm = layernorm,
+    .layernorm_back = layernorm_back,
+    .layernorm_gain = layernorm_gain,
+    .act = act,
+    .act_back = act_back,
+    .rope = rope,
+    .tile_softmax = tile_softmax,
+    .tile_softmax_back = tile_softmax_back,
+    .softcap = softcap,
+    .softcap_back = softcap_back,
+    .lse = lse,
+    .exp_scaled = exp_scaled,
+    .add = add,
+    .scale = scale,
+    .axpy = axpy,
+    .sum_squares = sum_squares,
+    .dot = dot,
+    .dot64 = dot64,
+    .all_finite = all_finite,
+    .adamw = adamw,
+    .spin = spin,
+};

@@ -1,0 +1,350 @@
+/* The plain kernels: loops a reader can check against the formula, sums in double. They run where
+ * no faster table fits and are what every faster table is tested against. */
+#include "kernel/table.h"
+
+#include <math.h>
+#include <string.h>
+
+static void mm(float *c, size_t ldc, const float *a, size_t lda, const float *b, size_t bk,
+               size_t bp, size_t m, size_t n, size_t k, bool add)
+{
+    for (size_t i = 0; i < m; i++) {
+        for (size_t j = 0; j < n; j++) {
+            const float *col = b + j / WN_NR * bp + j % WN_NR;
+            double s = add ? c[i * ldc + j] : 0;
+            for (size_t kk = 0; kk < k; kk++)
+                s += (double)a[i * lda + kk] * col[kk * bk];
+            c[i * ldc + j] = (float)s;
+        }
+    }
+}
+
+static void transpose(float *out, size_t ldo, const float *in, size_t ldi, size_t rows, size_t cols)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < cols; c++)
+            out[c * ldo + r] = in[r * ldi + c];
+}
+
+static double act1(double x, wn_act act)
+{
+    switch (act) {
+    case WN_ACT_SILU:
+        return x / (1 + exp(-x));
+    case WN_ACT_GELU:
+        return 0.5 * x * (1 + erf(x * M_SQRT1_2));
+    case WN_ACT_GELU_TANH:
+        return 0.5 * x * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    case WN_ACT_RELU:
+        return x > 0 ? x : 0;
+    case WN_ACT_IDENTITY:
+        break;
+    }
+    return x;
+}
+
+static double slope1(double x, wn_act act)
+{
+    switch (act) {
+    case WN_ACT_SILU: {
+        double s = 1 / (1 + exp(-x));
+        return s * (1 + x * (1 - s));
+    }
+    case WN_ACT_GELU:
+        return 0.5 * (1 + erf(x * M_SQRT1_2)) + x * exp(-0.5 * x * x) / sqrt(2 * M_PI);
+    case WN_ACT_GELU_TANH: {
+        double c = sqrt(2 / M_PI);
+        double t = tanh(c * (x + 0.044715 * x * x * x));
+        return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * c * (1 + 3 * 0.044715 * x * x);
+    }
+    case WN_ACT_RELU:
+        return x > 0;
+    case WN_ACT_IDENTITY:
+        break;
+    }
+    return 1;
+}
+
+static void finish(float *y, const float *bias, size_t n, int flags)
+{
+    wn_act act = flags & WN_MM_GELU        ? WN_ACT_GELU
+                 : flags & WN_MM_GELU_TANH ? WN_ACT_GELU_TANH
+                 : flags & WN_MM_RELU      ? WN_ACT_RELU
+                                           : WN_ACT_IDENTITY;
+    for (size_t i = 0; i < n; i++)
+        y[i] = (float)act1((double)y[i] + (bias ? bias[i] : 0), act);
+}
+
+/* Nearest even, as the conversion instructions do; NaNs stay NaNs. */
+static void round_bf16(float *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t u;
+        memcpy(&u, x + i, sizeof u);
+        if ((u & 0x7fffffff) > 0x7f800000)
+            u = (u | 0x400000) & 0xffff0000;
+        else
+            u = (u + 0x7fff + (u >> 16 & 1)) & 0xffff0000;
+        memcpy(y + i, &u, sizeof u);
+    }
+}
+
+static float rmsnorm(float *y, const float *x, const float *g, size_t D, float eps)
+{
+    double s = 0;
+    for (size_t i = 0; i < D; i++)
+        s += (double)x[i] * x[i];
+    float r = (float)(1 / sqrt(s / (double)D + (double)eps));
+    for (size_t i = 0; i < D; i++)
+        y[i] = g[i] * (x[i] * r);
+    return r;
+}
+
+static void rmsnorm_back(float *dx, const float *dy, const float *x, const float *g, float rinv,
+                         size_t D, bool add)
+{
+    double s = 0;
+    for (size_t i = 0; i < D; i++)
+        s += (double)g[i] * dy[i] * x[i] * rinv;
+    s /= (double)D;
+    for (size_t i = 0; i < D; i++) {
+        double d = rinv * ((double)g[i] * dy[i] - (double)x[i] * rinv * s);
+        dx[i] = (float)(add ? dx[i] + d : d);
+    }
+}
+
+static void rmsnorm_gain(float *dg, const float *dy, const float *x, float rinv, size_t D)
+{
+    for (size_t i = 0; i < D; i++)
+        dg[i] += dy[i] * (x[i] * rinv);
+}
+
+static void layernorm(float *y, float *mean, float *rinv, const float *x, const float *g,
+                      const float *b, size_t D, float eps)
+{
+    double s = 0, ss = 0;
+    for (size_t i = 0; i < D; i++)
+        s += x[i];
+    s /= (double)D;
+    for (size_t i = 0; i < D; i++)
+        ss += (x[i] - s) * (x[i] - s);
+    double r = 1 / sqrt(ss / (double)D + (double)eps);
+    for (size_t i = 0; i < D; i++)
+        y[i] = (float)(g[i] * ((x[i] - s) * r) + (b ? b[i] : 0));
+    *mean = (float)s;
+    *rinv = (float)r;
+}
+
+static void layernorm_back(float *dx, const float *dy, const float *x, const float *g, float mean,
+                           float rinv, size_t D, bool add)
+{
+    double su = 0, suh = 0;
+    for (size_t i = 0; i < D; i++) {
+        double u = (double)g[i] * dy[i];
+        su += u;
+        suh += u * ((double)x[i] - mean) * rinv;
+    }
+    su /= (double)D;
+    suh /= (double)D;
+    for (size_t i = 0; i < D; i++) {
+        double h = ((double)x[i] - mean) * rinv;
+        double d = rinv * ((double)g[i] * dy[i] - su - h * suh);
+        dx[i] = (float)(add ? dx[i] + d : d);
+    }
+}
+
+static void layernorm_gain(float *dg, float *db, const float *dy, const float *x, float mean,
+                           float rinv, size_t D)
+{
+    for (size_t i = 0; i < D; i++) {
+        dg[i] += dy[i] * ((x[i] - mean) * rinv);
+        if (db)
+            db[i] += dy[i];
+    }
+}
+
+static void act(float *y, const float *gate, const float *up, size_t n, wn_act kind)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = (float)(act1(gate[i], kind) * (up ? up[i] : 1));
+}
+
+static void act_back(float *dgate, float *dup, const float *dy, const float *gate, const float *up,
+                     size_t n, wn_act kind)
+{
+    for (size_t i = 0; i < n; i++) {
+        double x = gate[i], u = up ? up[i] : 1, d = dy[i];
+        dgate[i] = (float)(d * u * slope1(x, kind));
+        if (dup)
+            dup[i] = (float)(d * act1(x, kind));
+    }
+}
+
+static void rope(float *x, const float *cs, size_t half, bool interleaved, float sign)
+{
+    for (size_t i = 0; i < half; i++) {
+        float *p = interleaved ? x + 2 * i : x + i, *q = interleaved ? p + 1 : p + half;
+        float c = cs[i], s = cs[half + i] * sign, a = *p, b = *q;
+        *p = a * c - b * s;
+        *q = b * c + a * s;
+    }
+}
+
+static void tile_softmax(float *s, float *top, float *sum, float *keep, const wn_tile *t,
+                         float scale)
+{
+    for (size_t i = 0; i < t->rows; i++) {
+        float *row = s + i * t->ld;
+        double m = top[i], l = 0;
+        for (size_t j = t->lo[i]; j < t->hi[i]; j++)
+            m = fmax(m, (double)scale * row[j]);
+        keep[i] = top[i] == (float)m ? 1 : (float)exp(top[i] - m);
+        for (size_t j = 0; j < t->n; j++) {
+            bool seen = j >= t->lo[i] && j < t->hi[i];
+            row[j] = seen ? (float)exp((double)scale * row[j] - m) : 0;
+            l += row[j];
+        }
+        top[i] = (float)m;
+        sum[i] = (float)(sum[i] * (double)keep[i] + l);
+    }
+}
+
+static void tile_softmax_back(float *s, float *dp, const float *lse, const float *delta,
+                              const wn_tile *t, float scale)
+{
+    for (size_t i = 0; i < t->rows; i++) {
+        for (size_t j = 0; j < t->n; j++) {
+            bool seen = j >= t->lo[i] && j < t->hi[i];
+            float *p = s + i * t->ld + j, *d = dp + i * t->ld + j;
+            *p = seen ? (float)exp((double)scale * *p - lse[i]) : 0;
+            *d = seen ? *p * (*d - delta[i]) : 0;
+        }
+    }
+}
+
+static void softcap(float *s, size_t n, float scale, float cap)
+{
+    for (size_t i = 0; i < n; i++)
+        s[i] = (float)(cap * tanh((double)scale * s[i] / cap));
+}
+
+static void softcap_back(float *ds, const float *capped, size_t n, float cap)
+{
+    for (size_t i = 0; i < n; i++) {
+        float r = capped[i] / cap;
+        ds[i] *= 1 - r * r;
+    }
+}
+
+static float lse(const float *x, size_t n)
+{
+    double m = -INFINITY, s = 0;
+    for (size_t i = 0; i < n; i++)
+        m = fmax(m, x[i]);
+    for (size_t i = 0; i < n; i++)
+        s += exp(x[i] - m);
+    return (float)(m + log(s));
+}
+
+static void exp_scaled(float *x, size_t n, float l, float weight)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = (float)(weight * exp((double)x[i] - l));
+}
+
+static void add(float *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] += x[i];
+}
+
+static void scale(float *y, float a, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] *= a;
+}
+
+static void axpy(float *y, float a, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = (float)((double)a * x[i] + y[i]);
+}
+
+static double dot64(const float *x, const float *y, size_t n)
+{
+    double s = 0;
+    for (size_t i = 0; i < n; i++)
+        s += (double)x[i] * y[i];
+    return s;
+}
+
+static double sum_squares(const float *x, size_t n)
+{
+    return dot64(x, x, n);
+}
+
+static float dot(const float *x, const float *y, size_t n)
+{
+    return (float)dot64(x, y, n);
+}
+
+static bool all_finite(const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(x[i]))
+            return false;
+    return true;
+}
+
+static void adamw(float *w, float *m, float *v, const float *g, size_t n, float step, float b1,
+                  float b2, float eps, float decay, float root, float gscale, float clip)
+{
+    for (size_t i = 0; i < n; i++) {
+        float d = g[i] * gscale;
+        if (clip > 0)
+            d = fminf(fmaxf(d, -clip), clip);
+        m[i] += (d - m[i]) * (1 - b1);
+        v[i] = v[i] * b2 + (1 - b2) * d * d;
+        w[i] = w[i] * decay - step * (m[i] / (sqrtf(v[i]) * root + eps));
+    }
+}
+
+static double spin(size_t rounds)
+{
+    volatile double s = 1;
+    for (size_t i = 0; i < rounds; i++)
+        s = s * 0.999 + 0.001;
+    return 2 * (double)rounds;
+}
+
+const wn_kernels wn_kernel_table_ref = {
+    .name = "ref",
+    .mm = mm,
+    .transpose = transpose,
+    .finish = finish,
+    .round_bf16 = round_bf16,
+    .rmsnorm = rmsnorm,
+    .rmsnorm_back = rmsnorm_back,
+    .rmsnorm_gain = rmsnorm_gain,
+    .layernorm = layernorm,
+    .layernorm_back = layernorm_back,
+    .layernorm_gain = layernorm_gain,
+    .act = act,
+    .act_back = act_back,
+    .rope = rope,
+    .tile_softmax = tile_softmax,
+    .tile_softmax_back = tile_softmax_back,
+    .softcap = softcap,
+    .softcap_back = softcap_back,
+    .lse = lse,
+    .exp_scaled = exp_scaled,
+    .add = add,
+    .scale = scale,
+    .axpy = axpy,
+    .sum_squares = sum_squares,
+    .dot = dot,
+    .dot64 = dot64,
+    .all_finite = all_finite,
+    .adamw = adamw,
+    .spin = spin,
+};

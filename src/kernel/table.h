@@ -1,0 +1,109 @@
+/* The table of single-threaded row and tile kernels behind kernel.h. ref.c fills it with plain
+ * loops and double sums, which say what "correct" means; fast.c fills it once for each instruction
+ * set. The drivers (gemm.c, attention.c, nn.c) only cut work into tiles and call the table, so one
+ * driver serves every instruction set. No entry allocates, fails, or reads past the sizes it is
+ * given. */
+#ifndef WN_KERNEL_TABLE_H
+#define WN_KERNEL_TABLE_H
+
+#include "kernel/kernel.h"
+
+/* One tile of attention scores as the softmax entries see it: `rows` queries of one head; row i at
+ * s + i*ld sees the keys [lo[i], hi[i]) of the tile's n, a multiple of WN_NR; all others, whatever
+ * they hold, become exact zeros. */
+typedef struct wn_tile {
+    size_t ld, rows, n;
+    const uint32_t *lo, *hi;
+} wn_tile;
+
+typedef struct wn_kernels {
+    const char *name;
+
+    /* c [m, n] (+)= a [m, k] b. b lies in panels of WN_NR columns: element (kk, j) at
+     * b[(j / NR) * bp + kk * bk + j % NR]; all NR columns of the last panel must be readable.
+     * Every element is c (or 0), then one fused multiply-add for each kk in rising order. */
+    void (*mm)(float *c, size_t ldc, const float *a, size_t lda, const float *b, size_t bk,
+               size_t bp, size_t m, size_t n, size_t k, bool add);
+    /* out [cols, rows] = transposed in [rows, cols]. */
+    void (*transpose)(float *out, size_t ldo, const float *in, size_t ldi, size_t rows,
+                      size_t cols);
+    /* y [n] += bias (or NULL), then the activation of the WN_MM_ flags. */
+    void (*finish)(float *y, const float *bias, size_t n, int flags);
+    void (*round_bf16)(float *y, const float *x, size_t n);
+
+    /* One row each; the norms return or take 1/rms and the like. */
+    float (*rmsnorm)(float *y, const float *x, const float *g, size_t D, float eps);
+    void (*rmsnorm_back)(float *dx, const float *dy, const float *x, const float *g, float rinv,
+                         size_t D, bool add);
+    void (*rmsnorm_gain)(float *dg, const float *dy, const float *x, float rinv, size_t D);
+    void (*layernorm)(float *y, float *mean, float *rinv, const float *x, const float *g,
+                      const float *b, size_t D, float eps);
+    void (*layernorm_back)(float *dx, const float *dy, const float *x, const float *g, float mean,
+                           float rinv, size_t D, bool add);
+    void (*layernorm_gain)(float *dg, float *db, const float *dy, const float *x, float mean,
+                           float rinv, size_t D);
+    void (*act)(float *y, const float *gate, const float *up, size_t n, wn_act act);
+    void (*act_back)(float *dgate, float *dup, const float *dy, const float *gate, const float *up,
+                     size_t n, wn_act act);
+    /* One head: pairs (i, i + half) or (2i, 2i+1); sin is multiplied by sign. */
+    void (*rope)(float *x, const float *cs, size_t half, bool interleaved, float sign);
+
+    /* Running softmax over one tile of scores: s becomes exp(scale*s - new max); top and sum [rows]
+     * are updated; keep [rows] is what the sums so far must be multiplied by. */
+    void (*tile_softmax)(float *s, float *top, float *sum, float *keep, const wn_tile *t,
+                         float scale);
+    /* s becomes exp(scale*s - lse[i]), dp becomes s * (dp - delta[i]). */
+    void (*tile_softmax_back)(float *s, float *dp, const float *lse, const float *delta,
+                              const wn_tile *t, float scale);
+    /* s = cap * tanh(scale * s / cap). */
+    void (*softcap)(float *s, size_t n, float scale, float cap);
+    /* ds *= 1 - (capped/cap)^2. */
+    void (*softcap_back)(float *ds, const float *capped, size_t n, float cap);
+
+    float (*lse)(const float *x, size_t n);
+    /* x = weight * exp(x - lse) */
+    void (*exp_scaled)(float *x, size_t n, float lse, float weight);
+
+    void (*add)(float *y, const float *x, size_t n);
+    void (*scale)(float *y, float a, size_t n);
+    void (*axpy)(float *y, float a, const float *x, size_t n);
+    double (*sum_squares)(const float *x, size_t n);
+    float (*dot)(const float *x, const float *y, size_t n);
+    double (*dot64)(const float *x, const float *y, size_t n);
+    bool (*all_finite)(const float *x, size_t n);
+    /* step = lr/c1, decay = 1 - lr*wd, root = 1/sqrt(c2). */
+    void (*adamw)(float *w, float *m, float *v, const float *g, size_t n, float step, float b1,
+                  float b2, float eps, float decay, float root, float gscale, float clip);
+    /* Bare multiply-adds; the number of floating-point operations done. */
+    double (*spin)(size_t rounds);
+} wn_kernels;
+
+/* The table in use. */
+const wn_kernels *wn_kernel_table(void);
+
+extern const wn_kernels wn_kernel_table_ref;
+#if defined(__x86_64__)
+extern const wn_kernels wn_kernel_table_avx2, wn_kernel_table_avx512;
+#endif
+
+/* oneDNN's packed forms of an [N, K] weight (dnnl.c), from our panels; NULL where oneDNN cannot: no
+ * memory, or no bf16 on this processor. */
+typedef struct wn_dnnl wn_dnnl;
+wn_dnnl *wn_dnnl_new(const float *panel, size_t N, size_t K, bool bf16);
+void wn_dnnl_free(wn_dnnl *h);
+/* y [T, N] (+)= x [T, K] W^T, or with back dx [T, K] (+)= dy [T, N] W; false: out of memory, y is
+ * then undefined. */
+bool wn_dnnl_mm(float *y, size_t ldy, const float *x, size_t ldx, const wn_dnnl *h, size_t T,
+                bool back, bool add);
+
+/* Attention on plain loops and double sums (attention_ref.c): what the tiled one is checked with.
+ */
+void wn_attention_ref(float *o, float *lse, const float *q, const float *k, const float *v,
+                      const wn_attn *a);
+void wn_attention_back_ref(float *dq, float *dk, float *dv, float *dbias, const float *do_,
+                           const float *o, const float *lse, const float *q, const float *k,
+                           const float *v, const wn_attn *a);
+/* Bucket of a T5 relative position (key - query), Raffel et al. 2020. */
+int wn_t5_bucket(long rel, bool bidirectional, int buckets, int max_distance);
+
+#endif

@@ -1,0 +1,438 @@
+/* What is kept of a layer for its backward, a token: its input, queries|keys|values, attention's
+ * output, the state between the halves, the feed-forward part's inner values: 5,760 floats for
+ * SmolLM2-135M. The outputs of norms and activations are made again from these: they cost a pass over
+ * memory that is read anyway, and keeping them would add 2,700 floats. */
+#include "model/stack.h"
+
+#include <string.h>
+
+#include "base/par.h"
+
+void wn_stack_free(wn_stack *s)
+{
+    for (size_t i = 0; s->layer && i < s->L; i++) {
+        wn_layer *l = &s->layer[i];
+        for (int k = 0; k < 3; k++)
+            wn_linear_free(&l->qkv[k]);
+        wn_linear_free(&l->out);
+        wn_linear_free(&l->up[0]);
+        wn_linear_free(&l->up[1]);
+        wn_linear_free(&l->down);
+    }
+    wn_free(s->layer);
+    wn_free(s->rope[0]);
+    wn_free(s->rope[1]);
+    wn_free(s->slope);
+    *s = (wn_stack){0};
+}
+
+static size_t qkv_width(const wn_stack *s)
+{
+    return (s->H + 2 * s->G) * s->d;
+}
+
+static size_t up_width(const wn_stack *s)
+{
+    return s->gated ? 2 * s->F : s->F;
+}
+
+wn_linear *wn_layer_linear(wn_layer *l, int i)
+{
+    return i < 3 ? &l->qkv[i] : i == 3 ? &l->out : i < 6 ? &l->up[i - 4] : &l->down;
+}
+
+static float *push(wn_arena *a, size_t n)
+{
+    return wn_arena_push(a, n * sizeof(float));
+}
+
+/* The statistics of a norm: nothing where there is none. */
+static void plan_norm(float **mean, float **rinv, const wn_norm *n, wn_arena *a, size_t T)
+{
+    bool there = n->gain != WN_NO_PARAM;
+    *rinv = there ? push(a, T) : NULL;
+    *mean = there && !n->rms ? push(a, T) : NULL;
+}
+
+static void plan_acts(wn_acts *c, const wn_stack *s, wn_layer *l, wn_arena *a, size_t T, bool train)
+{
+    size_t heads = s->H + s->G;
+    *c = (wn_acts){0};
+    if (train) {
+        c->in = push(a, T * s->D);
+        plan_norm(&c->in_mean, &c->in_rinv, &l->attn_in, a, T);
+        plan_norm(&c->attn_mean, &c->attn_rinv, &l->attn_out, a, T);
+        plan_norm(&c->mid_mean, &c->mid_rinv, &l->mlp_in, a, T);
+        plan_norm(&c->mlp_mean, &c->mlp_rinv, &l->mlp_out, a, T);
+        c->lse = push(a, T * s->H);
+        if (l->q_norm.gain != WN_NO_PARAM) {
+            c->qk_raw = push(a, T * heads * s->d);
+            c->qk_rinv = push(a, T * heads);
+        }
+        for (int i = 0; i < 7; i++) {
+            const wn_linear *lin = wn_layer_linear(l, i);
+            c->xa[i] = lin->r ? push(a, T * lin->r) : NULL;
+        }
+        c->mid = s->parallel ? c->in : push(a, T * s->D);
+    }
+    c->qkv = push(a, T * qkv_width(s));
+    c->ctx = push(a, T * s->H * s->d);
+    c->up = push(a, T * up_width(s));
+    c->attn = !train || l->attn_out.gain != WN_NO_PARAM ? push(a, T * s->D) : NULL;
+    c->mlp = !train ? c->attn : l->mlp_out.gain != WN_NO_PARAM ? push(a, T * s->D) : NULL;
+}
+
+void wn_stack_plan(wn_stack_work *w, const wn_stack *s, wn_arena *a, wn_acts *acts, size_t T,
+                   size_t segments, bool train)
+{
+    size_t rank = 0, dropped = 0;
+    for (size_t i = 0; i < s->L; i++)
+        for (int k = 0; k < 7; k++) {
+            const wn_linear *l = wn_layer_linear(&s->layer[i], k);
+            rank = l->r > rank ? l->r : rank;
+            if (l->r && l->dropout > 0 && l->K > dropped)
+                dropped = l->K;
+        }
+    *w = (wn_stack_work){.T = T, .acts = acts};
+    for (size_t i = 0; i < (train ? s->L : 1); i++)
+        plan_acts(&acts[i], s, &s->layer[i], a, T, train);
+    /* h and act also hold a layer's input, d_ctx also a state's gradient */
+    size_t heads = s->H * s->d, wide = s->D > heads ? s->D : heads;
+    w->h = push(a, T * wide);
+    w->act = push(a, T * (s->F > wide ? s->F : wide));
+    w->mixed = s->qkv_mixed ? push(a, T * qkv_width(s)) : NULL;
+    w->low = rank ? push(a, T * rank) : NULL;
+    w->pre = wn_arena_push(a, 2 * segments * sizeof(uint32_t));
+    w->own = wn_arena_push(a, 2 * segments * sizeof(uint32_t));
+    w->pos = wn_arena_push(a, T * sizeof(int32_t));
+    if (!train)
+        return;
+    w->drop = dropped ? push(a, T * dropped) : NULL;
+    w->gradient = push(a, T * s->D);
+    w->d_mid = push(a, T * s->D);
+    w->d_h = push(a, T * s->D);
+    w->d_qkv = push(a, T * qkv_width(s));
+    w->d_ctx = push(a, T * wide);
+    w->d_up = push(a, T * up_width(s));
+    w->d_act = push(a, T * s->F);
+}
+
+wn_err wn_stack_prepare(const wn_stack *s, wn_stack_work *w, const wn_batch *b)
+{
+    WN_ASSERT(b->T <= w->T);
+    for (size_t i = 0; i < b->B; i++) {
+        int32_t p = b->parent ? b->parent[i] : -1;
+        uint32_t from = p < 0 ? 0 : b->off[p], to = p < 0 ? 0 : b->off[p + 1];
+        uint32_t n = b->off[i + 1] - b->off[i], before = to - from;
+        if (s->positions && before + n > s->positions)
+            return wn_fail(WN_EARG, "a row of %u tokens: the model has %zu positions", before + n,
+                           s->positions);
+        w->pre[2 * i] = from;
+        w->pre[2 * i + 1] = to;
+        w->own[2 * i] = b->off[i];
+        w->own[2 * i + 1] = b->off[i + 1];
+        for (uint32_t t = 0; t < n; t++)
+            w->pos[b->off[i] + t] = (int32_t)(before + t);
+    }
+    return WN_OK;
+}
+
+/* ---- norms ------------------------------------------------------------------------------------- */
+
+void wn_norm_fwd(float *y, float *mean, float *rinv, const float *x, const wn_norm *n, const wn_params *ps,
+                 size_t T, size_t D)
+{
+    const float *g = ps->p[n->gain].value;
+    if (n->rms)
+        wn_rmsnorm(y, rinv, x, g, T, D, n->eps);
+    else
+        wn_layernorm(y, mean, rinv, x, g, n->bias == WN_NO_PARAM ? NULL : ps->p[n->bias].value, T, D,
+                     n->eps);
+}
+
+void wn_norm_bwd(float *dx, const float *dy, const float *x, const float *mean, const float *rinv,
+                 const wn_norm *n, wn_pass *pass, const wn_seg *seg, size_t T, size_t D, bool add)
+{
+    wn_param *g = &pass->params->p[n->gain];
+    wn_param *b = n->bias == WN_NO_PARAM ? NULL : &pass->params->p[n->bias];
+    if (g->trainable || (b && b->trainable))
+        pass->sink->norm(pass->sink->ctx, g->trainable ? g : NULL, b && b->trainable ? b : NULL, dy, x,
+                         n->rms ? NULL : mean, rinv, D, seg);
+    if (!dx)
+        return;
+    if (n->rms)
+        wn_rmsnorm_back(dx, dy, x, g->value, rinv, T, D, add);
+    else
+        wn_layernorm_back(dx, dy, x, g->value, mean, rinv, T, D, add);
+}
+
+/* y = norm(x), or x itself where there is no norm. */
+static const float *normed(float *y, float *mean, float *rinv, const float *x, const wn_norm *n,
+                           const wn_params *ps, size_t T, size_t D)
+{
+    if (n->gain == WN_NO_PARAM)
+        return x;
+    wn_norm_fwd(y, mean, rinv, x, n, ps, T, D);
+    return y;
+}
+
+/* ---- attention --------------------------------------------------------------------------------- */
+
+static wn_attn attention_of(const wn_stack *s, const wn_layer *l, const wn_stack_work *w, const wn_batch *b)
+{
+    size_t ld = qkv_width(s);
+    return (wn_attn){.S = b->B, .q0 = b->off, .pre = w->pre, .own = w->own, .H = s->H, .G = s->G,
+                     .d = s->d, .dv = s->d, .ldq = ld, .ldk = ld, .ldv = ld, .ldo = s->H * s->d,
+                     .causal = s->causal, .scale = s->scale, .softcap = s->softcap,
+                     .window = l->window, .slope = s->slope};
+}
+
+/* Rows of q, k, v head by head to queries | keys | values, or back. */
+struct mix_job {
+    float *out;
+    const float *in;
+    size_t H, d;
+    bool back;
+};
+
+static void mix_row(void *ctx, size_t t, int thread)
+{
+    (void)thread;
+    const struct mix_job *j = ctx;
+    size_t row = t * 3 * j->H * j->d, bytes = j->d * sizeof(float);
+    for (size_t h = 0; h < j->H; h++)
+        for (size_t part = 0; part < 3; part++) {
+            size_t mixed = row + (h * 3 + part) * j->d, split = row + (part * j->H + h) * j->d;
+            memcpy(j->out + (j->back ? mixed : split), j->in + (j->back ? split : mixed), bytes);
+        }
+}
+
+static void mix(float *out, const float *in, const wn_stack *s, size_t T, bool back)
+{
+    wn_par_do(T, mix_row, &(struct mix_job){out, in, s->H, s->d, back});
+}
+
+/* The norm of queries or keys: of each head's d components, or of all heads together. `first` is where they begin
+ * in a row, n rows of `width` are normed a token. */
+struct head_part {
+    size_t first, n, width;
+};
+
+static struct head_part head_part(const wn_stack *s, bool keys)
+{
+    size_t heads = keys ? s->G : s->H;
+    return (struct head_part){keys ? s->H * s->d : 0, s->qk_whole ? 1 : heads, s->qk_whole ? heads * s->d : s->d};
+}
+
+static void head_norm(float *x, float *raw, float *rinv, const wn_stack *s, const wn_norm *n, const wn_params *ps,
+                      size_t T, bool keys)
+{
+    size_t all = s->H + s->G, ld = qkv_width(s);
+    struct head_part p = head_part(s, keys);
+    for (size_t t = 0; t < T; t++) {
+        float *row = x + t * ld + p.first;
+        if (raw)
+            memcpy(raw + t * all * s->d + p.first, row, p.n * p.width * sizeof(float));
+        wn_norm_fwd(row, NULL, rinv ? rinv + t * all + p.first / s->d : NULL, row, n, ps, p.n, p.width);
+    }
+}
+
+/* dq is d(queries | keys | values). One token's heads at a time: the sink sees them as rows of its example. */
+static void head_norm_bwd(float *dq, const wn_acts *c, wn_stack_work *w, const wn_stack *s, const wn_norm *n,
+                          wn_pass *pass, bool keys)
+{
+    size_t all = s->H + s->G, ld = qkv_width(s);
+    struct head_part p = head_part(s, keys);
+    uint32_t off[2] = {0, (uint32_t)p.n};
+    wn_seg one = {1, off};
+    for (size_t t = 0; t < pass->batch->T; t++) {
+        float *d = dq + t * ld + p.first, *dy = w->h; /* h is free here: the caller's input lies elsewhere */
+        memcpy(dy, d, p.n * p.width * sizeof(float));
+        wn_norm_bwd(d, dy, c->qk_raw + t * all * s->d + p.first, NULL, c->qk_rinv + t * all + p.first / s->d, n, pass,
+                    &one, p.n, p.width, false);
+    }
+}
+
+static void attention_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack_work *w, wn_pass *pass,
+                          const float *h)
+{
+    const wn_batch *b = pass->batch;
+    size_t T = b->T, ld = qkv_width(s), col = 0;
+    for (int i = 0; i < l->n_qkv; i++) {
+        wn_linear_fwd(s->qkv_mixed ? w->mixed : c->qkv + col, ld, h, s->D, &l->qkv[i], pass, c->xa[i], 0);
+        col += l->qkv[i].N;
+    }
+    if (s->qkv_mixed)
+        mix(c->qkv, w->mixed, s, T, false);
+    float *q = c->qkv, *k = q + s->H * s->d, *v = k + s->G * s->d;
+    if (l->q_norm.gain != WN_NO_PARAM) {
+        head_norm(q, c->qk_raw, c->qk_rinv, s, &l->q_norm, pass->params, T, false);
+        head_norm(q, c->qk_raw, c->qk_rinv, s, &l->k_norm, pass->params, T, true);
+    }
+    if (l->rope >= 0)
+        wn_rope(q, ld, s->H + s->G, s->d, s->rot, s->interleaved, false, s->rope[l->rope], w->pos, T);
+    wn_attn a = attention_of(s, l, w, b);
+    wn_attention(c->ctx, c->lse, q, k, v, &a);
+}
+
+/* d_ctx to d_h; h is the attention's input. */
+static void attention_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack_work *w, wn_pass *pass,
+                          const float *h, bool need_dh, bool add)
+{
+    const wn_batch *b = pass->batch;
+    size_t T = b->T, ld = qkv_width(s), col = 0;
+    float *q = c->qkv, *k = q + s->H * s->d, *v = k + s->G * s->d;
+    float *dq = w->d_qkv, *dk = dq + s->H * s->d, *dv = dk + s->G * s->d;
+    wn_attn a = attention_of(s, l, w, b);
+    wn_attention_back(dq, dk, dv, NULL, w->d_ctx, c->ctx, c->lse, q, k, v, &a);
+    if (l->rope >= 0)
+        wn_rope(dq, ld, s->H + s->G, s->d, s->rot, s->interleaved, true, s->rope[l->rope], w->pos, T);
+    if (l->q_norm.gain != WN_NO_PARAM) {
+        head_norm_bwd(dq, c, w, s, &l->q_norm, pass, false);
+        head_norm_bwd(dq, c, w, s, &l->k_norm, pass, true);
+    }
+    if (s->qkv_mixed)
+        mix(w->mixed, w->d_qkv, s, T, true);
+    for (int i = 0; i < l->n_qkv; i++) {
+        wn_linear_bwd(need_dh ? w->d_h : NULL, s->D, s->qkv_mixed ? w->mixed : w->d_qkv + col, ld, h, s->D, c->xa[i], &l->qkv[i],
+                      pass, i || add ? WN_MM_ADD : 0);
+        col += l->qkv[i].N;
+    }
+}
+
+/* ---- the feed-forward part ----------------------------------------------------------------------- */
+
+static void activate(float *y, const float *up, const wn_stack *s, size_t T)
+{
+    wn_act_gate(y, up, s->gated ? up + s->F : NULL, up_width(s), T, s->F, s->act);
+}
+
+/* out (+= with WN_MM_ADD) from h. */
+static void mlp_fwd(float *out, const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack_work *w,
+                    wn_pass *pass, const float *h, int flags)
+{
+    size_t col = 0;
+    for (int i = 0; i < l->n_up; i++) {
+        wn_linear_fwd(c->up + col, up_width(s), h, s->D, &l->up[i], pass, c->xa[4 + i], 0);
+        col += l->up[i].N;
+    }
+    activate(w->act, c->up, s, pass->batch->T);
+    wn_linear_fwd(out, s->D, w->act, s->F, &l->down, pass, c->xa[6], flags);
+}
+
+/* dm [T, D], the gradient of the part's output, to d_h; h is its input. */
+static void mlp_bwd(const float *dm, const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack_work *w,
+                    wn_pass *pass, const float *h)
+{
+    size_t T = pass->batch->T, col = 0, ld = up_width(s);
+    activate(w->act, c->up, s, T);
+    wn_linear_bwd(w->d_act, s->F, dm, s->D, w->act, s->F, c->xa[6], &l->down, pass, 0);
+    wn_act_gate_back(w->d_up, s->gated ? w->d_up + s->F : NULL, w->d_act, c->up,
+                     s->gated ? c->up + s->F : NULL, ld, T, s->F, s->act);
+    for (int i = 0; i < l->n_up; i++) {
+        wn_linear_bwd(w->d_h, s->D, w->d_up + col, ld, h, s->D, c->xa[4 + i], &l->up[i], pass,
+                      i ? WN_MM_ADD : 0);
+        col += l->up[i].N;
+    }
+}
+
+/* ---- layers -------------------------------------------------------------------------------------- */
+
+/* x += out(part) for one half of a layer: the norm behind the part, the residual, or the norm behind the
+ * residual. `part` is the half's raw output where it has a norm of its own, else it was added already. */
+static void join(float *x, float *sum, float *mean, float *rinv, const wn_stack *s, const wn_norm *n,
+                 const wn_params *ps, float *scratch, size_t T)
+{
+    if (n->gain == WN_NO_PARAM)
+        return;
+    if (s->post_norm) { /* sum holds part; it becomes x + part, x its norm */
+        wn_add(sum, x, T * s->D);
+        wn_norm_fwd(x, mean, rinv, sum, n, ps, T, s->D);
+    } else {
+        wn_norm_fwd(scratch, mean, rinv, sum, n, ps, T, s->D);
+        wn_add(x, scratch, T * s->D);
+    }
+}
+
+static void layer_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack_work *w, wn_pass *pass,
+                      float *x, bool keep)
+{
+    size_t T = pass->batch->T, bytes = T * s->D * sizeof(float);
+    const wn_params *ps = pass->params;
+    bool attn_norm = l->attn_out.gain != WN_NO_PARAM, mlp_norm = l->mlp_out.gain != WN_NO_PARAM;
+    if (keep)
+        memcpy(c->in, x, bytes);
+    float *parallel_in = c->in ? c->in : c->attn; /* the second half needs the input again */
+    if (s->parallel && !keep)
+        memcpy(parallel_in, x, bytes);
+    const float *h = normed(w->h, c->in_mean, c->in_rinv, x, &l->attn_in, ps, T, s->D);
+    attention_fwd(s, l, c, w, pass, h);
+    wn_linear_fwd(attn_norm ? c->attn : x, s->D, c->ctx, s->H * s->d, &l->out, pass, c->xa[3],
+                  attn_norm ? 0 : WN_MM_ADD);
+    join(x, c->attn, c->attn_mean, c->attn_rinv, s, &l->attn_out, ps, w->h, T);
+    if (keep && !s->parallel)
+        memcpy(c->mid, x, bytes);
+    h = normed(w->h, c->mid_mean, c->mid_rinv, s->parallel ? parallel_in : x, &l->mlp_in, ps, T, s->D);
+    mlp_fwd(mlp_norm ? c->mlp : x, s, l, c, w, pass, h, mlp_norm ? 0 : WN_MM_ADD);
+    join(x, c->mlp, c->mlp_mean, c->mlp_rinv, s, &l->mlp_out, ps, w->h, T);
+}
+
+void wn_stack_fwd(const wn_stack *s, wn_stack_work *w, wn_pass *pass, float *x, size_t last, bool keep)
+{
+    pass->drop = w->drop;
+    pass->low = w->low;
+    for (size_t i = 0; i < last; i++)
+        layer_fwd(s, &s->layer[i], &w->acts[keep ? i : 0], w, pass, x, keep);
+}
+
+/* Gradient of a half's raw output from that of the state behind it. post_norm: g becomes the gradient of the
+ * sum and is the part's too; otherwise the part's gradient is written to `own` if it has a norm. */
+static const float *split(float *g, float *own, const float *sum, const float *mean, const float *rinv,
+                          const wn_stack *s, const wn_norm *n, wn_pass *pass, const wn_seg *seg, size_t T)
+{
+    if (n->gain == WN_NO_PARAM)
+        return g;
+    wn_norm_bwd(own, g, sum, mean, rinv, n, pass, seg, T, s->D, false);
+    if (!s->post_norm)
+        return own;
+    memcpy(g, own, T * s->D * sizeof(float));
+    return g;
+}
+
+/* w->gradient: of the layer's output in, of its input out. */
+static void layer_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack_work *w, wn_pass *pass,
+                      bool need_dx)
+{
+    size_t T = pass->batch->T;
+    const wn_params *ps = pass->params;
+    wn_seg seg = {pass->batch->B, pass->batch->off};
+    float *g = w->gradient;
+    bool in_norm = l->attn_in.gain != WN_NO_PARAM, mid_norm = l->mlp_in.gain != WN_NO_PARAM;
+    if (s->parallel) /* both halves start from the output's gradient */
+        memcpy(w->d_mid, g, T * s->D * sizeof(float));
+    const float *dm = split(g, w->d_ctx, c->mlp, c->mlp_mean, c->mlp_rinv, s, &l->mlp_out, pass, &seg, T);
+    const float *h = normed(w->h, NULL, NULL, c->mid, &l->mlp_in, ps, T, s->D);
+    mlp_bwd(dm, s, l, c, w, pass, h);
+    if (mid_norm)
+        wn_norm_bwd(g, w->d_h, c->mid, c->mid_mean, c->mid_rinv, &l->mlp_in, pass, &seg, T, s->D, true);
+    else
+        wn_add(g, w->d_h, T * s->D);
+    float *ga = s->parallel ? w->d_mid : g;
+    const float *da = split(ga, w->d_h, c->attn, c->attn_mean, c->attn_rinv, s, &l->attn_out, pass, &seg, T);
+    wn_linear_bwd(w->d_ctx, s->H * s->d, da, s->D, c->ctx, s->H * s->d, c->xa[3], &l->out, pass, 0);
+    bool train_in = in_norm && ps->p[l->attn_in.gain].trainable;
+    h = normed(w->act, NULL, NULL, c->in, &l->attn_in, ps, T, s->D);
+    attention_bwd(s, l, c, w, pass, h, need_dx || train_in, false);
+    if (in_norm && (need_dx || train_in))
+        wn_norm_bwd(g, w->d_h, c->in, c->in_mean, c->in_rinv, &l->attn_in, pass, &seg, T, s->D, true);
+    else if (need_dx)
+        wn_add(g, w->d_h, T * s->D);
+}
+
+void wn_stack_bwd(const wn_stack *s, wn_stack_work *w, wn_pass *pass, bool embed_grad)
+{
+    pass->drop = w->drop;
+    pass->low = w->low;
+    for (size_t i = s->L; i-- > 0;)
+        layer_bwd(s, &s->layer[i], &w->acts[i], w, pass, i > 0 || embed_grad);
+}
