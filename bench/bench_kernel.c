@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "base/par.h"
 #include "base/rng.h"
-#include "kernel/kernel.h"
+#include "kernel/table.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -54,13 +54,18 @@ typedef struct mm_case {
     wn_mat W;
     size_t T;
     float *x, *y;
-    int what; /* 0 mm, 1 mm_back, 2 mm through oneDNN */
+    int what; /* 0 mm, 1 mm_back, 2 and 3 the same through oneDNN */
+    wn_dnnl *dnnl;
 } mm_case;
 
 static void run_mm(void *p)
 {
     mm_case *c = p;
-    if (c->what == 1)
+    if (c->what >= 2)
+        wn_dnnl_mm(c->what == 2 ? c->y : c->x, c->what == 2 ? c->W.N : c->W.K,
+                   c->what == 2 ? c->x : c->y, c->what == 2 ? c->W.K : c->W.N, c->dnnl, c->T,
+                   c->what == 3, false);
+    else if (c->what == 1)
         wn_mm_back(c->x, c->W.K, c->y, c->W.N, &c->W, c->T, 0);
     else
         wn_mm(c->y, c->W.N, c->x, c->W.K, &c->W, NULL, c->T, 0);
@@ -80,7 +85,7 @@ static double best_time(void (*run)(void *), void *p)
 
 static void bench_mm(int threads, double peak, size_t N, size_t K, size_t T, wn_mat_kind kind)
 {
-    static const char *const NAMES[] = {"mm", "mm_back", "mm_onednn"};
+    static const char *const NAMES[] = {"mm", "mm_back", "mm_onednn", "mm_back_onednn"};
     mm_case c = {.W = {.N = N, .K = K, .kind = kind}, .T = T};
     float *W = random_floats(N * K, 1);
     c.W.panel = wn_malloc(wn_mat_bytes(N, K));
@@ -88,13 +93,9 @@ static void bench_mm(int threads, double peak, size_t N, size_t K, size_t T, wn_
     c.y = random_floats(T * N, 3);
     wn_mat_pack(&c.W, W, 0, N);
     wn_mat_finish(&c.W);
-    for (c.what = 0; c.what < 3; c.what++) {
-        if (c.what == 2 && kind == WN_MAT_BF16)
-            continue;
-        if (c.what == 2)
-            setenv("WN_GEMM", "onednn", 1);
+    c.dnnl = kind == WN_MAT_F32 ? wn_dnnl_new(c.W.panel, N, K, false) : NULL;
+    for (c.what = 0; c.what < (c.dnnl ? 4 : 2); c.what++) {
         double g = 2e-9 * (double)N * (double)K * (double)T / best_time(run_mm, &c);
-        unsetenv("WN_GEMM");
         printf("{\"op\":\"%s\",\"kind\":\"%s\",\"N\":%zu,\"K\":%zu,\"T\":%zu,\"threads\":%d,"
                "\"gflops\":%.1f,\"share_of_fma\":%.3f}\n",
                NAMES[c.what], kind == WN_MAT_BF16 ? (c.W.dnnl ? "bf16" : "bf16 emulated") : "f32",
@@ -102,6 +103,7 @@ static void bench_mm(int threads, double peak, size_t N, size_t K, size_t T, wn_
         fflush(stdout);
     }
     wn_mat_release(&c.W);
+    wn_dnnl_free(c.dnnl);
     wn_free(W);
     wn_free(c.W.panel);
     wn_free(c.x);

@@ -32,7 +32,8 @@ void wn_json_string(wn_str *s, const char *text, size_t len);
 void wn_json_cstring(wn_str *s, const char *text);
 void wn_json_f32(wn_str *s, float v);
 void wn_json_f64(wn_str *s, double v);
-/* The whole tree, sorted keys if `sorted`, `indent` blanks a level (0: one line). */
+/* The whole tree, sorted keys if `sorted`, `indent` blanks a level (0: one line). Reals keep a
+ * point ("3.0"), so the text reads back as an equal tree. */
 wn_err wn_json_dump(wn_str *s, const json_t *v, int indent, bool sorted);
 
 /* Typed access with an error that names `where` and the key. Missing optional keys leave *out

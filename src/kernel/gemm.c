@@ -73,13 +73,13 @@ bool wn_mat_finish(wn_mat *m)
     wn_kernel_table()->round_bf16(m->panel, m->panel, n);
     if (!wn_cpu_fast_bf16())
         return true;
-    m->dnnl = wn_dnnl_weights(m->panel, m->N, m->K);
+    m->dnnl = wn_dnnl_new(m->panel, m->N, m->K, true);
     return m->dnnl != NULL;
 }
 
 void wn_mat_release(wn_mat *m)
 {
-    wn_dnnl_weights_free(m->dnnl);
+    wn_dnnl_free(m->dnnl);
     m->dnnl = NULL;
 }
 
@@ -165,10 +165,20 @@ static void back_tile(void *ctx, size_t i, int thread)
     }
 }
 
-static bool use_onednn(void)
+/* Through oneDNN: bf16 where the processor has it; f32 if WN_GEMM=onednn asks for a comparison,
+ * with the weight packed anew for each call. */
+static bool through_onednn(const product *p, bool back)
 {
+    bool add = p->flags & WN_MM_ADD;
+    if (p->W->dnnl)
+        return wn_dnnl_mm(p->y, p->ldy, p->x, p->ldx, p->W->dnnl, p->T, back, add);
     const char *s = getenv("WN_GEMM");
-    return s && !strcmp(s, "onednn");
+    if (p->W->kind != WN_MAT_F32 || !s || strcmp(s, "onednn") != 0)
+        return false;
+    wn_dnnl *h = wn_dnnl_new(p->W->panel, p->W->N, p->W->K, false);
+    bool done = h && wn_dnnl_mm(p->y, p->ldy, p->x, p->ldx, h, p->T, back, add);
+    wn_dnnl_free(h);
+    return done;
 }
 
 static void finish_all(const product *p)
@@ -195,10 +205,7 @@ void wn_mm(float *y, size_t ldy, const float *x, size_t ldx, const wn_mat *W, co
                  .round = W->kind == WN_MAT_BF16};
     if (!T || !p.out)
         return;
-    bool done = W->dnnl && wn_dnnl_bf16(y, ldy, x, ldx, W->dnnl, T, false, flags & WN_MM_ADD);
-    if (!done && W->kind == WN_MAT_F32 && !(flags & WN_MM_ADD) && use_onednn())
-        done = wn_dnnl_f32(y, ldy, x, ldx, W->panel, W->N, W->K, T);
-    if (done)
+    if (through_onednn(&p, false))
         finish_all(&p);
     else
         wn_par_do(cut(&p, ROWS / 2), mm_tile, &p);
@@ -220,9 +227,8 @@ void wn_mm_back(float *dx, size_t lddx, const float *dy, size_t lddy, const wn_m
                  .round = W->kind == WN_MAT_BF16};
     if (!T || !p.out)
         return;
-    if (W->dnnl && wn_dnnl_bf16(dx, lddx, dy, lddy, W->dnnl, T, true, flags & WN_MM_ADD))
-        return;
-    wn_par_do(cut(&p, ROWS), back_tile, &p);
+    if (!through_onednn(&p, true))
+        wn_par_do(cut(&p, ROWS), back_tile, &p);
 }
 
 /* ---- products of plain matrices

@@ -39,7 +39,7 @@ typedef struct wn_mat {
     size_t N, K;
     wn_mat_kind kind;
     float *panel;          /* the packed f32 form (bf16-rounded values for an emulated WN_MAT_BF16) */
-    void *dnnl;            /* oneDNN's packed forms for native bf16, else NULL */
+    struct wn_dnnl *dnnl;  /* oneDNN's packed forms for native bf16, else NULL */
 } wn_mat;
 
 /* Bytes of `panel` for an [N, K] matrix. */

@@ -86,14 +86,15 @@ extern const wn_kernels wn_kernel_table_ref;
 extern const wn_kernels wn_kernel_table_avx2, wn_kernel_table_avx512;
 #endif
 
-/* oneDNN (dnnl.c): native bf16 weights of an [N, K] matrix, and f32 products for comparison. */
-void *wn_dnnl_weights(const float *panel, size_t N, size_t K);
-void wn_dnnl_weights_free(void *weights);
-/* y [T, N] (+)= x [T, K] W^T, or with back dx [T, K] (+)= dy [T, N] W; false: oneDNN refused. */
-bool wn_dnnl_bf16(float *y, size_t ldy, const float *x, size_t ldx, const void *weights, size_t T,
-                  bool back, bool add);
-bool wn_dnnl_f32(float *y, size_t ldy, const float *x, size_t ldx, const float *panel, size_t N,
-                 size_t K, size_t T);
+/* oneDNN's packed forms of an [N, K] weight (dnnl.c), from our panels; NULL where oneDNN cannot: no
+ * memory, or no bf16 on this processor. */
+typedef struct wn_dnnl wn_dnnl;
+wn_dnnl *wn_dnnl_new(const float *panel, size_t N, size_t K, bool bf16);
+void wn_dnnl_free(wn_dnnl *h);
+/* y [T, N] (+)= x [T, K] W^T, or with back dx [T, K] (+)= dy [T, N] W; false: out of memory, y is
+ * then undefined. */
+bool wn_dnnl_mm(float *y, size_t ldy, const float *x, size_t ldx, const wn_dnnl *h, size_t T,
+                bool back, bool add);
 
 /* Attention on plain loops and double sums (attention_ref.c): what the tiled one is checked with.
  */

@@ -1,10 +1,12 @@
 /* Two plots, drawn by hand: rows of text and marks over one axis need no library, and stay sharp.
  * Colours are classes of the report's style, so that one style serves light and dark. */
 #include <math.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "report/html.h"
 
-enum { LABEL = 170, PLOT = 470, VALUE = 150, ROW = 26, TOP = 6, AXIS = 40 };
+enum { LABEL = 240, PLOT = 420, VALUE = 160, ROW = 26, TOP = 6, AXIS = 40, LABEL_BYTES = 34 };
 
 struct axis {
     double low, high, step;
@@ -68,10 +70,19 @@ static double middle(size_t row)
     return TOP + (double)row * ROW + ROW / 2.0;
 }
 
+/* Names beyond the margin end in an ellipsis, cut between characters. */
 static void draw_label(wn_str *s, const char *label, size_t row)
 {
+    char cut[LABEL_BYTES + 4];
+    snprintf(cut, sizeof cut - 3, "%s", label);
+    size_t n = strlen(cut);
+    if (label[n]) {
+        while (n && ((unsigned char)label[n] & 0xc0) == 0x80)
+            n--;
+        memcpy(cut + n, "\xe2\x80\xa6", 4);
+    }
     wn_str_printf(s, "<text class=\"label\" x=\"%d\" y=\"%.1f\">", LABEL - 10, middle(row) + 4);
-    wn_html_text(s, label);
+    wn_html_text(s, cut);
     wn_str_puts(s, "</text>");
 }
 

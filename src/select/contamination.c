@@ -21,7 +21,7 @@ struct shared {
 
 /* What a thread works with. */
 struct work {
-    wn_words words;
+    wn_wordlist words;
     wn_row row;
     struct shared *hit;
     size_t n, cap;
@@ -126,7 +126,7 @@ static char *shown_words(const struct work *k, size_t at)
     if (end - h->first > SHOWN_WORDS)
         end = h->first + SHOWN_WORDS;
     size_t from = k->words.word[h->first].at;
-    const wn_word *last = &k->words.word[end - 1];
+    const wn_listed_word *last = &k->words.word[end - 1];
     return wn_strndup(k->words.text.p + from, last->at + last->len - from);
 }
 
@@ -236,7 +236,7 @@ wn_err wn_contamination(uint64_t *veto, wn_veto *shown, size_t *n, size_t most, 
     wn_err err = scan_pool(s, shown);
     *n = s->n_shown;
     for (int t = 0; s->work && t < wn_par_threads(); t++) {
-        wn_words_free(&s->work[t].words);
+        wn_wordlist_free(&s->work[t].words);
         wn_row_free(&s->work[t].row);
         wn_free(s->work[t].hit);
     }

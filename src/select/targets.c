@@ -10,28 +10,28 @@
 enum { TEMPLATE_RUN = 4, OWN_WORDS = 5 };
 #define WHOLE 0x5bd1e995a5a5c3d7u
 
-wn_err wn_row_words(wn_words *w, size_t *prompt_words, const wn_row *row)
+wn_err wn_row_words(wn_wordlist *w, size_t *prompt_words, const wn_row *row)
 {
-    wn_words_clear(w);
-    WN_TRY(wn_words_add(w, row->prompt));
+    wn_wordlist_clear(w);
+    WN_TRY(wn_wordlist_add(w, row->prompt));
     *prompt_words = w->n - 1;
-    WN_TRY(wn_words_add(w, row->target));
+    WN_TRY(wn_wordlist_add(w, row->target));
     for (size_t i = 0; i < row->n_choices; i++)
-        WN_TRY(wn_words_add(w, row->choices[i]));
+        WN_TRY(wn_wordlist_add(w, row->choices[i]));
     for (size_t i = 0; i < row->n_references; i++)
-        WN_TRY(wn_words_add(w, row->references[i]));
+        WN_TRY(wn_wordlist_add(w, row->references[i]));
     return wn_str_check(&w->text);
 }
 
-uint64_t wn_targets_whole_key(const wn_words *prompt, size_t n)
+uint64_t wn_targets_whole_key(const wn_wordlist *prompt, size_t n)
 {
-    return wn_words_hash(prompt, 0, n) ^ WHOLE;
+    return wn_wordlist_hash(prompt, 0, n) ^ WHOLE;
 }
 
 /* ---- template ---- */
 
 struct reader {
-    wn_words words;
+    wn_wordlist words;
     size_t prompt_words;
     wn_row row;
     uint8_t *template; /* [words]: is part of the task's template */
@@ -128,7 +128,7 @@ static wn_err add_stretches(wn_targets *t, const struct reader *r, uint32_t numb
             continue;
         size_t n = j - start;
         if (n >= WN_PHRASE_MIN && n < WN_RUN) {
-            WN_TRY(add(t, wn_words_hash(&r->words, start, n), number));
+            WN_TRY(add(t, wn_wordlist_hash(&r->words, start, n), number));
             t->has[n] = *any = true;
         }
         start = j + 1;
@@ -170,7 +170,7 @@ wn_err wn_targets_init(wn_targets *t, wn_pool *const *avoid, size_t n_avoid)
         if (err == WN_OK)
             err = index_file(t, &r, avoid[f], (uint32_t)first);
         first += wn_pool_rows(avoid[f]);
-        wn_words_free(&r.words);
+        wn_wordlist_free(&r.words);
         wn_row_free(&r.row);
         wn_free(r.template);
         wn_free(r.rows_of);

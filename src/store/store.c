@@ -3,7 +3,8 @@
  * NaN. */
 #include "store/store.h"
 
-#include <math.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -155,12 +156,9 @@ static wn_err open_files(wn_store *s)
 
 static bool has(const char *dir, const char *name)
 {
-    char *path;
-    if (wn_path_join(&path, dir, name) != WN_OK)
-        return false;
-    bool there = wn_file_exists(path);
-    wn_free(path);
-    return there;
+    char path[PATH_MAX];
+    int n = snprintf(path, sizeof path, "%s/%s", dir, name);
+    return n > 0 && (size_t)n < sizeof path && wn_file_exists(path);
 }
 
 bool wn_is_store(const char *path)

@@ -46,6 +46,23 @@ void wn_pairs_put(wn_lexicon *x, int32_t left, int32_t right, uint32_t rank, int
     x->pair[i] = (wn_pair){key, rank, id};
 }
 
+wn_err wn_pairs_grow(wn_lexicon *x)
+{
+    wn_pair *old = x->pair;
+    size_t n = x->pair_mask + 1;
+    wn_err err = wn_pairs_init(x, n);
+    if (err) {
+        x->pair = old;
+        return err;
+    }
+    x->n_pair = 0;
+    for (size_t i = 0; i < n; i++)
+        if (old[i].key != UINT64_MAX)
+            wn_pairs_put(x, (int32_t)(old[i].key >> 32), (int32_t)old[i].key, old[i].rank, old[i].id);
+    wn_free(old);
+    return WN_OK;
+}
+
 wn_err wn_pairs_merge(wn_lexicon *x, const wn_vocab *v, wn_span a, wn_span b, size_t rank,
                       wn_str *joined)
 {

@@ -237,8 +237,14 @@ wn_err wn_pairs_init(wn_lexicon *x, size_t n);
 /* The rule "a b": both and what they make must be in the vocabulary. `joined` is scratch. */
 wn_err wn_pairs_merge(wn_lexicon *x, const wn_vocab *v, wn_span a, wn_span b, size_t rank,
                       wn_str *joined);
+wn_err wn_pairs_grow(wn_lexicon *x); /* twice the room */
 /* A later pair of the same two replaces the rank, as in the reference. */
 void wn_pairs_put(wn_lexicon *x, int32_t left, int32_t right, uint32_t rank, int32_t id);
+
+/* SentencePiece's BPE: pairs from texts and scores; usable[id]: the token may take part. */
+wn_err wn_spm_pairs(wn_tokenizer *t, const unsigned char *usable);
+/* Its blanks as marks (U+2581), one in front with `prefix`, and the way back. */
+wn_err wn_spm_pipeline(wn_tokenizer *t, bool prefix);
 
 /* Append the ids of one piece. */
 wn_err wn_wordpiece_encode(const wn_tokenizer *t, wn_token_memory *m, const char *s, size_t len,

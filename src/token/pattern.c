@@ -117,7 +117,7 @@ static wn_err rewrite_escape(wn_str *out, const char *all, const char *at, bool 
 static wn_err rewrite(wn_str *out, const char *text, size_t len)
 {
     bool in_class = false;
-    size_t class_at = 0;
+    size_t class_at = 0, depth = 0;
     for (size_t i = 0; i < len; i++) {
         char c = text[i];
         if (c == '\\') {
@@ -135,8 +135,12 @@ static wn_err rewrite(wn_str *out, const char *text, size_t len)
         }
         if (in_class) {
             bool first = i == class_at + 1 || (i == class_at + 2 && text[i - 1] == '^');
-            if (c == '[' && text[i + 1] != ':')
-                return refuse(text, "a class in a class");
+            if (c == '[' && text[i + 1] != ':') { /* a union: its members stand as well here */
+                if (text[i + 1] == '^')
+                    return refuse(text, "a negated class in a class");
+                depth++;
+                continue;
+            }
             if (c == '&' && text[i + 1] == '&')
                 return refuse(text, "&& in a class");
             if (c == '[') { /* [:name:] */
@@ -145,6 +149,10 @@ static wn_err rewrite(wn_str *out, const char *text, size_t len)
                     return refuse(text, "[: without :]");
                 wn_str_add(out, text + i, (size_t)(end + 2 - (text + i)));
                 i = (size_t)(end + 1 - text);
+                continue;
+            }
+            if (c == ']' && !first && depth) {
+                depth--;
                 continue;
             }
             if (c == ']' && !first)

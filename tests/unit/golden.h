@@ -18,6 +18,23 @@ enum { GOLDEN_PATH = 1024 };
 
 #define GOLDEN_OK(expr) cr_assert_eq((expr), WN_OK, "%s", wn_error_message())
 
+typedef struct golden_block {
+    struct golden_block *next;
+    _Alignas(64) char data[];
+} golden_block;
+
+static golden_block *golden_blocks;
+
+/* n zeroed elements, 64-byte aligned. */
+static inline void *golden_alloc(size_t n, size_t size)
+{
+    golden_block *b = wn_calloc(1, sizeof *b + n * size);
+    cr_assert(b, "%s", wn_error_message());
+    b->next = golden_blocks;
+    golden_blocks = b;
+    return b->data;
+}
+
 static inline const char *golden_path(char path[GOLDEN_PATH], const char *fmt, ...)
 {
     const char *root = getenv("WN_TEST_ROOT");
@@ -56,7 +73,7 @@ static inline float *golden_f32(const wn_safetensors *s, size_t *n, const char *
     va_end(ap);
     const wn_tensor *t = golden_find(s, name);
     size_t count = wn_tensor_count(t);
-    float *x = wn_calloc(count ? count : 1, sizeof *x);
+    float *x = golden_alloc(count, sizeof *x);
     GOLDEN_OK(wn_tensor_to_f32(x, t, 0, count));
     if (n)
         *n = count;
@@ -73,7 +90,7 @@ static inline int32_t *golden_i32(const wn_safetensors *s, size_t *n, const char
     const wn_tensor *t = golden_find(s, name);
     cr_assert_eq(t->dtype, WN_I32, "%s is no i32", name);
     size_t count = wn_tensor_count(t);
-    int32_t *x = wn_calloc(count ? count : 1, sizeof *x);
+    int32_t *x = golden_alloc(count, sizeof *x);
     memcpy(x, t->data, count * sizeof *x);
     if (n)
         *n = count;

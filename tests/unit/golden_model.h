@@ -50,9 +50,9 @@ static inline golden_batch golden_rows_of(const wn_safetensors *s, size_t first,
             *to = golden_i32(s, NULL, "rows.target_off");
     size_t last = first + n;
     size_t T = (size_t)(po[last] - po[first] + to[last] - to[first]);
-    g.id = wn_calloc(T, sizeof *g.id);
-    g.label = wn_calloc(T, sizeof *g.label);
-    g.off = wn_calloc(n + 1, sizeof *g.off);
+    g.id = golden_alloc(T, sizeof *g.id);
+    g.label = golden_alloc(T, sizeof *g.label);
+    g.off = golden_alloc(n + 1, sizeof *g.off);
     size_t at = 0;
     for (size_t r = first; r < last; r++) {
         g.off[r - first] = (uint32_t)at;
@@ -77,7 +77,7 @@ static inline golden_batch golden_segment(const golden_batch *all, size_t s)
 {
     golden_batch g = {0};
     size_t t0 = all->off[s], n = all->off[s + 1] - t0;
-    g.off = wn_calloc(2, sizeof *g.off);
+    g.off = golden_alloc(2, sizeof *g.off);
     g.off[1] = (uint32_t)n;
     g.id = all->id + t0;
     g.label = all->label ? all->label + t0 : NULL;

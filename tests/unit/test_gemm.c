@@ -124,8 +124,9 @@ static void check_gemm(bool ta, bool tb, size_t M, size_t N, size_t K, float alp
             double s = sum_of((matrix){A, ta ? 1 : lda, ta ? lda : 1},
                               (matrix){B, tb ? 1 : ldb, tb ? ldb : 1}, i, j, K, &slack);
             s = alpha * s + (add ? old[i * ldc + j] : 0);
-            cr_assert_float_eq(C[i * ldc + j], s, slack, "%d %d [%zu,%zu,%zu] at %zu %zu: %.9g %.9g %s",
-                               ta, tb, M, N, K, i, j, C[i * ldc + j], s, wn_kernel_name());
+            cr_assert_float_eq(C[i * ldc + j], s, slack,
+                               "%d %d [%zu,%zu,%zu] at %zu %zu: %.9g %.9g %s", ta, tb, M, N, K, i,
+                               j, C[i * ldc + j], s, wn_kernel_name());
         }
         cr_assert_eq(memcmp(C + i * ldc + N, old + i * ldc + N, 3 * sizeof *C), 0);
     }
@@ -232,17 +233,51 @@ Test(gemm, emulated_bf16_is_rounding_then_f32)
     wn_free(W), wn_free(x), wn_free(y), wn_free(z);
 }
 
+/* Blocks of oneDNN (2048 x 1024) and tiles of 64 rows, with tails of each. */
 Test(gemm, onednn_agrees)
 {
-    enum { T = 70, N = 90, K = 200 };
-    float *W = noise(N * K, 1), *x = noise(T * K, 2), *y = noise(T * N, 3), *z = noise(T * N, 4);
+    enum { T = 70, N = 2100, K = 1030 };
+    float *W = noise(N * K, 1), *x = noise(T * K, 2), *y = noise(T * N, 3), *z = noise(T * N, 3);
+    float *dx = noise(T * K, 4), *dz = noise(T * K, 4);
     wn_mat m = pack(W, N, K, WN_MAT_F32);
-    wn_mm(y, N, x, K, &m, NULL, T, 0);
+    wn_mm(y, N, x, K, &m, NULL, T, WN_MM_ADD | WN_MM_RELU);
+    wn_mm_back(dx, K, y, N, &m, T, WN_MM_ADD);
+    wn_dnnl *h = wn_dnnl_new(m.panel, N, K, false);
+    cr_assert(h);
     setenv("WN_GEMM", "onednn", 1);
-    wn_mm(z, N, x, K, &m, NULL, T, 0);
+    wn_mm(z, N, x, K, &m, NULL, T, WN_MM_ADD | WN_MM_RELU);
+    wn_mm_back(dz, K, y, N, &m, T, WN_MM_ADD);
     unsetenv("WN_GEMM");
     for (size_t i = 0; i < T * N; i++)
-        cr_assert_float_eq(y[i], z[i], 5e-5);
+        cr_assert_float_eq(y[i], z[i], 3e-4);
+    for (size_t i = 0; i < T * K; i++)
+        cr_assert_float_eq(dx[i], dz[i], 2e-2);
+    float one[N];
+    wn_dnnl_mm(z, N, x, K, h, T, false, false);
+    for (size_t t = 0; t < T; t += 23) {
+        wn_dnnl_mm(one, N, x + t * K, K, h, 1, false, false);
+        cr_assert_eq(memcmp(one, z + t * N, sizeof one), 0, "row %zu depends on its batch", t);
+    }
+    wn_dnnl_free(h);
     unpack(&m);
-    wn_free(W), wn_free(x), wn_free(y), wn_free(z);
+    wn_free(W), wn_free(x), wn_free(y), wn_free(z), wn_free(dx), wn_free(dz);
+}
+
+Test(gemm, onednn_without_memory_gives_nothing)
+{
+    float *W = noise(64 * 64, 1);
+    wn_mat m = pack(W, 64, 64, WN_MAT_F32);
+    size_t live = wn_mem_live();
+    wn_dnnl *h = NULL;
+    for (int64_t n = 1; !h && n < 50; n++) {
+        wn_mem_fail_after(n);
+        h = wn_dnnl_new(m.panel, 64, 64, false);
+        cr_assert(h || wn_mem_live() == live, "leak at %d", (int)n);
+    }
+    wn_mem_fail_after(-1);
+    cr_assert(h);
+    wn_dnnl_free(h);
+    cr_assert_eq(wn_mem_live(), live);
+    unpack(&m);
+    wn_free(W);
 }

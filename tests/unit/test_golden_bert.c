@@ -10,7 +10,7 @@ static void check_states(const wn_model *m, const wn_safetensors *e, const char 
     size_t L = wn_model_facts_of(m)->layers, D = wn_model_facts_of(m)->width;
     golden_batch g = golden_batch_of(e, prefix);
     wn_work *w = golden_work(m, &g, false);
-    float *h = wn_calloc(g.b.T, D * sizeof *h);
+    float *h = golden_alloc(g.b.T, D * sizeof *h);
     for (size_t layer = 0; layer <= L; layer++) {
         size_t n;
         float *want = golden_f32(e, &n, "%s.hidden.%zu", prefix, layer ? layer : L);

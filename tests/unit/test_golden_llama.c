@@ -28,7 +28,7 @@ static void check_hidden(const wn_model *m, const wn_safetensors *e, const char 
         snprintf(prefix, sizeof prefix, "batch.%d", k);
         golden_batch g = golden_batch_of(e, prefix);
         wn_work *w = golden_work(m, &g, false);
-        float *h = wn_calloc(g.b.T, D * sizeof *h);
+        float *h = golden_alloc(g.b.T, D * sizeof *h);
         for (size_t layer = 0; layer < L; layer++) {
             size_t n;
             float *want = layer ? golden_f32(e, &n, "%s.hidden.%zu", prefix, layer)
@@ -52,8 +52,8 @@ static void check_nll(const wn_model *m, const wn_safetensors *e, const char *wh
         int32_t *count = golden_i32(e, NULL, "%s.count", prefix);
         golden_batch g = k < BATCHES ? golden_batch_of(e, prefix) : golden_rows_of(e, 0, n);
         wn_work *w = golden_work(m, &g, false);
-        double *nll = wn_calloc(n, sizeof *nll);
-        uint32_t *got = wn_calloc(n, sizeof *got);
+        double *nll = golden_alloc(n, sizeof *nll);
+        uint32_t *got = golden_alloc(n, sizeof *got);
         GOLDEN_OK(wn_model_nll(m, w, &g.b, nll, got));
         for (size_t i = 0; i < n; i++) {
             cr_expect_eq(got[i], (uint32_t)count[i], "%s %s row %zu", what, prefix, i);
@@ -229,6 +229,7 @@ Test(golden_llama, adapter_on_gguf)
     golden_batch g = golden_rows_of(e, 0, B);
     back(m, &g, count, -1);
     check_gradients(m, e, "lora.grad.");
+    wn_safetensors_close(e);
     wn_model_close(m);
 }
 
@@ -264,7 +265,7 @@ static void check_differences(const char *path, bool lora)
             continue;
         size_t n = p->rows * p->cols;
         double norm = sqrt(wn_sum_squares(p->grad, n)), slope = 0;
-        float *w = wn_calloc(n, sizeof *w);
+        float *w = golden_alloc(n, sizeof *w);
         memcpy(w, p->value, n * sizeof *w);
         for (int k = 0; k < 4; k++) {
             for (size_t j = 0; j < n; j++)
@@ -274,7 +275,6 @@ static void check_differences(const char *path, bool lora)
         memcpy(p->value, w, n * sizeof *w);
         cr_expect(fabs(slope - norm) <= 0.005 * norm + 2e-3, "%s: slope %.6g, gradient's norm %.6g",
                   p->name, slope, norm);
-        wn_free(w);
     }
     wn_work_free(work);
     wn_safetensors_close(e);

@@ -14,7 +14,7 @@ static void check_split_states(const char *at)
     size_t D = wn_model_facts_of(m)->width;
     golden_batch g = golden_batch_of(e, "batch.2");
     wn_work *w = golden_work(m, &g, false);
-    float *all = wn_calloc(g.b.T, D * sizeof *all), *one = wn_calloc(g.b.T, D * sizeof *one);
+    float *all = golden_alloc(g.b.T, D * sizeof *all), *one = golden_alloc(g.b.T, D * sizeof *one);
     GOLDEN_OK(wn_model_hidden(m, w, &g.b, 0, all));
     for (size_t s = 0; s < g.b.B; s++) {
         golden_batch part = golden_segment(&g, s);
@@ -70,7 +70,7 @@ static float *gradients(wn_model *m, const golden_batch *g, double *nll, size_t 
     GOLDEN_OK(wn_model_loss_back(m, w, &g->b, weight, 1, 1, nll, count, &sink));
     wn_work_free(w);
     *n = wn_params_trainable(ps);
-    float *all = wn_calloc(*n, sizeof *all);
+    float *all = golden_alloc(*n, sizeof *all);
     size_t at = 0;
     for (size_t i = 0; i < ps->n; i++)
         if (ps->p[i].trainable) {
@@ -102,7 +102,6 @@ static void check_threads(const char *at, bool lora)
                   threads[i]);
         cr_expect(!memcmp(first, all, n * sizeof *all), "%s: gradients with %d threads", at,
                   threads[i]);
-        wn_free(all);
     }
     wn_par_set_threads(0);
     wn_safetensors_close(e);
@@ -128,11 +127,11 @@ static void share(const wn_safetensors *e, size_t rows, size_t copies, golden_ba
     enum { MOST = 4096 };
     *whole = *shared = (golden_batch){0};
     golden_batch *both[] = {whole, shared};
-    int32_t *parent = wn_calloc(256, sizeof *parent), *first = wn_calloc(256, sizeof *first);
+    int32_t *parent = golden_alloc(256, sizeof *parent), *first = golden_alloc(256, sizeof *first);
     for (int k = 0; k < 2; k++) {
-        both[k]->id = wn_calloc(MOST, sizeof(int32_t));
-        both[k]->label = wn_calloc(MOST, sizeof(int32_t));
-        both[k]->off = wn_calloc(256, sizeof(uint32_t));
+        both[k]->id = golden_alloc(MOST, sizeof(int32_t));
+        both[k]->label = golden_alloc(MOST, sizeof(int32_t));
+        both[k]->off = golden_alloc(256, sizeof(uint32_t));
     }
 #define PUT(g, token, lab)                                                                         \
     ((g)->label[(g)->b.T] = (lab), (g)->id[(g)->b.T++] = (token), (g)->labels += (lab) >= 0)
@@ -195,7 +194,7 @@ static void check_shared(const char *at, bool lora)
         const wn_param *p = &ps->p[i];
         if (!p->trainable)
             continue;
-        want[i] = wn_calloc(p->rows, p->cols * sizeof(float));
+        want[i] = golden_alloc(p->rows, p->cols * sizeof(float));
         memcpy(want[i], p->grad, p->rows * p->cols * sizeof(float));
     }
     w = golden_work(m, &shared, true);

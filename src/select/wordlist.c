@@ -1,4 +1,4 @@
-#include "select/words.h"
+#include "select/wordlist.h"
 
 #include <utf8proc.h>
 
@@ -8,29 +8,29 @@
 /* Odd, so that a word's contribution never vanishes; 2^64 / golden ratio. */
 #define BASE 0x9e3779b97f4a7c15u
 
-void wn_words_clear(wn_words *w)
+void wn_wordlist_clear(wn_wordlist *w)
 {
     w->n = 0;
     wn_str_clear(&w->text);
 }
 
-void wn_words_free(wn_words *w)
+void wn_wordlist_free(wn_wordlist *w)
 {
     wn_free(w->word);
     wn_str_free(&w->text);
-    *w = (wn_words){0};
+    *w = (wn_wordlist){0};
 }
 
-static wn_err push(wn_words *w, uint64_t hash, size_t at, size_t len)
+static wn_err push(wn_wordlist *w, uint64_t hash, size_t at, size_t len)
 {
     if (!WN_GROW(w->word, w->n, w->cap))
         return WN_ENOMEM;
-    w->word[w->n++] = (wn_word){hash, (uint32_t)at, (uint32_t)len};
+    w->word[w->n++] = (wn_listed_word){hash, (uint32_t)at, (uint32_t)len};
     return WN_OK;
 }
 
 /* Ends the word that began at `start` of w->text, if there is one. */
-static wn_err end_word(wn_words *w, size_t start)
+static wn_err end_word(wn_wordlist *w, size_t start)
 {
     WN_TRY(wn_str_check(&w->text));
     if (w->text.len == start)
@@ -80,7 +80,7 @@ static size_t decode(enum kind *kind, char *low, size_t *n_low, const char *p, s
     return (size_t)n;
 }
 
-wn_err wn_words_add(wn_words *w, wn_span text)
+wn_err wn_wordlist_add(wn_wordlist *w, wn_span text)
 {
     if (text.len > UINT32_MAX / 8 || w->text.len > UINT32_MAX / 2)
         return wn_fail(WN_EARG, "a text of %zu bytes is too long", text.len);
@@ -126,7 +126,7 @@ static uint64_t finish(uint64_t h, size_t n)
     return h ^ (h >> 32);
 }
 
-uint64_t wn_words_hash(const wn_words *w, size_t first, size_t n)
+uint64_t wn_wordlist_hash(const wn_wordlist *w, size_t first, size_t n)
 {
     uint64_t h = 0;
     for (size_t i = first; i < first + n; i++)
@@ -134,7 +134,7 @@ uint64_t wn_words_hash(const wn_words *w, size_t first, size_t n)
     return finish(h, n);
 }
 
-int wn_window_push(wn_window *s, uint64_t *hash, const wn_words *w, size_t i, size_t n)
+int wn_window_push(wn_window *s, uint64_t *hash, const wn_wordlist *w, size_t i, size_t n)
 {
     if (w->word[i].hash == 0) {
         s->run = 0;
