@@ -228,8 +228,10 @@ static wn_err refuse_foreign(const char *path)
     char **name;
     size_t n;
     WN_TRY(wn_dir_list(&name, &n, path));
+    /* A kill while the first manifest was written leaves its temporary alone in the folder. */
+    bool ours = n == 0 || (n == 1 && strcmp(name[0], "partial.json.tmp") == 0);
     wn_names_free(name, n);
-    return n == 0 ? WN_OK
+    return ours ? WN_OK
                   : wn_fail(WN_EARG,
                             "%s: expected a new or unfinished store, found a folder with "
                             "other files in it",
