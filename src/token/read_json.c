@@ -13,7 +13,8 @@
 
 typedef wn_err (*node_fn)(wn_tokenizer *t, const json_t *node, const char *type);
 
-static wn_err bad(const wn_tokenizer *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static wn_err bad(const wn_tokenizer *t, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 static wn_err bad(const wn_tokenizer *t, const char *fmt, ...)
 {
     char text[512];
@@ -30,7 +31,8 @@ static wn_err check_keys(const wn_tokenizer *t, const json_t *node, const char *
 {
     const char *key;
     json_t *v;
-    json_object_foreach((json_t *)node, key, v) {
+    json_object_foreach((json_t *)node, key, v)
+    {
         size_t n = strlen(key);
         const char *at = allowed;
         bool known = !strcmp(key, "type");
@@ -130,7 +132,8 @@ static wn_err each_node(wn_tokenizer *t, const json_t *node, const char *section
     return WN_OK;
 }
 
-/* ---- normalisers ------------------------------------------------------------------------------- */
+/* ---- normalisers -------------------------------------------------------------------------------
+ */
 
 static wn_err fill_precompiled(const wn_tokenizer *t, const json_t *node, wn_norm *n)
 {
@@ -179,10 +182,10 @@ static wn_err fill_norm(const wn_tokenizer *t, const json_t *node, const char *t
         wn_norm_kind kind;
         enum wn_form form;
     } plain[] = {
-        {"NFC", WN_NORM_FORM, WN_NFC},        {"NFD", WN_NORM_FORM, WN_NFD},
-        {"NFKC", WN_NORM_FORM, WN_NFKC},      {"NFKD", WN_NORM_FORM, WN_NFKD},
-        {"Lowercase", WN_NORM_LOWER, 0},      {"StripAccents", WN_NORM_STRIP_ACCENTS, 0},
-        {"Nmt", WN_NORM_NMT, 0},              {"ByteLevel", WN_NORM_BYTES, 0},
+        {"NFC", WN_NORM_FORM, WN_NFC},   {"NFD", WN_NORM_FORM, WN_NFD},
+        {"NFKC", WN_NORM_FORM, WN_NFKC}, {"NFKD", WN_NORM_FORM, WN_NFKD},
+        {"Lowercase", WN_NORM_LOWER, 0}, {"StripAccents", WN_NORM_STRIP_ACCENTS, 0},
+        {"Nmt", WN_NORM_NMT, 0},         {"ByteLevel", WN_NORM_BYTES, 0},
     };
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) {
         if (!strcmp(type, plain[i].type)) {
@@ -229,7 +232,8 @@ static wn_err read_norm(wn_tokenizer *t, const json_t *node, const char *type)
     return fill_norm(t, node, type, n);
 }
 
-/* ---- pre-tokenisers ---------------------------------------------------------------------------- */
+/* ---- pre-tokenisers ----------------------------------------------------------------------------
+ */
 
 static wn_err get_behavior(const wn_tokenizer *t, const json_t *node, const char *what,
                            wn_behavior *out)
@@ -245,8 +249,10 @@ static wn_err get_behavior(const wn_tokenizer *t, const json_t *node, const char
     }
     if (!v && !strcmp(what, "Punctuation"))
         return WN_OK;
-    return bad(t, "%s.behavior: expected Removed, Isolated, MergedWithPrevious, MergedWithNext or "
-               "Contiguous", what);
+    return bad(t,
+               "%s.behavior: expected Removed, Isolated, MergedWithPrevious, MergedWithNext or "
+               "Contiguous",
+               what);
 }
 
 static wn_err fill_metaspace(const wn_tokenizer *t, const json_t *node, const char *type,
@@ -278,7 +284,9 @@ static wn_err fill_pre(const wn_tokenizer *t, const json_t *node, const char *ty
 {
     if (!strcmp(type, "BertPreTokenizer") || !strcmp(type, "Whitespace") ||
         !strcmp(type, "WhitespaceSplit")) {
-        p->kind = *type == 'B' ? WN_PRE_BERT : type[10] ? WN_PRE_WHITESPACE_SPLIT : WN_PRE_WHITESPACE;
+        p->kind = *type == 'B' ? WN_PRE_BERT
+                  : type[10]   ? WN_PRE_WHITESPACE_SPLIT
+                               : WN_PRE_WHITESPACE;
         return check_keys(t, node, type, "");
     }
     if (!strcmp(type, "ByteLevel")) {
@@ -333,7 +341,8 @@ static wn_err read_pre(wn_tokenizer *t, const json_t *node, const char *type)
     return fill_pre(t, node, type, p);
 }
 
-/* ---- post-processors --------------------------------------------------------------------------- */
+/* ---- post-processors ---------------------------------------------------------------------------
+ */
 
 static wn_err push_id(const wn_tokenizer *t, wn_ids *to, const json_t *v)
 {
@@ -414,7 +423,8 @@ static wn_err read_post(wn_tokenizer *t, const json_t *node, const char *type)
     return err;
 }
 
-/* ---- decoders ---------------------------------------------------------------------------------- */
+/* ---- decoders ----------------------------------------------------------------------------------
+ */
 
 static wn_err fill_dec(const wn_tokenizer *t, const json_t *node, const char *type, wn_dec *d)
 {
@@ -470,7 +480,8 @@ static wn_err read_dec(wn_tokenizer *t, const json_t *node, const char *type)
     return fill_dec(t, node, type, d);
 }
 
-/* ---- the model --------------------------------------------------------------------------------- */
+/* ---- the model ---------------------------------------------------------------------------------
+ */
 
 static wn_err read_vocab(wn_tokenizer *t, const json_t *vocab)
 {
@@ -480,7 +491,8 @@ static wn_err read_vocab(wn_tokenizer *t, const json_t *vocab)
     WN_TRY(wn_vocab_init(&t->vocab, n));
     const char *key;
     json_t *v;
-    json_object_foreach((json_t *)vocab, key, v) {
+    json_object_foreach((json_t *)vocab, key, v)
+    {
         if (!json_is_integer(v))
             return bad(t, "model.vocab['%.64s']: expected a whole number", key);
         WN_TRY(wn_context(wn_vocab_add(&t->vocab, key, strlen(key), json_integer_value(v),
@@ -613,7 +625,7 @@ static wn_err read_model(wn_tokenizer *t, const json_t *model)
     if (!json_is_object(model))
         return bad(t, "expected a section 'model'");
     if (!type) /* files of before 2020 lack it */
-        type = json_object_get(model, "merges")              ? "BPE"
+        type = json_object_get(model, "merges")                 ? "BPE"
                : json_is_array(json_object_get(model, "vocab")) ? "Unigram"
                                                                 : "WordPiece";
     if (!strcmp(type, "WordPiece"))
@@ -625,9 +637,11 @@ static wn_err read_model(wn_tokenizer *t, const json_t *model)
     return bad(t, "model: the type '%.64s' is not supported", type);
 }
 
-/* ---- added tokens ------------------------------------------------------------------------------ */
+/* ---- added tokens ------------------------------------------------------------------------------
+ */
 
-/* The reference goes by content: a token of the model has its id there, any other the next free one. */
+/* The reference goes by content: a token of the model has its id there, any other the next free
+ * one. */
 static wn_err read_added(wn_tokenizer *t, const json_t *list)
 {
     int32_t next = (int32_t)t->vocab.count;
@@ -673,8 +687,8 @@ wn_err wn_tokenizer_read_json(wn_tokenizer *t, const char *text, size_t len)
         err = each_node(t, json_object_get(root, "normalizer"), "normalizer", "normalizers",
                         read_norm);
     if (!err)
-        err = each_node(t, json_object_get(root, "pre_tokenizer"), "pre_tokenizer",
-                        "pretokenizers", read_pre);
+        err = each_node(t, json_object_get(root, "pre_tokenizer"), "pre_tokenizer", "pretokenizers",
+                        read_pre);
     if (!err)
         err = read_model(t, json_object_get(root, "model"));
     if (!err)
