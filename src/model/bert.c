@@ -6,8 +6,9 @@
 
 #include "model/internal.h"
 
-static wn_err build_layer(wn_model *m, size_t i, float eps)
+static wn_err build_layer(wn_model *m, size_t i, const wn_norm_form *norm)
 {
+    static const wn_linear_form biased = {.bias = true};
     wn_stack *s = &m->stack;
     wn_layer *l = &s->layer[i];
     static const char *const qkv[] = {"query", "key", "value"};
@@ -15,19 +16,19 @@ static wn_err build_layer(wn_model *m, size_t i, float eps)
     l->n_qkv = 3;
     for (int k = 0; k < 3; k++) {
         snprintf(name, sizeof name, "encoder.layer.%zu.attention.self.%s", i, qkv[k]);
-        WN_TRY(wn_build_linear(m, &l->qkv[k], name, s->D, s->D, true, 0));
+        WN_TRY(wn_build_linear(m, &l->qkv[k], name, s->D, s->D, &biased));
     }
     snprintf(name, sizeof name, "encoder.layer.%zu.attention.output.dense", i);
-    WN_TRY(wn_build_linear(m, &l->out, name, s->D, s->D, true, 0));
+    WN_TRY(wn_build_linear(m, &l->out, name, s->D, s->D, &biased));
     snprintf(name, sizeof name, "encoder.layer.%zu.attention.output.LayerNorm", i);
-    WN_TRY(wn_build_norm(m, &l->attn_out, name, s->D, eps, false, true));
+    WN_TRY(wn_build_norm(m, &l->attn_out, name, s->D, norm));
     snprintf(name, sizeof name, "encoder.layer.%zu.intermediate.dense", i);
     l->n_up = 1;
-    WN_TRY(wn_build_linear(m, &l->up[0], name, s->F, s->D, true, 0));
+    WN_TRY(wn_build_linear(m, &l->up[0], name, s->F, s->D, &biased));
     snprintf(name, sizeof name, "encoder.layer.%zu.output.dense", i);
-    WN_TRY(wn_build_linear(m, &l->down, name, s->D, s->F, true, 0));
+    WN_TRY(wn_build_linear(m, &l->down, name, s->D, s->F, &biased));
     snprintf(name, sizeof name, "encoder.layer.%zu.output.LayerNorm", i);
-    return wn_build_norm(m, &l->mlp_out, name, s->D, eps, false, true);
+    return wn_build_norm(m, &l->mlp_out, name, s->D, norm);
 }
 
 wn_err wn_build_bert(wn_model *m)
@@ -55,6 +56,7 @@ wn_err wn_build_bert(wn_model *m)
     s->scale = (float)(1 / sqrt((double)s->d));
     s->post_norm = true;
     s->positions = m->facts.max_positions;
+    wn_norm_form norm = {(float)eps, false, true, 0};
     m->facts.family = "bert";
     m->facts.shape = WN_SHAPE_ENCODER;
     m->facts.width = s->D;
@@ -63,9 +65,9 @@ wn_err wn_build_bert(wn_model *m)
     WN_TRY(wn_build_table(m, &m->token, "embeddings.word_embeddings.weight", m->facts.vocab, s->D));
     WN_TRY(wn_build_table(m, &m->position, "embeddings.position_embeddings.weight", m->facts.max_positions, s->D));
     WN_TRY(wn_build_table(m, &m->type, "embeddings.token_type_embeddings.weight", types, s->D));
-    WN_TRY(wn_build_norm(m, &m->embed_norm, "embeddings.LayerNorm", s->D, (float)eps, false, true));
+    WN_TRY(wn_build_norm(m, &m->embed_norm, "embeddings.LayerNorm", s->D, &norm));
     WN_TRY(wn_layer_new(m));
     for (size_t i = 0; i < s->L; i++)
-        WN_TRY(build_layer(m, i, (float)eps));
+        WN_TRY(build_layer(m, i, &norm));
     return WN_OK;
 }

@@ -116,61 +116,103 @@ static wn_err finish(wn_mat *mat)
 struct repack_job {
     wn_mat *mat;
     const float *value;
+    bool transposed;
 };
 
-static void repack_rows(void *ctx, size_t i, int thread)
+static wn_err repack_rows(void *ctx, size_t i, int thread)
 {
     (void)thread;
     struct repack_job *j = ctx;
-    size_t first = i * PACK_ROWS, left = j->mat->N - first;
-    wn_mat_pack(j->mat, j->value + first * j->mat->K, first, left < PACK_ROWS ? left : PACK_ROWS);
+    size_t first = i * PACK_ROWS, left = j->mat->N - first, n = left < PACK_ROWS ? left : PACK_ROWS, K = j->mat->K;
+    if (!j->transposed) {
+        wn_mat_pack(j->mat, j->value + first * K, first, n);
+        return WN_OK;
+    }
+    float *rows = wn_malloc(n * K * sizeof *rows);
+    if (!rows)
+        return WN_ENOMEM;
+    for (size_t k = 0; k < K; k++)
+        for (size_t r = 0; r < n; r++)
+            rows[r * K + k] = j->value[k * j->mat->N + first + r];
+    wn_mat_pack(j->mat, rows, first, n);
+    wn_free(rows);
+    return WN_OK;
 }
 
-void wn_repack(wn_mat *mat, const float *value)
+static wn_err repack(wn_mat *mat, const float *value, bool transposed)
 {
-    struct repack_job j = {mat, value};
+    struct repack_job j = {mat, value, transposed};
+    return wn_par_for((mat->N + PACK_ROWS - 1) / PACK_ROWS, repack_rows, &j);
+}
+
+void wn_repack(wn_mat *mat, const float *value, bool transposed)
+{
     wn_mat_release(mat);
-    wn_par_do((mat->N + PACK_ROWS - 1) / PACK_ROWS, repack_rows, &j);
+    WN_ASSERT(repack(mat, value, transposed) == WN_OK); /* a few rows of scratch */
     wn_mat_finish(mat);
 }
 
+/* A matrix stored [K, N]: read whole, then packed by its columns. */
+static wn_err pack_transposed(const wn_model *m, const wn_tensor *t, wn_mat *mat, float *keep)
+{
+    float *all = keep ? keep : wn_malloc(mat->N * mat->K * sizeof *all);
+    if (!all)
+        return WN_ENOMEM;
+    wn_err e = pack(m, t, NULL, all, mat->K, mat->N, 0);
+    if (!e)
+        e = repack(mat, all, true);
+    if (!keep)
+        wn_free(all);
+    return e;
+}
+
 /* A vector parameter (norm or bias): always has a value. */
-static wn_err vector(wn_model *m, int *index, const char *name, size_t n, size_t head)
+static wn_err vector(wn_model *m, int *index, const char *name, size_t n, size_t head, float offset)
 {
     const wn_tensor *t;
     size_t i;
     WN_TRY(wn_weights_get(&t, &m->files, name, n, 0));
     WN_TRY(wn_params_add(&m->params, &i, name, n, 1, false));
-    WN_NEW(m->params.p[i].value, n);
+    float *value;
+    WN_NEW(value, n);
+    m->params.p[i].value = value;
+    m->params.p[i].offset = offset;
     *index = (int)i;
-    return wn_weights_rows(m->params.p[i].value, &m->files, t, 0, 1, head);
+    WN_TRY(wn_weights_rows(value, &m->files, t, 0, 1, head));
+    for (size_t k = 0; offset != 0 && k < n; k++)
+        value[k] += offset;
+    return WN_OK;
 }
 
-wn_err wn_build_linear(wn_model *m, wn_linear *l, const char *module, size_t N, size_t K, bool bias, size_t head)
+wn_err wn_build_linear(wn_model *m, wn_linear *l, const char *module, size_t N, size_t K, const wn_linear_form *form)
 {
     char name[256];
+    bool turned = form->transposed;
     *l = (wn_linear){.N = N, .K = K, .bias = WN_NO_PARAM, .lora_a = WN_NO_PARAM, .lora_b = WN_NO_PARAM,
-                     .number = m->n_linear++};
+                     .transposed = turned, .number = m->n_linear++};
     l->module = wn_strdup(module);
     if (!l->module)
         return WN_ENOMEM;
     const wn_tensor *t;
     size_t i;
     snprintf(name, sizeof name, "%s.weight", module);
-    WN_TRY(wn_weights_get(&t, &m->files, name, N, K));
+    WN_TRY(wn_weights_get(&t, &m->files, name, turned ? K : N, turned ? N : K));
     if (!m->facts.dtype)
         m->facts.dtype = wn_dtype_name(t->dtype);
-    WN_TRY(wn_params_add(&m->params, &i, name, N, K, true));
+    WN_TRY(wn_params_add(&m->params, &i, name, turned ? K : N, turned ? N : K, true));
     l->weight = (int)i;
     if (m->train_full)
         WN_NEW(m->params.p[i].value, N * K);
     WN_TRY(mat_new(m, &l->mat, N, K));
-    WN_TRY(pack(m, t, &l->mat, m->params.p[i].value, N, K, head));
+    if (turned)
+        WN_TRY(pack_transposed(m, t, &l->mat, m->params.p[i].value));
+    else
+        WN_TRY(pack(m, t, &l->mat, m->params.p[i].value, N, K, form->head));
     WN_TRY(finish(&l->mat));
-    if (!bias)
+    if (!form->bias)
         return WN_OK;
     snprintf(name, sizeof name, "%s.bias", module);
-    return vector(m, &l->bias, name, N, head);
+    return vector(m, &l->bias, name, N, form->head, 0);
 }
 
 wn_norm wn_no_norm(void)
@@ -178,16 +220,16 @@ wn_norm wn_no_norm(void)
     return (wn_norm){.gain = WN_NO_PARAM, .bias = WN_NO_PARAM};
 }
 
-wn_err wn_build_norm(wn_model *m, wn_norm *n, const char *module, size_t D, float eps, bool rms, bool bias)
+wn_err wn_build_norm(wn_model *m, wn_norm *n, const char *module, size_t D, const wn_norm_form *form)
 {
     char name[256];
-    *n = (wn_norm){.gain = WN_NO_PARAM, .bias = WN_NO_PARAM, .eps = eps, .rms = rms};
+    *n = (wn_norm){.gain = WN_NO_PARAM, .bias = WN_NO_PARAM, .eps = form->eps, .rms = form->rms};
     snprintf(name, sizeof name, "%s.weight", module);
-    WN_TRY(vector(m, &n->gain, name, D, 0));
-    if (!bias)
+    WN_TRY(vector(m, &n->gain, name, D, 0, form->gain_offset));
+    if (!form->bias)
         return WN_OK;
     snprintf(name, sizeof name, "%s.bias", module);
-    return vector(m, &n->bias, name, D, 0);
+    return vector(m, &n->bias, name, D, 0, 0);
 }
 
 wn_err wn_build_table(wn_model *m, wn_table *t, const char *name, size_t rows, size_t D)
@@ -216,7 +258,7 @@ wn_err wn_build_head(wn_model *m, const char *name, bool tied)
     WN_TRY(pack(m, t, &m->head_mat, m->params.p[i].value, V, D, 0));
     WN_TRY(finish(&m->head_mat));
     m->head = (wn_head){.norm = m->final_norm, .mat = &m->head_mat, .weight = (int)i, .bias = WN_NO_PARAM,
-                        .V = V, .D = D, .scale = 1};
+                        .V = V, .D = D, .scale = 1, .softcap = m->head.softcap};
     return WN_OK;
 }
 

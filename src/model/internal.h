@@ -64,11 +64,20 @@ wn_err wn_config_flag(bool *out, const wn_model *m, const char *key, bool fallba
 const char *wn_config_text(const wn_model *m, const char *key, const char *fallback);
 wn_err wn_config_act(wn_act *out, const wn_model *m, const char *key);
 
-/* `module`.weight [N, K] and, if bias, `module`.bias [N]. head: rows are heads of that width that a file may
- * hold permuted; 0: not. */
-wn_err wn_build_linear(wn_model *m, wn_linear *l, const char *module, size_t N, size_t K, bool bias, size_t head);
-/* `module`.weight [D] and, if bias, `module`.bias. */
-wn_err wn_build_norm(wn_model *m, wn_norm *n, const char *module, size_t D, float eps, bool rms, bool bias);
+/* `module`.weight [N, K] and, if there, `module`.bias [N]. */
+typedef struct wn_linear_form {
+    bool bias;
+    size_t head;      /* rows are heads of that width that a GGUF file may hold permuted; 0: not */
+    bool transposed;  /* stored [K, N] (GPT-2's Conv1D) */
+} wn_linear_form;
+wn_err wn_build_linear(wn_model *m, wn_linear *l, const char *module, size_t N, size_t K, const wn_linear_form *form);
+/* `module`.weight [D] and, if there, `module`.bias. gain_offset is added to what the file holds. */
+typedef struct wn_norm_form {
+    float eps;
+    bool rms, bias;
+    float gain_offset;
+} wn_norm_form;
+wn_err wn_build_norm(wn_model *m, wn_norm *n, const char *module, size_t D, const wn_norm_form *form);
 /* A table [rows, D] named `name`. */
 wn_err wn_build_table(wn_model *m, wn_table *t, const char *name, size_t rows, size_t D);
 /* The output matrix `name` [V, D], or the token table again if `tied`. */
@@ -78,7 +87,10 @@ wn_err wn_build_rope(float **table, const double *freq, size_t rot, size_t posit
 wn_norm wn_no_norm(void);
 wn_err wn_layer_new(wn_model *m); /* stack.layer, all norms absent */
 
-/* Packs a linear layer's matrix anew from its master. */
-void wn_repack(wn_mat *mat, const float *value);
+/* Packs a matrix anew from its master [N, K], or [K, N] if transposed. */
+void wn_repack(wn_mat *mat, const float *value, bool transposed);
+/* Decoder families: is model_type one of the table; the i-th name, NULL behind the last. */
+bool wn_decoder_knows(const char *model_type);
+const char *wn_decoder_name(size_t i);
 
 #endif

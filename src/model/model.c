@@ -10,7 +10,6 @@
 
 static const wn_family families[] = {
     {"bert", wn_build_bert},
-    {"llama", wn_build_decoder},
 };
 
 static wn_err build(wn_model *m)
@@ -21,9 +20,14 @@ static wn_err build(wn_model *m)
     for (size_t i = 0; i < sizeof families / sizeof *families; i++)
         if (strcmp(families[i].model_type, type) == 0)
             return families[i].build(m);
-    char known[256] = "";
-    for (size_t i = 0, n = 0; i < sizeof families / sizeof *families; i++)
-        n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", families[i].model_type);
+    if (wn_decoder_knows(type))
+        return wn_build_decoder(m);
+    char known[512] = "";
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+        n += (size_t)snprintf(known + n, sizeof known - n, "%s, ", families[i].model_type);
+    for (size_t i = 0; wn_decoder_name(i); i++)
+        n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", wn_decoder_name(i));
     return wn_fail(WN_EFORMAT, "%s: architecture \"%s\" is not supported (known: %s)", m->files.place, type,
                    known);
 }
@@ -232,8 +236,8 @@ void wn_model_refresh(wn_model *m)
         for (int k = 0; k < 7; k++) {
             wn_linear *l = wn_layer_linear(&m->stack.layer[i], k);
             if (l->N && m->params.p[l->weight].trainable)
-                wn_repack(&l->mat, m->params.p[l->weight].value);
+                wn_repack(&l->mat, m->params.p[l->weight].value, l->transposed);
         }
     if (m->head_mat.N && m->params.p[m->head.weight].trainable)
-        wn_repack(&m->head_mat, m->params.p[m->head.weight].value);
+        wn_repack(&m->head_mat, m->params.p[m->head.weight].value, false);
 }

@@ -75,20 +75,23 @@ static wn_err convert(wn_tensor *out, void **owned, const wn_model *m, const wn_
         WN_TRY(parse_dtype(&out->dtype, dtype));
     if ((!p || !p->value) && out->dtype == t->dtype)
         return WN_OK;
-    float *f = p && p->value ? p->value : wn_malloc(n * sizeof *f);
+    bool borrowed = p && p->value && p->offset == 0;
+    float *f = borrowed ? p->value : wn_malloc(n * sizeof *f);
     if (!f)
         return WN_ENOMEM;
     wn_err e = p && p->value ? WN_OK : wn_tensor_to_f32(f, t, 0, n);
+    for (uint64_t i = 0; p && p->value && !borrowed && i < n; i++)
+        f[i] = p->value[i] - p->offset;
     if (!e && out->dtype == WN_F32) {
         out->data = f;
         out->bytes = n * sizeof *f;
-        *owned = p && p->value ? NULL : f;
+        *owned = borrowed ? NULL : f;
         return WN_OK;
     }
     uint16_t *half = e ? NULL : wn_malloc(n * sizeof *half);
     for (uint64_t i = 0; half && i < n; i++)
         half[i] = out->dtype == WN_F16 ? wn_f32_to_f16(f[i]) : wn_f32_to_bf16(f[i]);
-    if (!p || !p->value)
+    if (!borrowed)
         wn_free(f);
     out->data = *owned = half;
     out->bytes = n * sizeof *half;

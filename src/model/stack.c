@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "base/par.h"
+
 void wn_stack_free(wn_stack *s)
 {
     for (size_t i = 0; s->layer && i < s->L; i++) {
@@ -98,6 +100,7 @@ void wn_stack_plan(wn_stack_work *w, const wn_stack *s, wn_arena *a, wn_acts *ac
     size_t heads = s->H * s->d, wide = s->D > heads ? s->D : heads;
     w->h = push(a, T * wide);
     w->act = push(a, T * (s->F > wide ? s->F : wide));
+    w->mixed = s->qkv_mixed ? push(a, T * qkv_width(s)) : NULL;
     w->low = rank ? push(a, T * rank) : NULL;
     w->pre = wn_arena_push(a, 2 * segments * sizeof(uint32_t));
     w->own = wn_arena_push(a, 2 * segments * sizeof(uint32_t));
@@ -184,15 +187,69 @@ static wn_attn attention_of(const wn_stack *s, const wn_layer *l, const wn_stack
                      .window = l->window, .slope = s->slope};
 }
 
-/* Norm of each head's queries and keys, in rows of stride ld. */
-static void head_norm(float *x, float *raw, float *rinv, size_t ld, size_t heads, size_t first,
-                      size_t all, const wn_norm *n, const wn_params *ps, size_t T, size_t d)
+/* Rows of q, k, v head by head to queries | keys | values, or back. */
+struct mix_job {
+    float *out;
+    const float *in;
+    size_t H, d;
+    bool back;
+};
+
+static void mix_row(void *ctx, size_t t, int thread)
 {
+    (void)thread;
+    const struct mix_job *j = ctx;
+    size_t row = t * 3 * j->H * j->d, bytes = j->d * sizeof(float);
+    for (size_t h = 0; h < j->H; h++)
+        for (size_t part = 0; part < 3; part++) {
+            size_t mixed = row + (h * 3 + part) * j->d, split = row + (part * j->H + h) * j->d;
+            memcpy(j->out + (j->back ? mixed : split), j->in + (j->back ? split : mixed), bytes);
+        }
+}
+
+static void mix(float *out, const float *in, const wn_stack *s, size_t T, bool back)
+{
+    wn_par_do(T, mix_row, &(struct mix_job){out, in, s->H, s->d, back});
+}
+
+/* The norm of queries or keys: of each head's d components, or of all heads together. `first` is where they begin
+ * in a row, n rows of `width` are normed a token. */
+struct head_part {
+    size_t first, n, width;
+};
+
+static struct head_part head_part(const wn_stack *s, bool keys)
+{
+    size_t heads = keys ? s->G : s->H;
+    return (struct head_part){keys ? s->H * s->d : 0, s->qk_whole ? 1 : heads, s->qk_whole ? heads * s->d : s->d};
+}
+
+static void head_norm(float *x, float *raw, float *rinv, const wn_stack *s, const wn_norm *n, const wn_params *ps,
+                      size_t T, bool keys)
+{
+    size_t all = s->H + s->G, ld = qkv_width(s);
+    struct head_part p = head_part(s, keys);
     for (size_t t = 0; t < T; t++) {
-        float *row = x + t * ld + first * d;
+        float *row = x + t * ld + p.first;
         if (raw)
-            memcpy(raw + (t * all + first) * d, row, heads * d * sizeof(float));
-        wn_norm_fwd(row, NULL, rinv ? rinv + t * all + first : NULL, row, n, ps, heads, d);
+            memcpy(raw + t * all * s->d + p.first, row, p.n * p.width * sizeof(float));
+        wn_norm_fwd(row, NULL, rinv ? rinv + t * all + p.first / s->d : NULL, row, n, ps, p.n, p.width);
+    }
+}
+
+/* dq is d(queries | keys | values). One token's heads at a time: the sink sees them as rows of its example. */
+static void head_norm_bwd(float *dq, const wn_acts *c, wn_stack_work *w, const wn_stack *s, const wn_norm *n,
+                          wn_pass *pass, bool keys)
+{
+    size_t all = s->H + s->G, ld = qkv_width(s);
+    struct head_part p = head_part(s, keys);
+    uint32_t off[2] = {0, (uint32_t)p.n};
+    wn_seg one = {1, off};
+    for (size_t t = 0; t < pass->batch->T; t++) {
+        float *d = dq + t * ld + p.first, *dy = w->h; /* h is free here: the caller's input lies elsewhere */
+        memcpy(dy, d, p.n * p.width * sizeof(float));
+        wn_norm_bwd(d, dy, c->qk_raw + t * all * s->d + p.first, NULL, c->qk_rinv + t * all + p.first / s->d, n, pass,
+                    &one, p.n, p.width, false);
     }
 }
 
@@ -202,13 +259,15 @@ static void attention_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_s
     const wn_batch *b = pass->batch;
     size_t T = b->T, ld = qkv_width(s), col = 0;
     for (int i = 0; i < l->n_qkv; i++) {
-        wn_linear_fwd(c->qkv + col, ld, h, s->D, &l->qkv[i], pass, c->xa[i], 0);
+        wn_linear_fwd(s->qkv_mixed ? w->mixed : c->qkv + col, ld, h, s->D, &l->qkv[i], pass, c->xa[i], 0);
         col += l->qkv[i].N;
     }
+    if (s->qkv_mixed)
+        mix(c->qkv, w->mixed, s, T, false);
     float *q = c->qkv, *k = q + s->H * s->d, *v = k + s->G * s->d;
     if (l->q_norm.gain != WN_NO_PARAM) {
-        head_norm(q, c->qk_raw, c->qk_rinv, ld, s->H, 0, s->H + s->G, &l->q_norm, pass->params, T, s->d);
-        head_norm(q, c->qk_raw, c->qk_rinv, ld, s->G, s->H, s->H + s->G, &l->k_norm, pass->params, T, s->d);
+        head_norm(q, c->qk_raw, c->qk_rinv, s, &l->q_norm, pass->params, T, false);
+        head_norm(q, c->qk_raw, c->qk_rinv, s, &l->k_norm, pass->params, T, true);
     }
     if (l->rope >= 0)
         wn_rope(q, ld, s->H + s->G, s->d, s->rot, s->interleaved, false, s->rope[l->rope], w->pos, T);
@@ -221,31 +280,21 @@ static void attention_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_s
                           const float *h, bool need_dh, bool add)
 {
     const wn_batch *b = pass->batch;
-    size_t T = b->T, ld = qkv_width(s), all = s->H + s->G, col = 0;
+    size_t T = b->T, ld = qkv_width(s), col = 0;
     float *q = c->qkv, *k = q + s->H * s->d, *v = k + s->G * s->d;
     float *dq = w->d_qkv, *dk = dq + s->H * s->d, *dv = dk + s->G * s->d;
     wn_attn a = attention_of(s, l, w, b);
     wn_attention_back(dq, dk, dv, NULL, w->d_ctx, c->ctx, c->lse, q, k, v, &a);
     if (l->rope >= 0)
-        wn_rope(dq, ld, all, s->d, s->rot, s->interleaved, true, s->rope[l->rope], w->pos, T);
+        wn_rope(dq, ld, s->H + s->G, s->d, s->rot, s->interleaved, true, s->rope[l->rope], w->pos, T);
     if (l->q_norm.gain != WN_NO_PARAM) {
-        /* One token's heads at a time: their rows lie side by side. The sink sees them as that example's. */
-        for (size_t e = 0; e < b->B; e++)
-            for (uint32_t t = b->off[e]; t < b->off[e + 1]; t++)
-                for (int part = 0; part < 2; part++) {
-                    size_t first = part ? s->H : 0, heads = part ? s->G : s->H;
-                    uint32_t off[2] = {0, (uint32_t)heads};
-                    wn_seg one = {1, off};
-                    float *d = dq + t * ld + first * s->d;
-                    float *dy = w->h; /* free here: h is only needed below, made again by the caller */
-                    memcpy(dy, d, heads * s->d * sizeof(float));
-                    wn_norm_bwd(d, dy, c->qk_raw + (t * all + first) * s->d, NULL,
-                                c->qk_rinv + t * all + first, part ? &l->k_norm : &l->q_norm, pass, &one,
-                                heads, s->d, false);
-                }
+        head_norm_bwd(dq, c, w, s, &l->q_norm, pass, false);
+        head_norm_bwd(dq, c, w, s, &l->k_norm, pass, true);
     }
+    if (s->qkv_mixed)
+        mix(w->mixed, w->d_qkv, s, T, true);
     for (int i = 0; i < l->n_qkv; i++) {
-        wn_linear_bwd(need_dh ? w->d_h : NULL, s->D, w->d_qkv + col, ld, h, s->D, c->xa[i], &l->qkv[i],
+        wn_linear_bwd(need_dh ? w->d_h : NULL, s->D, s->qkv_mixed ? w->mixed : w->d_qkv + col, ld, h, s->D, c->xa[i], &l->qkv[i],
                       pass, i || add ? WN_MM_ADD : 0);
         col += l->qkv[i].N;
     }
@@ -313,13 +362,9 @@ static void layer_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
     bool attn_norm = l->attn_out.gain != WN_NO_PARAM, mlp_norm = l->mlp_out.gain != WN_NO_PARAM;
     if (keep)
         memcpy(c->in, x, bytes);
-    float *parallel_in = NULL;
-    if (s->parallel && !keep) { /* the second half needs the input again */
-        memcpy(c->attn, x, bytes);
-        parallel_in = c->attn;
-    } else if (s->parallel) {
-        parallel_in = c->in;
-    }
+    float *parallel_in = c->in ? c->in : c->attn; /* the second half needs the input again */
+    if (s->parallel && !keep)
+        memcpy(parallel_in, x, bytes);
     const float *h = normed(w->h, c->in_mean, c->in_rinv, x, &l->attn_in, ps, T, s->D);
     attention_fwd(s, l, c, w, pass, h);
     wn_linear_fwd(attn_norm ? c->attn : x, s->D, c->ctx, s->H * s->d, &l->out, pass, c->xa[3],

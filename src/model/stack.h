@@ -30,6 +30,8 @@ typedef struct wn_stack {
     size_t L, D, H, G, d, F; /* layers, width, heads, key/value heads, head width, feed-forward width */
     bool causal;
     bool post_norm;          /* x = norm(x + f(x)) with attn_out and mlp_out (BERT); else x + norm_out(f(norm_in(x))) */
+    bool qkv_mixed;          /* the fused layer's outputs are q, k, v of head 0, then of head 1, ... (G == H) */
+    bool qk_whole;           /* q_norm and k_norm are over all heads together (OLMo 2) */
     bool parallel;           /* x + attention(norm(x)) + mlp(norm'(x)) (GPT-NeoX) */
     bool gated;
     wn_act act;
@@ -64,7 +66,7 @@ typedef struct wn_stack_work {
     size_t T;
     wn_acts *acts;            /* [L] when training, else one for all layers */
     float *h, *act, *gradient, *d_mid, *d_h, *d_qkv, *d_ctx, *d_up, *d_act;
-    float *drop, *low;
+    float *drop, *low, *mixed;
     uint32_t *pre, *own;      /* key ranges of segments */
     int32_t *pos;
 } wn_stack_work;

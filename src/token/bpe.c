@@ -80,14 +80,14 @@ wn_err wn_pairs_merge(wn_lexicon *x, const wn_vocab *v, wn_span a, wn_span b, si
     return WN_OK;
 }
 
-wn_err wn_lexicon_trie(wn_lexicon *x, const wn_vocab *v)
+wn_err wn_lexicon_trie(wn_lexicon *x, const wn_vocab *v, const unsigned char *usable)
 {
     wn_trie_entry *e;
     WN_NEW(e, v->n + 1);
     size_t n = 0;
     for (size_t id = 0; id < v->n; id++) {
         wn_span s = wn_vocab_text(v, (int64_t)id);
-        if (s.len)
+        if (s.len && (!usable || usable[id]))
             e[n++] = (wn_trie_entry){s, (int32_t)id};
     }
     wn_err err = wn_trie_build(&x->trie, e, n);

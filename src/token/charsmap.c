@@ -11,10 +11,11 @@ static uint32_t offset_of(uint32_t u)
     return (u >> 10) << ((u & 0x200) >> 6);
 }
 
-/* Replacement of the shortest entry that starts text[0, len): offset into map->text, or -1. Shortest,
- * not longest: that is what the reference takes. */
-static int64_t look_up(const wn_charsmap *m, const char *s, size_t len)
+/* Replacement of an entry that text[0, len) starts with: offset into map->text and the entry's bytes,
+ * or -1. The shortest entry, or the longest. */
+static int64_t look_up(const wn_charsmap *m, const char *s, size_t len, bool longest, size_t *taken)
 {
+    int64_t found = -1;
     size_t at = offset_of(m->unit[0]);
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)s[i];
@@ -22,19 +23,24 @@ static int64_t look_up(const wn_charsmap *m, const char *s, size_t len)
             break;
         at ^= c;
         if (at >= m->n_unit)
-            return -1;
+            break;
         uint32_t u = m->unit[at];
         if ((u & 0x800000ffu) != c)
-            return -1;
+            break;
         at ^= offset_of(u);
         if (at >= m->n_unit)
-            return -1;
-        if (u & 0x100) {
-            uint32_t value = m->unit[at] & 0x7fffffffu;
-            return value < m->text.len ? (int64_t)value : -1;
+            break;
+        if (!(u & 0x100))
+            continue;
+        uint32_t value = m->unit[at] & 0x7fffffffu;
+        if (value < m->text.len) {
+            found = value;
+            *taken = i + 1;
         }
+        if (!longest)
+            break;
     }
-    return -1;
+    return found;
 }
 
 wn_err wn_charsmap_read(wn_charsmap *m, const void *bytes, size_t n)
@@ -62,7 +68,8 @@ wn_err wn_charsmap_read(wn_charsmap *m, const void *bytes, size_t n)
         err = wn_fail(WN_EFORMAT, "precompiled_charsmap: its replacements are not UTF-8");
     for (int c = 0; c < 128 && !err; c++) {
         char s = (char)c;
-        m->ascii[c] = (int32_t)look_up(m, &s, 1);
+        size_t taken;
+        m->ascii[c] = (int32_t)look_up(m, &s, 1, false, &taken);
     }
     if (err)
         wn_charsmap_free(m);
@@ -88,8 +95,27 @@ static void put(const wn_charsmap *m, wn_str *out, int64_t at)
         wn_str_add(out, s, len);
 }
 
+/* SentencePiece: no graphemes. An entry may end inside a character only in a hostile map; then the
+ * rest of the character is skipped. */
+static void apply_longest(const wn_charsmap *m, wn_str *out, const char *s, size_t len)
+{
+    for (size_t i = 0; i < len;) {
+        size_t k = wn_utf8_size(s + i);
+        int64_t r = look_up(m, s + i, len - i, true, &k);
+        r < 0 ? wn_str_add(out, s + i, k) : put(m, out, r);
+        i += k;
+        while (i < len && ((unsigned char)s[i] & 0xc0) == 0x80)
+            i++;
+    }
+}
+
 wn_err wn_charsmap_apply(const wn_charsmap *m, wn_str *out, const char *s, size_t len)
 {
+    size_t taken;
+    if (m->longest) {
+        apply_longest(m, out, s, len);
+        return WN_OK;
+    }
     for (size_t i = 0; i < len;) {
         unsigned char c = (unsigned char)s[i];
         bool lone = c < 0x80 && (i + 1 == len || ((unsigned char)s[i + 1] < 0x80 &&
@@ -101,7 +127,7 @@ wn_err wn_charsmap_apply(const wn_charsmap *m, wn_str *out, const char *s, size_
         }
         size_t end = wn_uc_grapheme_end(s, i, len);
         if (end - i < 6) {
-            int64_t r = look_up(m, s + i, end - i);
+            int64_t r = look_up(m, s + i, end - i, false, &taken);
             if (r >= 0) {
                 put(m, out, r);
                 i = end;
@@ -110,7 +136,7 @@ wn_err wn_charsmap_apply(const wn_charsmap *m, wn_str *out, const char *s, size_
         }
         for (size_t k; i < end; i += k) {
             k = wn_utf8_size(s + i);
-            int64_t r = look_up(m, s + i, k);
+            int64_t r = look_up(m, s + i, k, false, &taken);
             r < 0 ? wn_str_add(out, s + i, k) : put(m, out, r);
         }
     }

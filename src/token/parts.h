@@ -103,6 +103,8 @@ typedef struct wn_charsmap {
     size_t n_unit;
     wn_str text; /* replacements, NUL after each */
     int32_t ascii[128]; /* offset into text for a lone ASCII character, -1: itself */
+    bool longest;       /* as SentencePiece: longest entry at each place. Else as the tokenizers
+                           library: by grapheme, shortest entry */
 } wn_charsmap;
 /* Takes the bytes of `precompiled_charsmap`; checks every offset that can be reached. */
 wn_err wn_charsmap_read(wn_charsmap *m, const void *bytes, size_t n);
@@ -224,14 +226,16 @@ typedef struct wn_lexicon {
     int32_t fallback_id[256]; /* id of <0xHH>, -1 */
     double *score; /* unigram, by id */
     double min_score;
+    bool single; /* sums are rounded to f32, as SentencePiece's are */
     wn_trie trie; /* unigram */
 } wn_lexicon;
 void wn_lexicon_free(wn_lexicon *x);
 /* Byte tables of a BPE or unigram model; call when the vocabulary is complete. */
 void wn_lexicon_bytes(wn_lexicon *x, const wn_vocab *v);
 
-/* The trie of a WordPiece or unigram model: every text of the vocabulary. */
-wn_err wn_lexicon_trie(wn_lexicon *x, const wn_vocab *v);
+/* The trie of a WordPiece or unigram model: the vocabulary's texts, where `usable` is not NULL those
+ * with usable[id]. */
+wn_err wn_lexicon_trie(wn_lexicon *x, const wn_vocab *v, const unsigned char *usable);
 
 wn_err wn_pairs_init(wn_lexicon *x, size_t n);
 /* The rule "a b": both and what they make must be in the vocabulary. `joined` is scratch. */
@@ -243,8 +247,10 @@ void wn_pairs_put(wn_lexicon *x, int32_t left, int32_t right, uint32_t rank, int
 
 /* SentencePiece's BPE: pairs from texts and scores; usable[id]: the token may take part. */
 wn_err wn_spm_pairs(wn_tokenizer *t, const unsigned char *usable);
-/* Its blanks as marks (U+2581), one in front with `prefix`, and the way back. */
-wn_err wn_spm_pipeline(wn_tokenizer *t, bool prefix);
+/* Its normalisers: a text in front of every other; blanks as marks (U+2581), with the way back, which
+ * drops a first blank that the prefix made. */
+wn_err wn_spm_prefix(wn_tokenizer *t, const char *text);
+wn_err wn_spm_marks(wn_tokenizer *t, bool prefix);
 
 /* Append the ids of one piece. */
 wn_err wn_wordpiece_encode(const wn_tokenizer *t, wn_token_memory *m, const char *s, size_t len,

@@ -99,6 +99,8 @@ static wn_err rewrite_escape(wn_str *out, const char *all, const char *at, bool 
         if (!in_class)
             return refuse(all, "a word border");
         break;
+    case 'K':
+        return refuse(all, "\\K");
     case 'u': /* \uHHHH */
         for (int i = 2; i < 6; i++)
             if (!at[i] || !strchr("0123456789abcdefABCDEF", at[i]))
@@ -160,6 +162,8 @@ static wn_err rewrite(wn_str *out, const char *text, size_t len)
         } else if (c == '[') {
             in_class = true;
             class_at = i;
+        } else if (c == '(' && text[i + 1] == '*') {
+            return refuse(text, "(*");
         } else if (c == '}' && text[i + 1] == '+') {
             return refuse(text, "a plus behind {}");
         }
@@ -256,8 +260,7 @@ static wn_err find(const wn_pattern *p, wn_match *m, const char *text, size_t le
         const PCRE2_SIZE *o = pcre2_get_ovector_pointer(m->data);
         *start = o[0];
         *end = o[1];
-        if (*start > *end || *start < from)
-            return wn_fail(WN_EFORMAT, "pattern '%.200s': \\K is not supported", p->text.p);
+        WN_ASSERT(*start <= *end && *start >= from); /* only \K could change that */
         return WN_OK;
     }
     if (rc == PCRE2_ERROR_NOMATCH)

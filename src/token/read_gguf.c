@@ -112,15 +112,17 @@ static wn_err add_replace(wn_tokenizer *t, const char *from, const char *to)
     return wn_pattern_literal(&n->pattern, from, strlen(from));
 }
 
-wn_err wn_spm_pipeline(wn_tokenizer *t, bool prefix)
+wn_err wn_spm_prefix(wn_tokenizer *t, const char *text)
 {
-    if (prefix) {
-        wn_norm *n = add_norm(t, WN_NORM_PREPEND);
-        if (!n)
-            return WN_ENOMEM;
-        wn_str_puts(&n->content, MARK);
-        WN_TRY(wn_str_check(&n->content));
-    }
+    wn_norm *n = add_norm(t, WN_NORM_PREPEND);
+    if (!n)
+        return WN_ENOMEM;
+    wn_str_puts(&n->content, text);
+    return wn_str_check(&n->content);
+}
+
+wn_err wn_spm_marks(wn_tokenizer *t, bool prefix)
+{
     WN_TRY(add_replace(t, " ", MARK));
     wn_dec *d = add_dec(t, WN_DEC_REPLACE);
     if (!d)
@@ -344,8 +346,28 @@ static wn_err read_gpt2(wn_tokenizer *t, const wn_gguf *g, wn_sha *sha, bool *bo
     return add_dec(t, WN_DEC_BYTES) ? WN_OK : WN_ENOMEM;
 }
 
+static wn_err usable_tokens(const wn_tokenizer *t, const wn_gguf *g, unsigned char **usable)
+{
+    WN_NEW(*usable, t->vocab.n);
+    for (size_t id = 0; id < t->vocab.n; id++) {
+        int64_t type = type_of(g, id);
+        (*usable)[id] = type == NORMAL || type == USER_DEFINED || type == UNUSED;
+    }
+    return WN_OK;
+}
+
+static wn_err trie_of_words(wn_tokenizer *t, const wn_gguf *g)
+{
+    unsigned char *usable;
+    WN_TRY(usable_tokens(t, g, &usable));
+    wn_err err = wn_lexicon_trie(&t->model, &t->vocab, usable);
+    wn_free(usable);
+    return err;
+}
+
 static wn_err read_llama(wn_tokenizer *t, const wn_gguf *g, wn_sha *sha)
 {
+    unsigned char *usable;
     t->model.kind = WN_MODEL_BPE;
     t->model.byte_fallback = true;
     t->model.fuse_unk = true;
@@ -353,21 +375,20 @@ static wn_err read_llama(wn_tokenizer *t, const wn_gguf *g, wn_sha *sha)
     WN_TRY(read_scores(t, g, sha));
     wn_lexicon_bytes(&t->model, &t->vocab);
     t->model.unk = token_id(t, g, KEY "unknown_token_id");
-    unsigned char *usable;
-    WN_NEW(usable, t->vocab.n);
-    for (size_t id = 0; id < t->vocab.n; id++) {
-        int64_t type = type_of(g, id);
-        usable[id] = type == NORMAL || type == USER_DEFINED || type == UNUSED;
-    }
+    WN_TRY(usable_tokens(t, g, &usable));
     wn_err err = wn_spm_pairs(t, usable);
     wn_free(usable);
     WN_TRY(err);
-    return wn_spm_pipeline(t, flag(g, KEY "add_space_prefix", true));
+    bool prefix = flag(g, KEY "add_space_prefix", true);
+    if (prefix)
+        WN_TRY(wn_spm_prefix(t, MARK));
+    return wn_spm_marks(t, prefix);
 }
 
 static wn_err read_t5(wn_tokenizer *t, const wn_gguf *g, wn_sha *sha)
 {
     t->model.kind = WN_MODEL_UNIGRAM;
+    t->model.single = t->model.fuse_unk = true;
     WN_TRY(read_vocab(t, g, sha));
     WN_TRY(read_scores(t, g, sha));
     wn_lexicon_bytes(&t->model, &t->vocab);
@@ -385,6 +406,7 @@ static wn_err read_t5(wn_tokenizer *t, const wn_gguf *g, wn_sha *sha)
         if (!err) {
             wn_sha_add(sha, bytes.p, bytes.len);
             err = wn_context(wn_charsmap_read(&map->map, bytes.p, bytes.len), "%s", t->path);
+            map->map.longest = true;
         }
         wn_str_free(&bytes);
         WN_TRY(err);
@@ -392,15 +414,10 @@ static wn_err read_t5(wn_tokenizer *t, const wn_gguf *g, wn_sha *sha)
     bool prefix = flag(g, KEY "add_space_prefix", true);
     if (flag(g, KEY "remove_extra_whitespaces", true) && !add_norm(t, WN_NORM_SPM_SPACES))
         return WN_ENOMEM;
-    wn_pre *p = add_pre(t, WN_PRE_METASPACE);
-    wn_dec *d = add_dec(t, WN_DEC_METASPACE);
-    if (!p || !d)
-        return WN_ENOMEM;
-    p->character = d->character = 0x2581;
-    p->split = true;
-    p->prepend = prefix ? WN_PREPEND_ALWAYS : WN_PREPEND_NEVER;
-    d->prefix = prefix;
-    return wn_lexicon_trie(&t->model, &t->vocab);
+    if (prefix)
+        WN_TRY(wn_spm_prefix(t, MARK));
+    WN_TRY(wn_spm_marks(t, prefix));
+    return trie_of_words(t, g);
 }
 
 static wn_err read_bert(wn_tokenizer *t, const wn_gguf *g, wn_sha *sha)
@@ -428,7 +445,7 @@ static wn_err read_bert(wn_tokenizer *t, const wn_gguf *g, wn_sha *sha)
     d->cleanup = true;
     wn_str_puts(&d->text, "##");
     WN_TRY(wn_str_check(&d->text));
-    return wn_lexicon_trie(&t->model, &t->vocab);
+    return wn_lexicon_trie(&t->model, &t->vocab, NULL);
 }
 
 /* ---- the file ------------------------------------------------------------------------------------- */

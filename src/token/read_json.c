@@ -517,7 +517,7 @@ static wn_err read_wordpiece(wn_tokenizer *t, const json_t *model)
         wn_str_puts(&x->prefix, "##");
     WN_TRY(get_text(t, model, "model", "continuing_subword_prefix", false, &x->prefix));
     WN_TRY(get_size(t, model, "model", "max_input_chars_per_word", 100, &x->max_chars));
-    return wn_lexicon_trie(x, &t->vocab);
+    return wn_lexicon_trie(x, &t->vocab, NULL);
 }
 
 static wn_err read_merge(wn_tokenizer *t, const json_t *v, size_t rank, wn_str *joined)
@@ -604,7 +604,7 @@ static wn_err read_unigram(wn_tokenizer *t, const json_t *model)
         x->unk = (int32_t)json_integer_value(unk);
     }
     wn_lexicon_bytes(x, &t->vocab);
-    return wn_lexicon_trie(x, &t->vocab);
+    return wn_lexicon_trie(x, &t->vocab, NULL);
 }
 
 static wn_err read_model(wn_tokenizer *t, const json_t *model)

@@ -349,8 +349,7 @@ static wn_err read_file(wn_tokenizer *t, const char *path)
 /* In a folder: tokenizer.json, else a SentencePiece model under one of its usual names. */
 static wn_err find_file(char **path, const char *model)
 {
-    static const char *const names[] = {"tokenizer.json", "spiece.model", "tokenizer.model",
-                                        "sentencepiece.bpe.model"};
+    static const char *const names[] = {"tokenizer.json", "spiece.model", "tokenizer.model"};
     if (!wn_is_dir(model)) {
         *path = wn_strdup(model);
         return *path ? WN_OK : WN_ENOMEM;

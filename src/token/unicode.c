@@ -390,7 +390,8 @@ wn_err wn_uc_normalize(wn_str *out, wn_points *scratch, const char *s, size_t le
     size_t n = scratch->n;
     if (form == WN_NFC || form == WN_NFKC) {
         utf8proc_ssize_t got =
-            utf8proc_normalize_utf32(scratch->c, (utf8proc_ssize_t)n, UTF8PROC_COMPOSE);
+            utf8proc_normalize_utf32(scratch->c, (utf8proc_ssize_t)n,
+                                     UTF8PROC_COMPOSE | UTF8PROC_STABLE);
         WN_ASSERT(got >= 0);
         n = (size_t)got;
     }

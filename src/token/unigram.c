@@ -14,6 +14,12 @@ static void offer(wn_best *b, double score, size_t from, int32_t id)
         *b = (wn_best){score, (int32_t)from, id};
 }
 
+/* SentencePiece adds in single precision, the tokenizers library in double: ties differ. */
+static double sum(const wn_lexicon *x, double a, double b)
+{
+    return x->single ? (double)(float)(a + b) : a + b;
+}
+
 static wn_err search(const wn_tokenizer *t, wn_best *best, const char *s, size_t len)
 {
     const wn_lexicon *x = &t->model;
@@ -31,7 +37,7 @@ static wn_err search(const wn_tokenizer *t, wn_best *best, const char *s, size_t
             int32_t id = x->trie.node[node].value;
             if (id < 0)
                 continue;
-            offer(&best[j], x->score[id] + here, i, id);
+            offer(&best[j], sum(x, x->score[id], here), i, id);
             single |= j == i + k;
         }
         if (single)
@@ -39,7 +45,7 @@ static wn_err search(const wn_tokenizer *t, wn_best *best, const char *s, size_t
         if (x->unk < 0)
             return wn_fail(WN_EFORMAT, "%s: a character is not in the vocabulary and there is no "
                            "unknown token", t->path);
-        offer(&best[i + k], x->min_score - UNKNOWN_PENALTY + here, i, x->unk);
+        offer(&best[i + k], sum(x, sum(x, x->min_score, -UNKNOWN_PENALTY), here), i, x->unk);
     }
     return WN_OK;
 }

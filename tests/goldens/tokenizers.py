@@ -5,7 +5,8 @@ Run by hand, output committed:  python3 tests/goldens/tokenizers.py
 Needs: tokenizers, sentencepiece (and gguf to write the GGUF metadata files).
 KIND/tokenizer.json is what winnow opens; KIND.json holds one entry a string, in their order:
 {"ids": [[with special tokens], ...], "plain": [[without]], "text": [decoded, special tokens kept],
-"skip": [decoded, special tokens skipped]}; null in `plain`: as in `ids`, null in `text`: as in `skip`.
+"skip": [decoded, special tokens skipped]}; null in `plain`: as in `ids`, null in `text`: as in `skip`;
+null in both `ids` and `plain`: not compared. SentencePiece and GGUF files have one decoded text, without the special tokens.
 """
 import io
 import json
@@ -276,7 +277,8 @@ def spm_model(kind, **kw):
             tsv.write(rules())
             tsv.flush()
             spm.SentencePieceTrainer.train(sentence_iterator=iter(TEXT), model_writer=out, model_type=kind, vocab_size=600,
-                                           normalization_rule_tsv=tsv.name, num_threads=1, minloglevel=2, **kw)
+                                           **({} if "normalization_rule_name" in kw else {"normalization_rule_tsv": tsv.name}),
+                                           num_threads=1, minloglevel=2, **kw)
         SPM[key] = out.getvalue()
     return SPM[key]
 
@@ -349,6 +351,115 @@ def everything():
     yield "unigram-first", unigram(seq([p.Split(" ", "isolated"), p.Metaspace(prepend_scheme="first", split=False)]), n.Strip(True, True), size=300)
 
 
+def decoded(sp, ids):
+    """SentencePiece writes unknown tokens in its own way; those are not compared."""
+    return None if ids is None or sp.unk_id() in ids else sp.decode(ids)
+
+
+def sentencepiece_folders():
+    """SentencePiece models: the ids are SentencePiece's own. Texts that spell out a special token are left
+    out (null): transformers, and winnow, cut those out first."""
+    import sentencepiece as spm
+    user = ["newtok", "two words", "abab"]
+    for name, kind, kw in (("spm-unigram", "unigram", {}), ("spm-t5", "unigram", {"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1}),
+                           ("spm-bytes", "unigram", {"byte_fallback": True, "remove_extra_whitespaces": False}),
+                           ("spm-bpe", "bpe", {"byte_fallback": True, "user_defined_symbols": user, "add_dummy_prefix": False}),
+                           ("spm-bpe-plain", "bpe", {})):
+        folder = os.path.join(HERE, name)
+        os.makedirs(folder, exist_ok=True)
+        model = spm_model(kind, **kw)
+        with open(os.path.join(folder, "spiece.model" if kind == "unigram" else "tokenizer.model"), "wb") as f:
+            f.write(model)
+        if name == "spm-t5":
+            with open(os.path.join(folder, "config.json"), "w") as f:
+                f.write('{"model_type": "t5"}\n')
+        sp = spm.SentencePieceProcessor(model_proto=model)
+        special = ["<s>", "</s>", "<unk>", "<pad>", "<extra_id_"]
+        plain = [None if any(x in text for x in special) or "\0" in text else sp.encode(text) for text in strings()]
+        before, behind = [sp.bos_id()] if kind == "bpe" else [], [sp.eos_id()] if name == "spm-t5" else []
+        yield name, [p if p is None else before + p + behind for p in plain], plain, [decoded(sp, p) for p in plain]
+
+
+def gguf_files():
+    """GGUF files with nothing but a tokenizer's metadata; the ids are those of the tokenizer it was made of,
+    without the tokens that were added to it."""
+    import gguf
+    import sentencepiece as spm
+
+    def write(name, fill):
+        w = gguf.GGUFWriter(os.path.join(HERE, name + ".gguf"), "llama")
+        fill(w)
+        w.write_header_to_file()
+        w.write_kv_data_to_file()
+        w.close()
+
+    for name, pre, t in (("gguf-smollm", "smollm", byte_bpe(pre_tokenizers.Sequence([pre_tokenizers.Digits(True), pre_tokenizers.ByteLevel(False)]), extra=False)),
+                         ("gguf-llama3", "llama-bpe", byte_bpe(pre_tokenizers.Sequence([split(CL100K % "{1,3}"), pre_tokenizers.ByteLevel(False, use_regex=False)]),
+                                                              extra=False, ignore_merges=True)),
+                         ("gguf-qwen2", "qwen2", byte_bpe(pre_tokenizers.Sequence([split(CL100K % ""), pre_tokenizers.ByteLevel(False, use_regex=False)]),
+                                                          norm=normalizers.NFC(), extra=False))):
+        d = json.loads(t.to_str())
+        vocab = sorted(d["model"]["vocab"], key=d["model"]["vocab"].get)
+
+        def fill(w):
+            w.add_tokenizer_model("gpt2")
+            w.add_tokenizer_pre(pre)
+            w.add_token_list(vocab)
+            w.add_token_types([3 if i < 3 else 1 for i in range(len(vocab))])
+            w.add_token_merges([" ".join(m) if isinstance(m, list) else m for m in d["model"]["merges"]])
+            w.add_bos_token_id(0)
+            w.add_eos_token_id(2)
+            w.add_add_bos_token(pre == "llama-bpe")
+        write(name, fill)
+        plain = [t.encode(x).ids for x in strings()]
+        bos = [0] if pre == "llama-bpe" else []
+        ids = [bos + p for p in plain]
+        yield name, ids, plain, [t.decode(v, skip_special_tokens=True) if v else "" for v in ids]
+
+    t = wordpiece(normalizers.BertNormalizer(lowercase=True))
+    d = json.loads(t.to_str())
+    base = Tokenizer.from_str(json.dumps({**d, "added_tokens": d["added_tokens"][:5]}))
+    vocab = sorted(d["model"]["vocab"], key=d["model"]["vocab"].get)
+
+    def phantom(x):
+        return x if x[0] == "[" and x[-1] == "]" and len(x) > 1 else x[2:] if x.startswith("##") else "▁" + x
+
+    def fill(w):
+        w.add_tokenizer_model("bert")
+        w.add_token_list([phantom(x) for x in vocab])
+        w.add_token_types([3 if i < 5 else 1 for i in range(len(vocab))])
+        w.add_unk_token_id(1)
+        w.add_uint32("tokenizer.ggml.cls_token_id", 2)
+        w.add_uint32("tokenizer.ggml.seperator_token_id", 3)
+    write("gguf-bert", fill)
+    ids = [base.encode(x).ids for x in strings()]
+    yield "gguf-bert", ids, [base.encode(x, add_special_tokens=False).ids for x in strings()], [base.decode(v) for v in ids]
+
+    sp = spm.SentencePieceProcessor(model_proto=spm_model("bpe", byte_fallback=True, normalization_rule_name="identity", remove_extra_whitespaces=False))
+
+    def fill_llama(w):
+        kinds = [2 if sp.is_unknown(i) else 3 if sp.is_control(i) else 6 if sp.is_byte(i) else 1 for i in range(sp.vocab_size())]
+        w.add_tokenizer_model("llama")
+        w.add_token_list([sp.id_to_piece(i) for i in range(sp.vocab_size())])
+        w.add_token_scores([sp.get_score(i) for i in range(sp.vocab_size())])
+        w.add_token_types(kinds)
+        w.add_bos_token_id(1)
+        w.add_eos_token_id(2)
+        w.add_unk_token_id(0)
+    write("gguf-spm", fill_llama)
+    special = ["<s>", "</s>", "<unk>"]
+    plain = [None if any(x in text for x in special) or "\0" in text or "▁" in text else sp.encode(text) for text in strings()]
+    yield "gguf-spm", [p if p is None else [1] + p for p in plain], plain, [decoded(sp, p) for p in plain]
+
+
+def write_golden(name, ids, plain, text, skip):
+    out = {"ids": ids, "plain": [None if p == v else p for p, v in zip(plain, ids)],
+           "text": [None if x == y else x for x, y in zip(text, skip)], "skip": skip}
+    with open(os.path.join(HERE, name + ".json"), "w") as f:
+        f.write("{\n" + ",\n".join(f"{json.dumps(k)}: {json.dumps(v, separators=(',', ':'))}" for k, v in out.items()) + "\n}\n")
+    print(name)
+
+
 def main():
     os.makedirs(HERE, exist_ok=True)
     text = strings()
@@ -366,12 +477,10 @@ def main():
         ids = [t.encode(x).ids for x in text]
         plain = [t.encode(x, add_special_tokens=False).ids for x in text]
         decode = lambda v, skip: t.decode(v, skip_special_tokens=skip) if v else ""
-        skip, full = [decode(v, True) for v in ids], [decode(v, False) for v in ids]
-        out = {"ids": ids, "plain": [None if p == v else p for p, v in zip(plain, ids)],
-               "text": [None if x == y else x for x, y in zip(full, skip)], "skip": skip}
-        with open(os.path.join(HERE, name + ".json"), "w") as f:
-            f.write("{\n" + ",\n".join(f"{json.dumps(k)}: {json.dumps(v, separators=(',', ':'))}" for k, v in out.items()) + "\n}\n")
-        print(name, t.get_vocab_size())
+        write_golden(name, ids, plain, [decode(v, False) for v in ids], [decode(v, True) for v in ids])
+    for make in (sentencepiece_folders, gguf_files):
+        for name, ids, plain, skip in make():
+            write_golden(name, ids, plain, skip, skip)
 
 
 if __name__ == "__main__":

@@ -44,19 +44,30 @@ static const json_t *at(const json_t *file, const char *key, const char *same, s
     return json_is_null(v) ? json_array_get(json_object_get(file, same), i) : v;
 }
 
+/* An entry that the goldens leave out counts as right. */
+static bool same_text(const json_t *want, const char *text)
+{
+    return json_is_null(want) || !strcmp(text, json_string_value(want));
+}
+
+/* name: a folder, or a file NAME.gguf; its ids are in NAME.json. */
 static int check(const char *name)
 {
     char file[256];
-    snprintf(file, sizeof file, "%s.json", name);
+    const char *dot = strchr(name, '.');
+    snprintf(file, sizeof file, "%.*s.json", (int)(dot ? dot - name : (ptrdiff_t)strlen(name)), name);
     json_t *texts = load("strings.json"), *want = load(file);
     wn_tokenizer *t;
     wn_token_work w = {0};
     wn_ids warm = {0};
     int wrong = 0;
+    bool one_text = !strncmp(name, "spm", 3) || !strncmp(name, "gguf", 4);
     cr_assert_eq(wn_tokenizer_open(&t, golden(name)), WN_OK, "%s", wn_error_text());
     cr_assert_geq(json_array_size(texts), 300);
     for (size_t i = 0; i < json_array_size(texts); i++) {
         const json_t *s = json_array_get(texts, i);
+        if (json_is_null(json_array_get(json_object_get(want, "ids"), i)))
+            continue;
         const char *text = json_string_value(s);
         size_t len = json_string_length(s), n, m;
         int32_t *id, *bare;
@@ -70,8 +81,8 @@ static int check(const char *name)
         const json_t *plain = at(want, "plain", "ids", i);
         bool ok = equal(at(want, "ids", "ids", i), id, n) && equal(plain, bare, m) &&
                   equal(plain, warm.id, warm.n) &&
-                  !strcmp(full, json_string_value(at(want, "text", "skip", i))) &&
-                  !strcmp(skip, json_string_value(at(want, "skip", "skip", i)));
+                  (one_text || same_text(at(want, "text", "skip", i), full)) &&
+                  same_text(at(want, "skip", "skip", i), skip);
         if (!ok)
             fprintf(stderr, "%s: string %zu differs: %.60s\n", name, i, text);
         wrong += !ok;
@@ -96,12 +107,12 @@ Test(tokenizer, goldens_of_every_kind)
     int kinds = 0;
     cr_assert_eq(wn_dir_list(&names, &n, golden("")), WN_OK, "%s", wn_error_text());
     for (size_t i = 0; i < n; i++) {
-        if (strchr(names[i], '.'))
+        if (strstr(names[i], ".json"))
             continue;
         kinds++;
         cr_expect_eq(check(names[i]), 0, "%s: ids or texts differ", names[i]);
     }
-    cr_assert_geq(kinds, 20);
+    cr_assert_geq(kinds, 31);
     wn_names_free(names, n);
 }
 
