@@ -38,7 +38,10 @@ wn_err wn_eval_manifest(const char *format, const wn_common *common, wn_model *m
 {
     json_t *manifest;
     wn_str path = {0};
-    wn_err err = wn_manifest_new(&manifest, format, common, wn_kernel_name());
+    wn_common resolved = *common;
+    if (m)
+        resolved.precision = wn_model_facts_of(m)->precision;
+    wn_err err = wn_manifest_new(&manifest, format, &resolved, wn_kernel_name());
     if (err) {
         json_decref(options);
         return err;

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "eval/words.h"
+#include "eval/normal.h"
 
 static const char *const kind_name[] = {
     [WN_SCORE_ACCURACY] = "accuracy", [WN_SCORE_MACRO_F1] = "macro-f1",
@@ -62,14 +62,14 @@ static int by_bytes(const void *a, const void *b)
 }
 
 /* The sort is by content, so the order of equal words cannot show. */
-static void sort_words(wn_words *w)
+static void sort_words(wn_normal *w)
 {
     if (w->n)
         qsort(w->word, w->n, sizeof *w->word, by_bytes);
 }
 
 /* Words in both of two sorted lists; a repeated word counts as often as both have it. */
-static size_t common(const wn_words *a, const wn_words *b)
+static size_t common(const wn_normal *a, const wn_normal *b)
 {
     size_t i = 0, j = 0, n = 0;
     while (i < a->n && j < b->n) {
@@ -89,7 +89,7 @@ static double f1(double shared, size_t predicted, size_t right)
     return 2 * precision * recall / (precision + recall);
 }
 
-static bool same_words(const wn_words *a, const wn_words *b)
+static bool same_words(const wn_normal *a, const wn_normal *b)
 {
     if (a->n != b->n)
         return false;
@@ -99,7 +99,7 @@ static bool same_words(const wn_words *a, const wn_words *b)
     return true;
 }
 
-static double token_f1(wn_words *p, wn_words *a)
+static double token_f1(wn_normal *p, wn_normal *a)
 {
     if (p->n == 0 || a->n == 0)
         return p->n == a->n;
@@ -110,7 +110,7 @@ static double token_f1(wn_words *p, wn_words *a)
 
 /* Longest common subsequence in one row of lengths: row[j] is that of a's words so far and b's
  * first j. */
-static wn_err lcs(size_t *length, const wn_words *a, const wn_words *b)
+static wn_err lcs(size_t *length, const wn_normal *a, const wn_normal *b)
 {
     size_t *row;
     WN_NEW(row, b->n + 1);
@@ -130,7 +130,7 @@ static wn_err lcs(size_t *length, const wn_words *a, const wn_words *b)
     return WN_OK;
 }
 
-static wn_err rouge_l(double *score, const wn_words *p, const wn_words *a)
+static wn_err rouge_l(double *score, const wn_normal *p, const wn_normal *a)
 {
     size_t length = 0;
     *score = 0;
@@ -143,7 +143,7 @@ static wn_err rouge_l(double *score, const wn_words *p, const wn_words *a)
 
 /* ---- DROP ---- */
 
-static void make_set(wn_words *w)
+static void make_set(wn_normal *w)
 {
     sort_words(w);
     size_t n = 0;
@@ -154,7 +154,7 @@ static void make_set(wn_words *w)
 }
 
 /* The gate: an answer that has numbers must share one with the prediction. */
-static bool numbers_meet(const wn_words *p, const wn_words *a)
+static bool numbers_meet(const wn_normal *p, const wn_normal *a)
 {
     bool any = false;
     for (size_t i = 0; i < a->n; i++) {
@@ -168,7 +168,7 @@ static bool numbers_meet(const wn_words *p, const wn_words *a)
     return !any;
 }
 
-static double drop_span(const wn_words *p, const wn_words *a)
+static double drop_span(const wn_normal *p, const wn_normal *a)
 {
     if (!numbers_meet(p, a))
         return 0;
@@ -179,7 +179,7 @@ static double drop_span(const wn_words *p, const wn_words *a)
 
 /* p is a set already. One predicted span can be aligned with one of the answer's spans; the others
  * score nothing. */
-static wn_err drop_f1(double *score, const wn_words *p, wn_span answer, wn_words *scratch)
+static wn_err drop_f1(double *score, const wn_normal *p, wn_span answer, wn_normal *scratch)
 {
     double best = 0;
     size_t spans = 0;
@@ -187,7 +187,7 @@ static wn_err drop_f1(double *score, const wn_words *p, wn_span answer, wn_words
         const char *newline = at < end ? memchr(at, '\n', (size_t)(end - at)) : NULL;
         const char *stop = newline ? newline : end;
         if (stop > at || answer.len == 0) {
-            WN_TRY(wn_words_drop(scratch, (wn_span){at, (size_t)(stop - at)}));
+            WN_TRY(wn_normal_drop(scratch, (wn_span){at, (size_t)(stop - at)}));
             make_set(scratch);
             best = fmax(best, drop_span(p, scratch));
             spans++;
@@ -198,22 +198,22 @@ static wn_err drop_f1(double *score, const wn_words *p, wn_span answer, wn_words
     return WN_OK;
 }
 
-static wn_err cut(wn_words *w, wn_metric_kind k, wn_span text)
+static wn_err cut(wn_normal *w, wn_metric_kind k, wn_span text)
 {
     switch (k) {
     case WN_SCORE_ROUGE_L:
-        return wn_words_rouge(w, text);
+        return wn_normal_rouge(w, text);
     case WN_SCORE_DROP_F1:
-        WN_TRY(wn_words_drop(w, text));
+        WN_TRY(wn_normal_drop(w, text));
         make_set(w);
         return WN_OK;
     default:
-        return wn_words_plain(w, text);
+        return wn_normal_plain(w, text);
     }
 }
 
-static wn_err score_answer(double *score, wn_metric_kind k, wn_words *p, wn_span answer,
-                           wn_words *a)
+static wn_err score_answer(double *score, wn_metric_kind k, wn_normal *p, wn_span answer,
+                           wn_normal *a)
 {
     if (k == WN_SCORE_DROP_F1)
         return drop_f1(score, p, answer, a);
@@ -234,15 +234,15 @@ wn_err wn_metric_row(double *score, wn_metric_kind k, wn_span prediction, const 
             *score = fmax(*score, same(trim(prediction), trim(answers[i])));
         return WN_OK;
     }
-    wn_words p = {0}, a = {0};
+    wn_normal p = {0}, a = {0};
     wn_err err = cut(&p, k, prediction);
     for (size_t i = 0; i < n && err == WN_OK; i++) {
         double s = 0;
         err = score_answer(&s, k, &p, answers[i], &a);
         *score = fmax(*score, s);
     }
-    wn_words_free(&p);
-    wn_words_free(&a);
+    wn_normal_free(&p);
+    wn_normal_free(&a);
     return err;
 }
 

@@ -17,7 +17,8 @@ enum {
     ROWS = 240,   /* most rows of a tile */
     COLS = 512,   /* most columns of a tile of wn_mm */
     G_COLS = 128, /* ... of wn_gemm */
-    WIDE = 32     /* columns transposed at once: what the widest kernel takes */
+    WIDE = 64,    /* columns transposed at once: enough that reading them is no chain of misses */
+    STRIP = 48    /* rows multiplied between two pieces of prefetching */
 };
 
 /* Per-thread scratch: rows of x (rounded or transposed), panels, and a tile of sums. */
@@ -106,8 +107,6 @@ static size_t cut(product *p, size_t most_rows)
     p->row_tiles = div_up(p->T, p->rows);
     size_t pieces = div_up(want, p->row_tiles), least = div_up(p->out, COLS);
     p->cols = div_up(div_up(p->out, pieces > least ? pieces : least), WIDE) * WIDE;
-    if (p->cols < 2 * WIDE)
-        p->cols = 2 * WIDE;
     return p->row_tiles * div_up(p->out, p->cols);
 }
 
@@ -143,24 +142,47 @@ static void mm_tile(void *ctx, size_t i, int thread)
             p->t->finish(y + r * p->ldy, p->bias ? p->bias + c0 : NULL, n, p->flags);
 }
 
+/* W's blocks for dx columns [c, c + n) and inner rows [n0, n0 + k), transposed into panels. */
+static void turn(const product *p, size_t n0, size_t k, size_t c, size_t n)
+{
+    const float *w = p->W->panel + n0 * p->W->K + c * WN_NR;
+    for (size_t r = 0; r < k; r += WN_NR)
+        for (size_t j = 0; j < n; j += WN_NR)
+            p->t->transpose(panel_buf + j * K_BLOCK + r * WN_NR, WN_NR, w + r * p->W->K + j * WN_NR,
+                            WN_NR, min(WN_NR, n - j), WN_NR);
+}
+
+/* Asks for piece i of n of what turn() will read next. */
+static void fetch(const product *p, size_t n0, size_t k, size_t c, size_t n, size_t i, size_t of)
+{
+    size_t groups = div_up(k, WN_NR);
+    for (size_t r = groups * i / of; r < groups * (i + 1) / of; r++) {
+        const float *w = p->W->panel + (n0 + r * WN_NR) * p->W->K + c * WN_NR;
+        for (size_t l = 0; l < n; l++)
+            __builtin_prefetch(w + l * WN_NR, 0, 2);
+    }
+}
+
 static void back_tile(void *ctx, size_t i, int thread)
 {
     (void)thread;
     const product *p = ctx;
-    size_t t0 = i % p->row_tiles * p->rows, m = min(p->rows, p->T - t0);
-    size_t c0 = i / p->row_tiles * p->cols, c1 = min(c0 + p->cols, p->out), K = p->W->K, ld;
+    size_t t0 = i % p->row_tiles * p->rows, m = min(p->rows, p->T - t0), ld;
+    size_t c0 = i / p->row_tiles * p->cols, c1 = min(c0 + p->cols, p->out);
+    size_t strips = div_up(m, STRIP);
     for (size_t n0 = 0; n0 < p->in; n0 += K_BLOCK) {
         size_t k = min(K_BLOCK, p->in - n0);
         const float *x = inputs(p, t0, m, n0, k, &ld);
         for (size_t c = c0; c < c1; c += WIDE) {
             size_t n = min(WIDE, c1 - c);
-            for (size_t r = 0; r < k; r += WN_NR)
-                for (size_t w = 0; w < n; w += WN_NR)
-                    p->t->transpose(panel_buf + (w / WN_NR * K_BLOCK + r) * WN_NR, WN_NR,
-                                    p->W->panel + (n0 + r) * K + (c + w) * WN_NR, WN_NR,
-                                    min(WN_NR, n - w), WN_NR);
-            p->t->mm(p->y + t0 * p->ldy + c, p->ldy, x, ld, panel_buf, WN_NR, K_BLOCK * WN_NR, m, n,
-                     k, n0 || p->flags & WN_MM_ADD);
+            turn(p, n0, k, c, n);
+            for (size_t s = 0; s < strips; s++) {
+                float *y = p->y + (t0 + s * STRIP) * p->ldy + c;
+                if (c + WIDE < c1)
+                    fetch(p, n0, k, c + WIDE, min(WIDE, c1 - c - WIDE), s, strips);
+                p->t->mm(y, p->ldy, x + s * STRIP * ld, ld, panel_buf, WN_NR, K_BLOCK * WN_NR,
+                         min(STRIP, m - s * STRIP), n, k, n0 || p->flags & WN_MM_ADD);
+            }
         }
     }
 }
@@ -360,6 +382,6 @@ void wn_gemm(bool ta, bool tb, size_t M, size_t N, size_t K, float alpha, const 
     if (g.N <= G_COLS && g.M >= 24 * want)
         g.rows = min(g.rows, div_up(div_up(g.M, want), 12) * 12);
     g.row_tiles = div_up(g.M, g.rows);
-    g.cols = min(G_COLS, div_up(div_up(g.N, div_up(want, g.row_tiles)), WIDE) * WIDE);
+    g.cols = min(G_COLS, div_up(div_up(g.N, div_up(want, g.row_tiles)), 2 * WN_NR) * 2 * WN_NR);
     wn_par_do(g.row_tiles * div_up(g.N, g.cols), gemm_tile, &g);
 }

@@ -442,7 +442,7 @@ static wn_err set_choices(wn_rowmap *m, const json_t *list, const char *where)
         const char *source = json_is_string(v) ? json_string_value(v) : text;
         wn_err e = source ? set_field(m, &m->choice[m->n_choices++], source, where)
                           : wn_fail_nomem(0, "a map");
-        free(text);
+        free(text); // jansson's own block
         WN_TRY(e);
     }
     return WN_OK;

@@ -188,7 +188,9 @@ bool wn_cost_guess(double *seconds, const wn_cost *c, const char *stage, uint64_
 void wn_cost_text(wn_str *s, double seconds)
 {
     uint64_t t = (uint64_t)(seconds + 0.5);
-    if (t < 60)
+    if (seconds < 9.95)
+        wn_str_printf(s, "%.1f s", seconds);
+    else if (t < 60)
         wn_str_printf(s, "%llu s", (unsigned long long)t);
     else if (t < 3600)
         wn_str_printf(s, "%llu min %02llu s", (unsigned long long)t / 60,

@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "io/file.h"
+#include "select/select.h"
 
 enum kind {
     TEXT,
@@ -218,16 +219,26 @@ static wn_err wrong(const char *where, const char *key, const char *expected)
     return wn_fail(WN_EARG, "%s: %s: expected %s", where, key, expected);
 }
 
+/* YAML 1.2 reads yes and no as texts, true and false as truth values; people write either. -1:
+ * neither. */
+static int truth(const json_t *v)
+{
+    const char *s = json_string_value(v);
+    if (json_is_boolean(v))
+        return json_is_true(v);
+    return !s ? -1 : strcmp(s, "yes") == 0 ? 1 : strcmp(s, "no") == 0 ? 0 : -1;
+}
+
 static wn_err read_text(void *to, json_t *o, json_t *v, const struct field *f, const char *recipe,
                         const char *where)
 {
-    if (f->kind == YES_NO && json_is_boolean(v)) {
-        json_object_set_new(o, f->key, json_string(json_is_true(v) ? "yes" : "no"));
+    if (f->kind == YES_NO && truth(v) >= 0) {
+        json_object_set_new(o, f->key, json_string(truth(v) ? "yes" : "no"));
     } else if (f->kind == COUNT_TEXT && json_is_integer(v)) {
         char number[32];
         snprintf(number, sizeof number, "%lld", (long long)json_integer_value(v));
         json_object_set_new(o, f->key, json_string(number));
-    } else if (!json_is_string(v)) {
+    } else if (!json_is_string(v) || f->kind == YES_NO) {
         return wrong(where, f->key, f->kind == YES_NO ? "yes or no" : "a text");
     }
     v = json_object_get(o, f->key);
@@ -278,9 +289,9 @@ static wn_err read_section(void *base, json_t *o, const struct field *fields, co
             continue;
         }
         if (f->kind == FLAG) {
-            if (!json_is_boolean(v))
+            if (truth(v) < 0)
                 return wrong(where, f->key, "yes or no");
-            *(bool *)to = json_is_true(v);
+            *(bool *)to = truth(v);
         } else if (f->kind == REAL || f->kind == WHOLE || f->kind == SIZE || f->kind == NUMBER) {
             WN_TRY(read_number(to, v, f, where));
         } else if (f->kind != OTHER) {
@@ -395,35 +406,37 @@ static wn_err read_seeds(wn_recipe *r)
 
 /* ---- arms ---- */
 
-static const struct {
-    const char *name;
-    bool uses_store, by_seed, baseline;
-} strategies[] = {
-    {"zero-shot", false, false, true},
-    {"random", false, true, true},
-    {"balanced-random", false, true, true},
-    {"deft", true, false, false},
-    {"all", false, false, true},
-};
+/* The arms that others are compared with; the first three take part unless `baselines: no`. */
+static const char *const baselines[] = {"zero-shot", "random", "balanced-random", "all"};
+enum { STANDARD_BASELINES = 3 };
+
+static bool is_baseline(const char *strategy)
+{
+    for (size_t i = 0; i < sizeof baselines / sizeof *baselines; i++)
+        if (strcmp(strategy, baselines[i]) == 0)
+            return true;
+    return false;
+}
 
 static wn_err finish_arm(wn_recipe_arm *a, const char *where)
 {
-    for (size_t i = 0; i < sizeof strategies / sizeof *strategies; i++)
-        if (strcmp(a->strategy, strategies[i].name) == 0) {
-            a->uses_store = strategies[i].uses_store;
-            a->by_seed = strategies[i].by_seed;
-            a->baseline = strategies[i].baseline;
-            if (!a->name)
-                a->name = strategies[i].name;
-            if (a->budget && a->budget_tokens)
-                return wn_fail(WN_EARG, "%s: %s has budget and budget_tokens; expected one", where,
-                               a->name);
-            return check_name(a->name, where, "arm");
-        }
-    return wn_fail(WN_EARG,
-                   "%s: unknown strategy \"%s\"; known are zero-shot, random, "
-                   "balanced-random, deft, all",
-                   where, a->strategy);
+    const wn_strategy *s;
+    if (strcmp(a->strategy, "zero-shot") != 0) {
+        if (wn_strategy_find(&s, a->strategy) != WN_OK)
+            return wn_fail(WN_EARG,
+                           "%s: strategies: \"%s\" is unknown; known are zero-shot and those "
+                           "of winnow select",
+                           where, a->strategy);
+        a->uses_store = s->feature == WN_FEATURE_VECTORS;
+        a->by_seed = s->fills;
+    }
+    a->baseline = is_baseline(a->strategy);
+    if (!a->name)
+        a->name = a->strategy;
+    if (a->budget && a->budget_tokens)
+        return wn_fail(WN_EARG, "%s: %s has budget and budget_tokens; expected one", where,
+                       a->name);
+    return check_name(a->name, where, "arm");
 }
 
 static wn_err add_arm(wn_recipe *r, const wn_recipe_arm *a)
@@ -469,13 +482,13 @@ static bool has_strategy(const json_t *list, const char *name)
 static wn_err read_baselines(wn_recipe *r, const json_t *list, const wn_recipe_arm *defaults)
 {
     const json_t *v = json_object_get(r->tree, "baselines");
-    if (v && !json_is_boolean(v))
+    if (v && truth(v) < 0)
         return wrong(r->path, "baselines", "yes or no");
-    for (size_t i = 0; i < 3 && !json_is_false(v); i++) {
-        if (has_strategy(list, strategies[i].name))
+    for (size_t i = 0; i < STANDARD_BASELINES && !(v && truth(v) == 0); i++) {
+        if (has_strategy(list, baselines[i]))
             continue;
         wn_recipe_arm a = *defaults;
-        a.strategy = strategies[i].name;
+        a.strategy = baselines[i];
         WN_TRY(finish_arm(&a, r->path));
         WN_TRY(add_arm(r, &a));
     }

@@ -6,7 +6,7 @@
 
 #include "report/html.h"
 
-enum { LABEL = 240, PLOT = 420, VALUE = 160, ROW = 26, TOP = 6, AXIS = 40, LABEL_BYTES = 34 };
+enum { LABEL = 240, PLOT = 420, VALUE = 160, ROW = 26, TOP = 6, AXIS = 40, LABEL_BYTES = 30 };
 
 struct axis {
     double low, high, step;

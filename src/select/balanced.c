@@ -4,6 +4,11 @@
 #include "base/rng.h"
 #include "select/select.h"
 
+/* Parts of the stream of random numbers; random has its beginning. Were they one, the two
+ * strategies would share most of a small task's rows at equal seeds. */
+#define ROWS_AT  ((uint64_t)1 << 62)
+#define TASKS_AT ((uint64_t)1 << 63)
+
 /* Rows in random order, one task after the other; queue t is rows[next[t], end[t]). */
 struct queues {
     uint64_t *row, *next, *end;
@@ -26,7 +31,7 @@ static wn_err make_queues(struct queues *q, const wn_candidates *c, uint64_t see
     WN_NEW(q->next, c->tasks);
     WN_NEW(q->end, c->tasks);
     WN_NEW(q->open, c->tasks);
-    WN_TRY(wn_random_order(&order, c, seed));
+    WN_TRY(wn_random_order(&order, c, seed, ROWS_AT));
     for (uint64_t i = 0; i < c->left; i++)
         q->end[c->task[order[i]]]++;
     uint64_t at = 0;
@@ -45,8 +50,7 @@ static wn_err make_queues(struct queues *q, const wn_candidates *c, uint64_t see
 
 static wn_err draw(wn_picks *out, struct queues *q, wn_filler *f, uint64_t seed)
 {
-    /* rows use the indices below 2^63 of this stream, tasks those above */
-    wn_rng rng = {seed, WN_STREAM_SELECT, (uint64_t)1 << 63};
+    wn_rng rng = {seed, WN_STREAM_SELECT, TASKS_AT};
     while (q->n_open > 0) {
         size_t at = wn_rng_below(&rng, q->n_open);
         uint32_t t = q->open[at];

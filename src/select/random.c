@@ -19,7 +19,7 @@ static int by_key(const void *a, const void *b)
     return x->row < y->row ? -1 : 1;
 }
 
-wn_err wn_random_order(uint64_t **order, const wn_candidates *c, uint64_t seed)
+wn_err wn_random_order(uint64_t **order, const wn_candidates *c, uint64_t seed, uint64_t first)
 {
     struct keyed *k;
     *order = NULL;
@@ -27,7 +27,7 @@ wn_err wn_random_order(uint64_t **order, const wn_candidates *c, uint64_t seed)
     uint64_t n = 0;
     for (uint64_t i = 0; i < c->N; i++)
         if (!wn_bit(c->skip, i))
-            k[n++] = (struct keyed){wn_rng_u64(seed, WN_STREAM_SELECT, i), i};
+            k[n++] = (struct keyed){wn_rng_u64(seed, WN_STREAM_SELECT, first + i), i};
     qsort(k, n, sizeof *k, by_key);
     uint64_t *out =
         (uint64_t *)k; /* in place: entry i is written after entries i and i/2 were read */
@@ -41,7 +41,7 @@ wn_err wn_pick_random(wn_picks *out, const wn_candidates *c, const wn_select_opt
 {
     uint64_t *order;
     wn_filler f;
-    WN_TRY(wn_random_order(&order, c, o->common.seed));
+    WN_TRY(wn_random_order(&order, c, o->common.seed, 0));
     wn_err err = wn_filler_init(&f, c, o);
     for (uint64_t i = 0; i < c->left && err == WN_OK; i++) {
         wn_fill fill = wn_filler_take(&f, order[i]);

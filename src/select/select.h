@@ -112,8 +112,9 @@ wn_err wn_pick_balanced(wn_picks *out, const wn_candidates *c, const wn_select_o
 wn_err wn_pick_all(wn_picks *out, const wn_candidates *c, const wn_select_opts *o);
 
 /* The candidates that are left in the order of a random number each, which depends only on seed and
- * position: a larger budget extends a smaller one's selection. *order [c->left], wn_free. */
-wn_err wn_random_order(uint64_t **order, const wn_candidates *c, uint64_t seed);
+ * position: a larger budget extends a smaller one's selection. `first`: where in the stream of random
+ * numbers row 0 stands. *order [c->left], wn_free. */
+wn_err wn_random_order(uint64_t **order, const wn_candidates *c, uint64_t seed, uint64_t first);
 
 /* ---- tokens, output ------------------------------------------------------------------------------------ */
 

@@ -3,7 +3,7 @@
 #include <pthread.h>
 
 #include "base/mem.h"
-#include "pool/info.h"
+#include "pool/pool_info.h"
 #include "token/tokenizer.h"
 
 typedef struct scratch {

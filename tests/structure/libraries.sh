@@ -16,11 +16,10 @@ only() { # HEADER FOLDERS
 only 'zlib\.h' io
 only 'zstd\.h' io
 only 'yaml\.h' io
-only 'jansson\.h' io
 only 'xxhash\.h' io
 only 'openssl/.*' io
 only 'oneapi/.*' kernel
 only 'pcre2\.h' "token"
-only 'utf8proc\.h' "pool token eval"
-only 'omp\.h' base
+only 'utf8proc\.h' "pool token select eval"
+only 'omp\.h' "base kernel"
 exit $bad

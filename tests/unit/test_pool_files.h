@@ -13,7 +13,7 @@
 #include "base/par.h"
 #include "io/file.h"
 #include "io/json.h"
-#include "pool/info.h"
+#include "pool/pool_info.h"
 #include "pool/pool.h"
 #include "winnow.h"
 

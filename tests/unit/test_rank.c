@@ -59,7 +59,8 @@ Test(rank, choices_as_pytorch)
     wn_safetensors *s = golden_open("models/llama-tiny");
     size_t n;
     float *nll = golden_f32(s, &n, "rank.nll");
-    int32_t *choices = golden_i32(s, NULL, "rank.choices"), *count = golden_i32(s, NULL, "rank.count");
+    int32_t *choices = golden_i32(s, NULL, "rank.choices"),
+            *count = golden_i32(s, NULL, "rank.count");
     cr_assert_eq(c.start[c.rows], n);
     for (uint64_t r = 0; r < c.rows; r++)
         cr_expect_eq(c.start[r + 1] - c.start[r], (size_t)choices[r]);
@@ -102,8 +103,9 @@ Test(rank, targets_as_pytorch)
  * bit, for one thread and three. */
 Test(rank, company_and_threads_change_nothing)
 {
-    static const char *const prompts[] = {"Is ice warm?", "The sun rises in the", "Two\\n",
-                                          "A much longer prompt about nothing at all, really: what?"};
+    static const char *const prompts[] = {
+        "Is ice warm?", "The sun rises in the", "Two\\n",
+        "A much longer prompt about nothing at all, really: what?"};
     char path[GOLDEN_PATH];
     wn_str text = {0};
     wn_model *m = open_model("llama-tiny");
@@ -113,7 +115,8 @@ Test(rank, company_and_threads_change_nothing)
     for (int i = 0; i < 700; i++)
         wn_str_printf(&text,
                       "{\"id\": %d, \"prompt\": \"%s\", \"target\": \"no\", \"choices\": [\"no\", "
-                      "\"yes or %d\", \"\"]}\n", i, prompts[i * 7 % 4], i % 5);
+                      "\"yes or %d\", \"\"]}\n",
+                      i, prompts[i * 7 % 4], i % 5);
     put_file(path, "many.jsonl", text.p);
     wn_pool *many, *one;
     wn_choice_scores all, again, alone;
@@ -171,8 +174,9 @@ Test(rank, rows_without_choices_and_encoders_are_refused)
     wn_choice_scores c;
     cr_expect_eq(wn_eval_rule(&rule, bert, 0, 0, NULL, false), WN_EARG);
     GOLDEN_OK(wn_eval_rule(&rule, m, 0, 0, NULL, false));
-    put_file(path, "bare.jsonl", "{\"id\":\"a\",\"prompt\":\"x\",\"target\":\"y\",\"choices\":[\"y\"]}\n"
-                                 "{\"id\":\"bare one\",\"prompt\":\"x\",\"target\":\"y\"}\n");
+    put_file(path, "bare.jsonl",
+             "{\"id\":\"a\",\"prompt\":\"x\",\"target\":\"y\",\"choices\":[\"y\"]}\n"
+             "{\"id\":\"bare one\",\"prompt\":\"x\",\"target\":\"y\"}\n");
     GOLDEN_OK(wn_pool_open(&rows, path, NULL, true));
     cr_expect_eq(wn_rank_rows(&c, m, rows, &rule, &counts), WN_EARG);
     cr_expect(strstr(wn_error_text(), "bare one"), "%s", wn_error_text());
@@ -183,16 +187,20 @@ Test(rank, rows_without_choices_and_encoders_are_refused)
 
 /* ---- jobs ---- */
 
-/* score's lines are the contract's: id as it stood, the sum and count, and the same of every choice;
- * the target's figures are its choice's. */
+/* score's lines are the contract's: id as it stood, the sum and count, and the same of every
+ * choice; the target's figures are its choice's. */
 Test(rank, score_writes_the_contract)
 {
     char model[GOLDEN_PATH], rows[GOLDEN_PATH], out[GOLDEN_PATH];
     golden_path(model, "models/llama-tiny");
-    put_file(rows, "rows.jsonl", "{\"id\":7,\"prompt\":\"Is ice warm?\",\"target\":\"no\",\"choices\":[\"yes\",\"no\"]}\n"
-                                 "{\"id\":\"b\",\"prompt\":\"Is ice warm?\",\"target\":\"no\"}\n");
-    wn_score_opts o = {.model = model, .rows = rows,
-                       .common = {.out = in_folder(out, "scores.jsonl"), .precision = WN_PRECISION_F32}};
+    put_file(
+        rows, "rows.jsonl",
+        "{\"id\":7,\"prompt\":\"Is ice warm?\",\"target\":\"no\",\"choices\":[\"yes\",\"no\"]}\n"
+        "{\"id\":\"b\",\"prompt\":\"Is ice warm?\",\"target\":\"no\"}\n");
+    wn_score_opts o = {
+        .model = model,
+        .rows = rows,
+        .common = {.out = in_folder(out, "scores.jsonl"), .precision = WN_PRECISION_F32}};
     GOLDEN_OK(wn_score_job(&o));
     cr_expect_eq(wn_score_job(&o), WN_EARG, "a finished file is refused");
     wn_lines *l;
@@ -234,15 +242,17 @@ static const char rows_text[] =
     "{\"id\":3,\"prompt\":\"3?\",\"target\":\"no\",\"choices\":[\"yes\",\"no\"]}\n"
     "{\"id\":\"d\",\"prompt\":\"4?\",\"target\":\"no\",\"choices\":[\"yes\",\"no\"]}\n";
 
-/* Three of four right. Macro-F1 by hand: "yes" has 1 of gold 1, predicted 2: F1 2/3; "no" 2 of gold 3,
- * predicted 2: 4/5; mean 11/15. Labels are texts although the rows order them differently. */
+/* Three of four right. Macro-F1 by hand: "yes" has 1 of gold 1, predicted 2: F1 2/3; "no" 2 of gold
+ * 3, predicted 2: 4/5; mean 11/15. Labels are texts although the rows order them differently. */
 Test(rank, given_predictions_are_scored_by_id)
 {
     char rows[GOLDEN_PATH], given[GOLDEN_PATH], out[GOLDEN_PATH];
     put_file(rows, "rows.jsonl", rows_text);
-    put_file(given, "given.jsonl", "{\"id\":3,\"prediction\":\"no\"}\n{\"id\":\"a\",\"prediction\":\"yes\"}\n\n"
-                                   "{\"id\":\"d\",\"prediction\":\"yes\"}\n{\"id\":\"b\",\"prediction\":\" no\"}\n");
-    wn_eval_opts o = {.rows = rows, .predictions = given, .common = {.out = in_folder(out, "out.jsonl")}};
+    put_file(given, "given.jsonl",
+             "{\"id\":3,\"prediction\":\"no\"}\n{\"id\":\"a\",\"prediction\":\"yes\"}\n\n"
+             "{\"id\":\"d\",\"prediction\":\"yes\"}\n{\"id\":\"b\",\"prediction\":\" no\"}\n");
+    wn_eval_opts o = {
+        .rows = rows, .predictions = given, .common = {.out = in_folder(out, "out.jsonl")}};
     json_t *v = eval(&o);
     cr_expect_str_eq(json_string_value(json_object_get(v, "metric")), "accuracy");
     cr_expect_eq(json_number_value(json_object_get(v, "value")), 0.75);
@@ -258,8 +268,9 @@ Test(rank, given_predictions_are_scored_by_id)
     wn_free(text);
     o.common.out = NULL;
     o.metric = "macro-f1";
-    put_file(given, "given.jsonl", "{\"id\":3,\"prediction\":\"no\"}\n{\"id\":\"a\",\"prediction\":\"yes\"}\n"
-                                   "{\"id\":\"d\",\"prediction\":\"yes\"}\n{\"id\":\"b\",\"prediction\":\"no\"}\n");
+    put_file(given, "given.jsonl",
+             "{\"id\":3,\"prediction\":\"no\"}\n{\"id\":\"a\",\"prediction\":\"yes\"}\n"
+             "{\"id\":\"d\",\"prediction\":\"yes\"}\n{\"id\":\"b\",\"prediction\":\"no\"}\n");
     v = eval(&o);
     cr_expect_float_eq(json_number_value(json_object_get(v, "value")), 11.0 / 15, 1e-12);
     json_decref(v);
@@ -277,12 +288,15 @@ Test(rank, wrong_predictions_name_the_id)
 {
     char rows[GOLDEN_PATH], given[GOLDEN_PATH];
     put_file(rows, "rows.jsonl", rows_text);
-    put_file(given, "given.jsonl", "{\"id\":\"a\",\"prediction\":\"x\"}\n{\"id\":\"zz\",\"prediction\":\"x\"}\n");
+    put_file(given, "given.jsonl",
+             "{\"id\":\"a\",\"prediction\":\"x\"}\n{\"id\":\"zz\",\"prediction\":\"x\"}\n");
     refused(rows, given, "given.jsonl:2: no row of");
     refused(rows, given, "\"zz\"");
-    put_file(given, "given.jsonl", "{\"id\":\"a\",\"prediction\":\"x\"}\n{\"id\":\"a\",\"prediction\":\"x\"}\n");
+    put_file(given, "given.jsonl",
+             "{\"id\":\"a\",\"prediction\":\"x\"}\n{\"id\":\"a\",\"prediction\":\"x\"}\n");
     refused(rows, given, "\"a\" has a second prediction");
-    put_file(given, "given.jsonl", "{\"id\":\"a\",\"prediction\":\"x\"}\n{\"id\":3,\"prediction\":\"x\"}\n");
+    put_file(given, "given.jsonl",
+             "{\"id\":\"a\",\"prediction\":\"x\"}\n{\"id\":3,\"prediction\":\"x\"}\n");
     refused(rows, given, "no prediction for the id \"b\"");
     put_file(given, "given.jsonl", "{\"id\":\"a\",\"prediction\":1}\n");
     refused(rows, given, "prediction: expected a string");
@@ -299,7 +313,8 @@ Test(rank, eval_ranks_and_needs_choices_for_now)
     char model[GOLDEN_PATH], rows[GOLDEN_PATH];
     char *text;
     golden_path(model, "models/llama-tiny");
-    wn_eval_opts o = {.model = model, .rows = golden_path(rows, "models/rank.jsonl"),
+    wn_eval_opts o = {.model = model,
+                      .rows = golden_path(rows, "models/rank.jsonl"),
                       .common.precision = WN_PRECISION_F32};
     json_t *v = eval(&o);
     cr_expect_eq(json_integer_value(json_object_get(v, "n")), 4);

@@ -3,7 +3,6 @@ rows >rows.jsonl
 fails winnow embed --model $MODELS/bert-tiny --pool empty.jsonl --out s --quiet
 fails winnow embed --model $MODELS/bert-tiny --pool nosuch --out s --quiet
 fails winnow embed --model $MODELS/bert-tiny --pool rows.jsonl --out s --quiet --layer 99
-fails winnow embed --model $MODELS/bert-tiny --pool rows.jsonl --out nosuch/folder/s --quiet --max-tokens 1
 gone s
 echo '{"prompt": "a", "targ' >bad.jsonl
 fails winnow embed --model $MODELS/bert-tiny --pool bad.jsonl --out s --quiet

@@ -11,11 +11,11 @@ winnow export s --format jsonl --out v.jsonl
 winnow import v.npy --ids v.jsonl --out u
 winnow export u >u.jsonl
 same v.jsonl u.jsonl
-winnow export s --json | head -c 2
+winnow export s --json >json && head -c 2 json
 fails winnow export s --out v.npy
 fails winnow import v.npy --ids v.ids.txt --out t
 head -n 11 v.ids.txt >short.txt
-fails winnow import v.npy --ids short.txt --out x
+fails winnow import v.npy --ids short.txt --out short
 head -c 200 v.npy >cut.npy
 fails winnow import cut.npy --ids v.ids.txt --out x
 fails winnow import rows.jsonl --ids v.ids.txt --out x

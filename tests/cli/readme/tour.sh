@@ -7,6 +7,5 @@ ln -s $MODELS/llama-tiny-gguf/*.gguf model.gguf
 sed -n '/<!-- tour/,/<!-- end of tour/p' $ROOT/README.md |
     awk '/^\$ / { on = 1; sub(/^\$ /, "") } on { print; on = /\\$/ }' >commands
 grep -c winnow commands
-set -e
-. ./commands >log 2>&1 || { cat log; exit 1; }
+sh -e ./commands >log 2>&1 || { cat log; exit 1; }
 echo "all ran"

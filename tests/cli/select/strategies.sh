@@ -18,5 +18,5 @@ for t in 1 4; do
     winnow select --strategy deft --pool pool --store s --queries q --k 4 --quiet --threads $t --out t$t.jsonl
     cmp t$t.jsonl deft.jsonl
 done
-winnow select --strategy random --pool pool --budget 2 --quiet --json | head -c 2
+winnow select --strategy random --pool pool --budget 2 --quiet --json >json && head -c 2 json
 fails winnow select --strategy random --pool pool --budget 5 --quiet --out deft.jsonl

@@ -1,10 +1,10 @@
 # kill -9 in training, then the same command: the same bytes as in one go.
 rows >rows.jsonl
-o="--model $MODELS/llama-tiny --data rows.jsonl --epochs 200 --batch 2 --rank 2 --save-every 5 --precision f32 --quiet"
+o="--model $MODELS/llama-tiny --data rows.jsonl --epochs 40 --batch 2 --rank 2 --save-every 5 --precision f32 --quiet"
 winnow train $o --out whole --threads 1
-for at in 500 5000 20000; do
+for at in 500 3000 10000; do
     rm -rf cut
-    kill_when cut/train.jsonl $at winnow train $o --out cut --threads 1
+    kill_when cut.partial/train.jsonl $at winnow train $o --out cut --threads 1
     [ -e cut/adapter_model.safetensors ] && echo "killed too late at $at" >&2
     winnow train $o --out cut --threads 2
     same whole/adapter_model.safetensors cut/adapter_model.safetensors

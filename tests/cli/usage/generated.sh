@@ -1,8 +1,7 @@
 # Manuals and completions come from the same tables.
-winnow --man | head -n 3
-winnow --man 'pool' 2>/dev/null; echo "exit $?"
-winnow --man pool build | head -n 3
-winnow --completion bash | head -n 1
-winnow --completion zsh | head -n 1
-winnow --completion fish | head -n 1
+winnow --man >man && head -n 3 man
+winnow --man pool
+echo "exit $?"
+winnow --man pool build >man && head -n 3 man
+for shell in bash zsh fish; do winnow --completion $shell >c && head -n 1 c; done
 fails winnow --completion tcsh

@@ -1,4 +1,4 @@
-#include "io/table.h"
+#include "io/tensor_table.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

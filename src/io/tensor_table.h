@@ -1,7 +1,7 @@
 /* What safetensors and GGUF share: a list of named tensors over one stretch of bytes, checked as a
  * whole, and found by name. */
-#ifndef WN_IO_TABLE_H
-#define WN_IO_TABLE_H
+#ifndef WN_IO_TENSOR_TABLE_H
+#define WN_IO_TENSOR_TABLE_H
 
 #include "base/str.h"
 #include "io/tensor.h"

@@ -76,21 +76,12 @@ static wn_err add_sources(json_t *m, const wn_ingest *g)
     return e ? e : e2;
 }
 
-static wn_err add_file(json_t *files, const char *dir, const char *name)
+static wn_err add_file(json_t *files, const char *name, const wn_spool *s)
 {
-    char *path, sha[WN_SHA_HEX];
-    WN_TRY(wn_path_join(&path, dir, name));
-    wn_map map;
-    wn_err e = wn_map_open(&map, path);
-    if (!e) {
-        e = wn_sha_bytes(sha, map.data, (size_t)map.size);
-        if (!e)
-            e = set(files, name,
-                    json_pack("{s:I, s:s}", "bytes", (json_int_t)map.size, "sha256", sha));
-        wn_map_close(&map);
-    }
-    wn_free(path);
-    return e;
+    char sha[WN_SHA_HEX];
+    WN_TRY(wn_sha_file(sha, s->path));
+    return set(files, name,
+               json_pack("{s:I, s:s}", "bytes", (json_int_t)wn_spool_size(s), "sha256", sha));
 }
 
 static wn_err add_map(json_t *m, const char *map)
@@ -114,8 +105,8 @@ static wn_err fill_manifest(json_t *m, const build *b)
     WN_TRY(add_sources(m, &b->g));
     json_t *files = json_object();
     WN_TRY(set(m, "files", files));
-    WN_TRY(add_file(files, b->partial, "rows.jsonl"));
-    return add_file(files, b->partial, "rows.idx");
+    WN_TRY(add_file(files, "rows.jsonl", &b->g.rows));
+    return add_file(files, "rows.idx", &b->g.index);
 }
 
 static wn_err write_manifest(const build *b)

@@ -1,7 +1,7 @@
 /* Normal forms of answers. The scripts that define these metrics are Python, so this file follows
  * Python where it shows: Unicode lower case and blanks, float() and the text of a float. Invalid
  * UTF-8 cannot come from rows, which are JSON; a stray byte is kept as it is. */
-#include "eval/words.h"
+#include "eval/normal.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -12,11 +12,11 @@
 #include "base/mem.h"
 #include "eval/porter.h"
 
-void wn_words_free(wn_words *w)
+void wn_normal_free(wn_normal *w)
 {
     wn_str_free(&w->text);
     wn_free(w->word);
-    *w = (wn_words){0};
+    *w = (wn_normal){0};
 }
 
 static bool is_blank(utf8proc_int32_t c)
@@ -62,7 +62,7 @@ static void lower(wn_str *out, wn_span text, bool keep)
     }
 }
 
-static wn_err add_word(wn_words *w, const char *p, size_t len)
+static wn_err add_word(wn_normal *w, const char *p, size_t len)
 {
     if (!WN_GROW(w->word, w->n, w->cap))
         return WN_ENOMEM;
@@ -70,7 +70,7 @@ static wn_err add_word(wn_words *w, const char *p, size_t len)
     return WN_OK;
 }
 
-static wn_err split(wn_words *w)
+static wn_err split(wn_normal *w)
 {
     WN_TRY(wn_str_check(&w->text));
     w->n = 0;
@@ -87,7 +87,7 @@ static wn_err split(wn_words *w)
     return WN_OK;
 }
 
-wn_err wn_words_plain(wn_words *w, wn_span text)
+wn_err wn_normal_plain(wn_normal *w, wn_span text)
 {
     wn_str_clear(&w->text);
     lower(&w->text, text, false);
@@ -99,7 +99,7 @@ wn_err wn_words_plain(wn_words *w, wn_span text)
     return split(w);
 }
 
-wn_err wn_words_rouge(wn_words *w, wn_span text)
+wn_err wn_normal_rouge(wn_normal *w, wn_span text)
 {
     wn_str_clear(&w->text);
     lower(&w->text, text, false);
@@ -255,7 +255,7 @@ static void put_part(wn_str *out, wn_span part, wn_str *scratch)
     }
 }
 
-wn_err wn_words_drop(wn_words *w, wn_span text)
+wn_err wn_normal_drop(wn_normal *w, wn_span text)
 {
     wn_str low = {0}, scratch = {0}, parts = {0};
     lower(&low, text, true);

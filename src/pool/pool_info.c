@@ -1,5 +1,5 @@
 /* pool info, show and check. */
-#include "pool/info.h"
+#include "pool/pool_info.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
