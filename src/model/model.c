@@ -13,7 +13,8 @@ static const struct {
     const char *(*name)(size_t i);
     wn_err (*build)(wn_model *m);
 } kinds[] = {{wn_encoder_knows, wn_encoder_name, wn_build_encoder},
-             {wn_decoder_knows, wn_decoder_name, wn_build_decoder}};
+             {wn_decoder_knows, wn_decoder_name, wn_build_decoder},
+             {wn_t5_knows, wn_t5_name, wn_build_t5}};
 
 static wn_err build(wn_model *m)
 {
@@ -130,8 +131,8 @@ static wn_err open_all(wn_model *m, const char *path, const wn_model_opts *opts)
     m->facts.precision = p;
     m->train_full = opts && opts->train_full;
     m->embed_scale = 1;
-    m->stack.bias = WN_NO_PARAM;
-    m->embed_norm = m->final_norm = wn_no_norm();
+    m->stack.bias = m->encoder.bias = WN_NO_PARAM;
+    m->embed_norm = m->final_norm = m->encoder_norm = wn_no_norm();
     WN_TRY(wn_weights_open(&m->files, path));
     m->facts.path = m->files.path;
     WN_TRY(build(m));
@@ -168,6 +169,7 @@ void wn_model_close(wn_model *m)
     if (!m)
         return;
     wn_stack_free(&m->stack);
+    wn_stack_free(&m->encoder);
     wn_mat_release(&m->head_mat);
     wn_free(m->head_mat.panel);
     wn_params_free(&m->params);
@@ -235,12 +237,10 @@ wn_err wn_model_train_full(wn_model *m)
 
 void wn_model_refresh(wn_model *m)
 {
-    for (size_t i = 0; i < m->stack.L; i++)
-        for (int k = 0; k < 7; k++) {
-            wn_linear *l = wn_layer_linear(&m->stack.layer[i], k);
-            if (l->N && m->params.p[l->weight].trainable)
-                wn_repack(&l->mat, m->params.p[l->weight].value, l->transposed);
-        }
+    wn_linear *l;
+    for (size_t i = 0; (l = wn_model_linear(m, i)); i++)
+        if (l->N && m->params.p[l->weight].trainable)
+            wn_repack(&l->mat, m->params.p[l->weight].value, l->transposed);
     if (m->head_mat.N && m->params.p[m->head.weight].trainable)
         wn_repack(&m->head_mat, m->params.p[m->head.weight].value, false);
 }
