@@ -410,6 +410,10 @@ static wn_err read_seeds(wn_recipe *r)
 static const char *const baselines[] = {"zero-shot", "random", "balanced-random", "all"};
 enum { STANDARD_BASELINES = 3 };
 
+/* Named where a recipe names none of them; select's table decides. A strategy added there joins
+ * here. */
+#define KNOWN_STRATEGIES "zero-shot, random, balanced-random, deft, all"
+
 static bool is_baseline(const char *strategy)
 {
     for (size_t i = 0; i < sizeof baselines / sizeof *baselines; i++)
@@ -423,9 +427,7 @@ static wn_err finish_arm(wn_recipe_arm *a, const char *where)
     const wn_strategy *s;
     if (strcmp(a->strategy, "zero-shot") != 0) {
         if (wn_strategy_find(&s, a->strategy) != WN_OK)
-            return wn_fail(WN_EARG,
-                           "%s: strategies: \"%s\" is unknown; known are zero-shot and those "
-                           "of winnow select",
+            return wn_fail(WN_EARG, "%s: unknown strategy \"%s\"; known are " KNOWN_STRATEGIES,
                            where, a->strategy);
         a->uses_store = s->feature == WN_FEATURE_VECTORS;
         a->by_seed = s->fills;
