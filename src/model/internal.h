@@ -47,12 +47,13 @@ struct wn_work {
     wn_head_work head;
 };
 
-/* A family: fills stack, tables, norms and head from config and weights. */
-typedef struct wn_family {
-    const char *model_type;  /* of config.json */
-    wn_err (*build)(wn_model *m);
-} wn_family;
-wn_err wn_build_bert(wn_model *m);
+/* A kind of families: knows some model_types of config.json (the i-th name; NULL behind the last), and fills stack,
+ * tables, norms and head from config and weights. */
+bool wn_encoder_knows(const char *model_type);
+const char *wn_encoder_name(size_t i);
+wn_err wn_build_encoder(wn_model *m);
+bool wn_decoder_knows(const char *model_type);
+const char *wn_decoder_name(size_t i);
 wn_err wn_build_decoder(wn_model *m);
 
 /* ---- building blocks (build.c) ---- */
@@ -89,8 +90,5 @@ wn_err wn_layer_new(wn_model *m); /* stack.layer, all norms absent */
 
 /* Packs a matrix anew from its master [N, K], or [K, N] if transposed. */
 void wn_repack(wn_mat *mat, const float *value, bool transposed);
-/* Decoder families: is model_type one of the table; the i-th name, NULL behind the last. */
-bool wn_decoder_knows(const char *model_type);
-const char *wn_decoder_name(size_t i);
 
 #endif

@@ -178,13 +178,17 @@ static const float *normed(float *y, float *mean, float *rinv, const float *x, c
 
 /* ---- attention --------------------------------------------------------------------------------- */
 
-static wn_attn attention_of(const wn_stack *s, const wn_layer *l, const wn_stack_work *w, const wn_batch *b)
+static wn_attn attention_of(const wn_stack *s, const wn_layer *l, const wn_stack_work *w, const wn_pass *pass)
 {
     size_t ld = qkv_width(s);
+    const wn_batch *b = pass->batch;
+    const float *bias = s->bias == WN_NO_PARAM ? NULL : pass->params->p[s->bias].value;
     return (wn_attn){.S = b->B, .q0 = b->off, .pre = w->pre, .own = w->own, .H = s->H, .G = s->G,
                      .d = s->d, .dv = s->d, .ldq = ld, .ldk = ld, .ldv = ld, .ldo = s->H * s->d,
                      .causal = s->causal, .scale = s->scale, .softcap = s->softcap,
-                     .window = l->window, .slope = s->slope};
+                     .window = l->window, .slope = s->slope, .bias = bias,
+                     .buckets = (int)s->buckets, .max_distance = (int)s->max_distance,
+                     .bidirectional = !s->causal};
 }
 
 /* Rows of q, k, v head by head to queries | keys | values, or back. */
@@ -271,7 +275,7 @@ static void attention_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_s
     }
     if (l->rope >= 0)
         wn_rope(q, ld, s->H + s->G, s->d, s->rot, s->interleaved, false, s->rope[l->rope], w->pos, T);
-    wn_attn a = attention_of(s, l, w, b);
+    wn_attn a = attention_of(s, l, w, pass);
     wn_attention(c->ctx, c->lse, q, k, v, &a);
 }
 
@@ -283,7 +287,7 @@ static void attention_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_s
     size_t T = b->T, ld = qkv_width(s), col = 0;
     float *q = c->qkv, *k = q + s->H * s->d, *v = k + s->G * s->d;
     float *dq = w->d_qkv, *dk = dq + s->H * s->d, *dv = dk + s->G * s->d;
-    wn_attn a = attention_of(s, l, w, b);
+    wn_attn a = attention_of(s, l, w, pass);
     wn_attention_back(dq, dk, dv, NULL, w->d_ctx, c->ctx, c->lse, q, k, v, &a);
     if (l->rope >= 0)
         wn_rope(dq, ld, s->H + s->G, s->d, s->rot, s->interleaved, true, s->rope[l->rope], w->pos, T);

@@ -39,6 +39,8 @@ typedef struct wn_stack {
     float *rope[2];          /* [positions, rot]: cos, then sin */
     size_t rot, positions;
     bool interleaved;
+    int bias;                /* T5's relative position table [buckets, H] among the params, WN_NO_PARAM: none */
+    size_t buckets, max_distance;
     float *slope;            /* [H] ALiBi, NULL: none */
     wn_layer *layer;         /* [L] */
 } wn_stack;

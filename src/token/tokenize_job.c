@@ -32,7 +32,8 @@ typedef struct block {
     scratch *scratch;
 } block;
 
-/* ---- one text ------------------------------------------------------------------------------------- */
+/* ---- one text
+ * ------------------------------------------------------------------------------------- */
 
 static void put_id(wn_str *out, int32_t id)
 {
@@ -69,8 +70,8 @@ static bool at(const wn_ids *ids, size_t from, const int32_t *what, size_t n)
     return n && ids->n >= n && !memcmp(ids->id + from, what, n * sizeof *what);
 }
 
-/* The exact way back: what the post-processor puts around a text goes, special tokens that were spelled
- * out in it stay. */
+/* The exact way back: what the post-processor puts around a text goes, special tokens that were
+ * spelled out in it stay. */
 static wn_err decode_ids(const block *b, wn_ids *ids, wn_str *out)
 {
     const wn_token_facts *f = wn_tokenizer_facts(b->t);
@@ -125,7 +126,8 @@ static wn_err do_piece(void *ctx, size_t i, int thread)
     return WN_OK;
 }
 
-/* ---- all texts ------------------------------------------------------------------------------------ */
+/* ---- all texts
+ * ------------------------------------------------------------------------------------ */
 
 static wn_err flush(block *b, wn_out *out)
 {
