@@ -42,17 +42,21 @@ wn_err wn_byt5_find(char **path, const char *folder)
     return WN_OK;
 }
 
-/* The special token `id`: its text alone, or an object with flags; newer files hold a table by id.
- */
-static json_t *special(const json_t *config, int id, const char *key, const char *text)
+/* Newer files hold a table of all special tokens by id. */
+static const json_t *listed(const json_t *config, uint64_t id)
 {
-    char number[8];
-    snprintf(number, sizeof number, "%d", id);
+    char number[24];
+    snprintf(number, sizeof number, "%llu", (unsigned long long)id);
     const json_t *v = json_object_get(json_object_get(config, "added_tokens_decoder"), number);
-    v = json_is_object(v) ? v : json_object_get(config, key);
+    return json_is_object(v) ? v : NULL;
+}
+
+/* A special token as an added token: its text alone, or an object with flags. */
+static json_t *special(const json_t *v, const char *text, bool strip)
+{
     const char *content = json_string_value(json_is_object(v) ? json_object_get(v, "content") : v);
-    bool left = !json_is_object(v) || json_is_true(json_object_get(v, "lstrip"));
-    bool right = !json_is_object(v) || json_is_true(json_object_get(v, "rstrip"));
+    bool left = json_is_object(v) ? json_is_true(json_object_get(v, "lstrip")) : strip;
+    bool right = json_is_object(v) ? json_is_true(json_object_get(v, "rstrip")) : strip;
     return json_pack("{s:s, s:b, s:b, s:b}", "content", content && *content ? content : text,
                      "lstrip", left, "rstrip", right, "special", 1);
 }
@@ -72,16 +76,20 @@ static json_t *write_down(const json_t *config, uint64_t sentinels)
     static const char *const key[] = {"pad_token", "eos_token", "unk_token"};
     json_t *vocab = json_object(), *added = json_array();
     for (int id = 0; id < FIRST_BYTE; id++) {
-        json_t *token = special(config, id, key[id], text[id]);
+        const json_t *v = listed(config, (uint64_t)id);
+        json_t *token = special(v ? v : json_object_get(config, key[id]), text[id], true);
         json_object_set_new(vocab, json_string_value(json_object_get(token, "content")),
                             json_integer(id));
         json_array_append_new(added, token);
     }
     add_bytes(vocab);
-    for (uint64_t i = 0; i < sentinels; i++) {
+    for (uint64_t i = 0; i < MOST_SENTINELS; i++) {
         char sentinel[32];
+        const json_t *v = listed(config, FIRST_BYTE + 256 + i);
+        if (!v && i >= sentinels)
+            break;
         snprintf(sentinel, sizeof sentinel, "<extra_id_%d>", (int)i);
-        json_array_append_new(added, json_pack("{s:s, s:b}", "content", sentinel, "special", 1));
+        json_array_append_new(added, special(v, sentinel, false));
     }
     return json_pack("{s:o, s:{s:s, s:b, s:b}, s:{s:s}, s:{s:s, s:o, s:[]}}", "added_tokens", added,
                      "pre_tokenizer", "type", "ByteLevel", "add_prefix_space", 0, "use_regex", 0,

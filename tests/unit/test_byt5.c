@@ -114,6 +114,22 @@ Test(byt5, configured_tokens)
     wn_tokenizer_close(t);
 }
 
+/* As transformers saves it: no count of sentinels, all tokens in a table. */
+Test(byt5, tokens_by_id)
+{
+    put("tokenizer_config.json",
+        "{\"tokenizer_class\": \"ByT5Tokenizer\", \"extra_ids\": 0, \"eos_token\": \"</s>\", "
+        "\"added_tokens_decoder\": {\"1\": {\"content\": \"</s>\", \"lstrip\": true, "
+        "\"rstrip\": false}, \"259\": {\"content\": \"<extra_id_0>\"}, "
+        "\"260\": {\"content\": \"<other>\"}}}");
+    wn_tokenizer *t = open_folder();
+    EXPECT(t, "a </s> b", "a b", 100, 1, 35, 101, 1);
+    EXPECT(t, "<other><extra_id_0>", "", 260, 259, 1);
+    EXPECT(t, " <pad> ", "", 0, 1);
+    cr_expect_eq(wn_tokenizer_vocab(t), 261);
+    wn_tokenizer_close(t);
+}
+
 Test(byt5, other_names_are_no_byt5)
 {
     wn_tokenizer *t = NULL;
