@@ -64,15 +64,13 @@ static wn_err check_targets(wn_model *m, const char *targets)
     for (const char *t = targets; *t && strcmp(targets, "all-linear") != 0;) {
         size_t len = strcspn(t, ",");
         bool found = false;
-        for (size_t i = 0; i < m->stack.L && !found; i++)
-            for (int k = 0; k < 7 && !found; k++) {
-                wn_linear *l = wn_layer_linear(&m->stack.layer[i], k);
-                found = l->N && target_is(t, len, l->module);
-            }
+        wn_linear *l;
+        for (size_t i = 0; (l = wn_model_linear(m, i)) && !found; i++)
+            found = l->N && target_is(t, len, l->module);
         if (!found) {
             char known[256] = "";
-            for (int k = 0, n = 0; k < 7; k++) {
-                wn_linear *l = wn_layer_linear(&m->stack.layer[0], k);
+            for (int k = 0, n = 0; k < WN_LAYER_LINEARS; k++) {
+                l = wn_layer_linear(&m->stack.layer[0], k);
                 if (l->N)
                     n += snprintf(known + n, sizeof known - (size_t)n, "%s%s", n ? ", " : "", last_part(l->module));
             }
@@ -96,18 +94,17 @@ wn_err wn_model_add_lora(wn_model *m, const wn_lora_opts *o)
     WN_TRY(check_targets(m, targets));
     for (size_t i = 0; i < m->params.n; i++)
         m->params.p[i].trainable = false;
-    for (size_t i = 0; i < m->stack.L; i++)
-        for (int k = 0; k < 7; k++) {
-            wn_linear *l = wn_layer_linear(&m->stack.layer[i], k);
-            if (!l->N || !matches(targets, l->module))
-                continue;
-            WN_TRY(put_on(m, l, o->rank, (float)(o->alpha / (double)o->rank), o->dropout));
-            wn_param *a = &m->params.p[l->lora_a];
-            double bound = 1 / sqrt((double)l->K); /* kaiming uniform with a = sqrt(5), as PEFT */
-            for (size_t e = 0; e < o->rank * l->K; e++)
-                a->value[e] = (float)(bound * (2 * wn_rng_uniform(o->seed, WN_STREAM_LORA, l->number << 32 | e) - 1));
-            a->trainable = m->params.p[l->lora_b].trainable = true;
-        }
+    wn_linear *l;
+    for (size_t i = 0; (l = wn_model_linear(m, i)); i++) {
+        if (!l->N || !matches(targets, l->module))
+            continue;
+        WN_TRY(put_on(m, l, o->rank, (float)(o->alpha / (double)o->rank), o->dropout));
+        wn_param *a = &m->params.p[l->lora_a];
+        double bound = 1 / sqrt((double)l->K); /* kaiming uniform with a = sqrt(5), as PEFT */
+        for (size_t e = 0; e < o->rank * l->K; e++)
+            a->value[e] = (float)(bound * (2 * wn_rng_uniform(o->seed, WN_STREAM_LORA, l->number << 32 | e) - 1));
+        a->trainable = m->params.p[l->lora_b].trainable = true;
+    }
     return WN_OK;
 }
 
@@ -175,23 +172,22 @@ static wn_err load_factors(wn_model *m, const wn_safetensors *st, const struct p
 {
     double root = c->rslora ? sqrt((double)c->r) : (double)c->r;
     size_t used = 0;
-    for (size_t i = 0; i < m->stack.L; i++)
-        for (int k = 0; k < 7; k++) {
-            wn_linear *l = wn_layer_linear(&m->stack.layer[i], k);
-            bool has_a = false, has_b = false;
-            if (!l->N)
-                continue;
-            WN_TRY(read_factor(NULL, st, l->module, "A", 0, 0, &has_a));
-            WN_TRY(read_factor(NULL, st, l->module, "B", 0, 0, &has_b));
-            if (!has_a && !has_b)
-                continue;
-            if (!has_a || !has_b)
-                return wn_fail(WN_EFORMAT, "%s: module %s has one LoRA factor of two", wn_safetensors_path(st), l->module);
-            WN_TRY(put_on(m, l, (size_t)c->r, (float)(c->alpha / root), 0));
-            WN_TRY(read_factor(m->params.p[l->lora_a].value, st, l->module, "A", l->r, l->K, &has_a));
-            WN_TRY(read_factor(m->params.p[l->lora_b].value, st, l->module, "B", l->N, l->r, &has_b));
-            used += 2;
-        }
+    wn_linear *l;
+    for (size_t i = 0; (l = wn_model_linear(m, i)); i++) {
+        bool has_a = false, has_b = false;
+        if (!l->N)
+            continue;
+        WN_TRY(read_factor(NULL, st, l->module, "A", 0, 0, &has_a));
+        WN_TRY(read_factor(NULL, st, l->module, "B", 0, 0, &has_b));
+        if (!has_a && !has_b)
+            continue;
+        if (!has_a || !has_b)
+            return wn_fail(WN_EFORMAT, "%s: module %s has one LoRA factor of two", wn_safetensors_path(st), l->module);
+        WN_TRY(put_on(m, l, (size_t)c->r, (float)(c->alpha / root), 0));
+        WN_TRY(read_factor(m->params.p[l->lora_a].value, st, l->module, "A", l->r, l->K, &has_a));
+        WN_TRY(read_factor(m->params.p[l->lora_b].value, st, l->module, "B", l->N, l->r, &has_b));
+        used += 2;
+    }
     if (used == wn_safetensors_count(st))
         return WN_OK;
     for (size_t i = 0; i < wn_safetensors_count(st); i++)
@@ -231,16 +227,24 @@ wn_err wn_adapter_load(wn_model *m, const char *dir)
     return e;
 }
 
+static void add_name(json_t *list, const char *name)
+{
+    size_t i;
+    json_t *one;
+    json_array_foreach(list, i, one) if (strcmp(json_string_value(one), name) == 0) return;
+    json_array_append_new(list, json_string(name));
+}
+
 static json_t *config_json(const wn_model *m, const char *base)
 {
     json_t *targets = json_array();
     double alpha = 0, dropout = 0;
     size_t r = 0;
-    for (int k = 0; k < 7; k++) {
-        wn_linear *l = wn_layer_linear(&m->stack.layer[0], k);
+    wn_linear *l;
+    for (size_t i = 0; (l = wn_model_linear((wn_model *)m, i)); i++) {
         if (!l->r)
             continue;
-        json_array_append_new(targets, json_string(last_part(l->module)));
+        add_name(targets, last_part(l->module));
         r = l->r;
         alpha = (double)l->scale * (double)r;
         dropout = l->dropout;
@@ -248,7 +252,7 @@ static json_t *config_json(const wn_model *m, const char *base)
     /* scale is a float: alpha = scale * r must read back as what was given */
     alpha = round(alpha * 1e4) / 1e4;
     return json_pack("{s:s, s:s, s:s, s:i, s:f, s:f, s:s, s:o, s:b, s:b, s:b, s:b, s:n, s:n, s:{}, s:{}}",
-                     "peft_type", "LORA", "task_type", "CAUSAL_LM", "base_model_name_or_path", base, "r", (int)r,
+                     "peft_type", "LORA", "task_type", m->encoder.L ? "SEQ_2_SEQ_LM" : "CAUSAL_LM", "base_model_name_or_path", base, "r", (int)r,
                      "lora_alpha", alpha, "lora_dropout", dropout, "bias", "none", "target_modules", targets,
                      "use_rslora", 0, "use_dora", 0, "fan_in_fan_out", 0, "inference_mode", 1,
                      "modules_to_save", "layers_to_transform", "rank_pattern", "alpha_pattern");

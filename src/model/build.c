@@ -262,15 +262,23 @@ wn_err wn_build_head(wn_model *m, const char *name, bool tied)
     return WN_OK;
 }
 
-wn_err wn_layer_new(wn_model *m)
+wn_err wn_layer_new(wn_stack *s)
 {
-    WN_NEW(m->stack.layer, m->stack.L);
-    for (size_t i = 0; i < m->stack.L; i++) {
-        wn_layer *l = &m->stack.layer[i];
-        l->attn_in = l->attn_out = l->mlp_in = l->mlp_out = l->q_norm = l->k_norm = wn_no_norm();
+    WN_NEW(s->layer, s->L);
+    for (size_t i = 0; i < s->L; i++) {
+        wn_layer *l = &s->layer[i];
+        l->attn_in = l->attn_out = l->mlp_in = l->mlp_out = l->q_norm = l->k_norm = l->cross_in = wn_no_norm();
         l->rope = -1;
     }
     return WN_OK;
+}
+
+wn_linear *wn_model_linear(wn_model *m, size_t i)
+{
+    size_t layer = i / WN_LAYER_LINEARS, L = m->encoder.L;
+    if (layer >= L + m->stack.L)
+        return NULL;
+    return wn_layer_linear(layer < L ? &m->encoder.layer[layer] : &m->stack.layer[layer - L], (int)(i % WN_LAYER_LINEARS));
 }
 
 wn_err wn_build_rope(float **table, const double *freq, size_t rot, size_t positions, double scale)

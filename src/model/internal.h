@@ -25,7 +25,9 @@ struct wn_model {
     float embed_scale;
     size_t position_offset;
     wn_norm embed_norm;
-    wn_stack stack;
+    wn_stack stack;          /* the only one, or an encoder-decoder's decoder */
+    wn_stack encoder;        /* L 0: none */
+    wn_norm encoder_norm;
     wn_norm final_norm;      /* of hidden states; the head has it too */
     wn_mat head_mat;         /* output matrix, tied or not; N 0: none (encoders) */
     wn_head head;
@@ -42,18 +44,24 @@ struct wn_work {
     bool train;
     float *x;
     int32_t *zero;           /* [T] zeros: ids of the type table */
-    wn_acts *acts;
+    wn_acts *acts, *source_acts;
+    float *source_x, *source_out; /* an encoder-decoder's encoder: its stack's state, its output */
+    wn_stack_work source;
     wn_stack_work stack;
     wn_head_work head;
 };
 
-/* A family: fills stack, tables, norms and head from config and weights. */
-typedef struct wn_family {
-    const char *model_type;  /* of config.json */
-    wn_err (*build)(wn_model *m);
-} wn_family;
-wn_err wn_build_bert(wn_model *m);
+/* A kind of families: knows some model_types of config.json (the i-th name; NULL behind the last), and fills stack,
+ * tables, norms and head from config and weights. */
+bool wn_encoder_knows(const char *model_type);
+const char *wn_encoder_name(size_t i);
+wn_err wn_build_encoder(wn_model *m);
+bool wn_decoder_knows(const char *model_type);
+const char *wn_decoder_name(size_t i);
 wn_err wn_build_decoder(wn_model *m);
+bool wn_t5_knows(const char *model_type);
+const char *wn_t5_name(size_t i);
+wn_err wn_build_t5(wn_model *m);
 
 /* ---- building blocks (build.c) ---- */
 
@@ -85,12 +93,11 @@ wn_err wn_build_head(wn_model *m, const char *name, bool tied);
 /* cos and sin of positions 0..positions-1 for pair frequencies freq [rot / 2]; scale multiplies both. */
 wn_err wn_build_rope(float **table, const double *freq, size_t rot, size_t positions, double scale);
 wn_norm wn_no_norm(void);
-wn_err wn_layer_new(wn_model *m); /* stack.layer, all norms absent */
+wn_err wn_layer_new(wn_stack *s); /* s->layer, all norms absent */
+/* All linear layers of all stacks: the i-th (N 0 where a layer lacks it), NULL behind the last. */
+wn_linear *wn_model_linear(wn_model *m, size_t i);
 
 /* Packs a matrix anew from its master [N, K], or [K, N] if transposed. */
 void wn_repack(wn_mat *mat, const float *value, bool transposed);
-/* Decoder families: is model_type one of the table; the i-th name, NULL behind the last. */
-bool wn_decoder_knows(const char *model_type);
-const char *wn_decoder_name(size_t i);
 
 #endif

@@ -8,28 +8,31 @@
 #include "model/adapter.h"
 #include "model/internal.h"
 
-static const wn_family families[] = {
-    {"bert", wn_build_bert},
-};
+static const struct {
+    bool (*knows)(const char *model_type);
+    const char *(*name)(size_t i);
+    wn_err (*build)(wn_model *m);
+} kinds[] = {{wn_encoder_knows, wn_encoder_name, wn_build_encoder},
+             {wn_decoder_knows, wn_decoder_name, wn_build_decoder},
+             {wn_t5_knows, wn_t5_name, wn_build_t5}};
 
 static wn_err build(wn_model *m)
 {
     const char *type = wn_config_text(m, "model_type", NULL);
+    size_t n = sizeof kinds / sizeof *kinds;
     if (!type)
         return wn_fail(WN_EFORMAT, "%s: model_type is missing", m->files.place);
-    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
-        if (strcmp(families[i].model_type, type) == 0)
-            return families[i].build(m);
-    if (wn_decoder_knows(type))
-        return wn_build_decoder(m);
-    char known[512] = "";
-    size_t n = 0;
-    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
-        n += (size_t)snprintf(known + n, sizeof known - n, "%s, ", families[i].model_type);
-    for (size_t i = 0; wn_decoder_name(i); i++)
-        n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", wn_decoder_name(i));
-    return wn_fail(WN_EFORMAT, "%s: architecture \"%s\" is not supported (known: %s)", m->files.place, type,
-                   known);
+    for (size_t i = 0; i < n; i++)
+        if (kinds[i].knows(type))
+            return kinds[i].build(m);
+    wn_str known = {0};
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; kinds[i].name(k); k++)
+            wn_str_printf(&known, "%s%s", known.len ? ", " : "", kinds[i].name(k));
+    wn_err e = wn_fail(WN_EFORMAT, "%s: architecture \"%s\" is not supported (known: %s)", m->files.place, type,
+                       known.p ? known.p : "");
+    wn_str_free(&known);
+    return e;
 }
 
 /* ---- sentence-transformers folders ------------------------------------------------------------------ */
@@ -128,7 +131,8 @@ static wn_err open_all(wn_model *m, const char *path, const wn_model_opts *opts)
     m->facts.precision = p;
     m->train_full = opts && opts->train_full;
     m->embed_scale = 1;
-    m->embed_norm = m->final_norm = wn_no_norm();
+    m->stack.bias = m->encoder.bias = WN_NO_PARAM;
+    m->embed_norm = m->final_norm = m->encoder_norm = wn_no_norm();
     WN_TRY(wn_weights_open(&m->files, path));
     m->facts.path = m->files.path;
     WN_TRY(build(m));
@@ -165,6 +169,7 @@ void wn_model_close(wn_model *m)
     if (!m)
         return;
     wn_stack_free(&m->stack);
+    wn_stack_free(&m->encoder);
     wn_mat_release(&m->head_mat);
     wn_free(m->head_mat.panel);
     wn_params_free(&m->params);
@@ -232,12 +237,10 @@ wn_err wn_model_train_full(wn_model *m)
 
 void wn_model_refresh(wn_model *m)
 {
-    for (size_t i = 0; i < m->stack.L; i++)
-        for (int k = 0; k < 7; k++) {
-            wn_linear *l = wn_layer_linear(&m->stack.layer[i], k);
-            if (l->N && m->params.p[l->weight].trainable)
-                wn_repack(&l->mat, m->params.p[l->weight].value, l->transposed);
-        }
+    wn_linear *l;
+    for (size_t i = 0; (l = wn_model_linear(m, i)); i++)
+        if (l->N && m->params.p[l->weight].trainable)
+            wn_repack(&l->mat, m->params.p[l->weight].value, l->transposed);
     if (m->head_mat.N && m->params.p[m->head.weight].trainable)
         wn_repack(&m->head_mat, m->params.p[m->head.weight].value, false);
 }

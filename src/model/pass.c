@@ -11,6 +11,11 @@ static void plan(wn_work *w, const wn_model *m, size_t T, size_t segments, size_
     wn_arena *a = &w->arena;
     w->x = wn_arena_push(a, T * m->facts.width * sizeof(float));
     w->zero = m->type.tensor ? wn_arena_push(a, T * sizeof(int32_t)) : NULL;
+    if (m->encoder.L) {
+        w->source_x = wn_arena_push(a, T * m->facts.width * sizeof(float));
+        w->source_out = wn_arena_push(a, T * m->facts.width * sizeof(float));
+        wn_stack_plan(&w->source, &m->encoder, a, w->source_acts, T, segments, train);
+    }
     wn_stack_plan(&w->stack, &m->stack, a, w->acts, T, segments, train);
     if (m->head_mat.N)
         wn_head_plan(&w->head, &m->head, a, labels, segments, train);
@@ -27,7 +32,8 @@ wn_err wn_work_new(wn_work **out, const wn_model *m, size_t max_tokens, size_t m
     w->segments = max_segments;
     w->train = train;
     w->acts = wn_calloc(train ? m->stack.L : 1, sizeof *w->acts);
-    wn_err e = w->acts ? WN_OK : WN_ENOMEM;
+    w->source_acts = wn_calloc(train ? m->encoder.L : 1, sizeof *w->source_acts);
+    wn_err e = w->acts && w->source_acts ? WN_OK : WN_ENOMEM;
     if (!e) {
         plan(w, m, max_tokens, max_segments, max_labels, train);
         size_t bytes = w->arena.used;
@@ -50,6 +56,7 @@ void wn_work_free(wn_work *w)
         return;
     wn_arena_free(&w->arena);
     wn_free(w->acts);
+    wn_free(w->source_acts);
     wn_free(w);
 }
 
@@ -57,11 +64,13 @@ size_t wn_work_bytes(const wn_model *m, size_t max_tokens, size_t max_segments, 
 {
     wn_work w = {.model = m};
     w.acts = wn_calloc(train ? m->stack.L : 1, sizeof *w.acts);
-    if (!w.acts)
-        return SIZE_MAX;
-    plan(&w, m, max_tokens, max_segments, max_labels, train);
+    w.source_acts = wn_calloc(train ? m->encoder.L : 1, sizeof *w.source_acts);
+    if (w.acts && w.source_acts)
+        plan(&w, m, max_tokens, max_segments, max_labels, train);
+    bool planned = w.acts && w.source_acts;
     wn_free(w.acts);
-    return w.arena.used;
+    wn_free(w.source_acts);
+    return planned ? w.arena.used : SIZE_MAX;
 }
 
 /* ---- embeddings ------------------------------------------------------------------------------------------ */
@@ -176,30 +185,57 @@ static wn_err embed_bwd(const wn_model *m, wn_work *w, wn_pass *pass, float *dx)
 
 /* ---- passes ------------------------------------------------------------------------------------------------ */
 
-static wn_err start(const wn_model *m, wn_work *w, const wn_batch *b)
-{
-    WN_ASSERT(w->model == m && b->T <= w->T && b->B <= w->segments);
-    WN_TRY(wn_stack_prepare(&m->stack, &w->stack, b));
-    WN_TRY(embed_fwd(m, w, b));
-    embed_norm(m, w, b);
-    return WN_OK;
-}
-
 /* Parameters are only read in passes without a sink. */
 static wn_pass pass_of(const wn_model *m, const wn_batch *b)
 {
     return (wn_pass){.params = (wn_params *)&m->params, .batch = b};
 }
 
+/* An encoder-decoder's encoder: w->source_out [source tokens, D]. */
+static wn_err run_source(const wn_model *m, wn_work *w, wn_pass *pass, size_t last, bool keep)
+{
+    const wn_batch *b = pass->batch;
+    WN_ASSERT(b->T <= w->T && b->B <= w->segments);
+    WN_TRY(wn_stack_prepare(&m->encoder, &w->source, b));
+    WN_TRY(look_up(m, &m->token, b->id, w->source_x, m->embed_scale, 0, false, b->T));
+    wn_stack_fwd(&m->encoder, &w->source, pass, w->source_x, last, keep);
+    if (last == m->encoder.L)
+        wn_norm_fwd(w->source_out, w->source.mean, w->source.rinv, w->source_x, &m->encoder_norm, &m->params, b->T,
+                    m->facts.width);
+    w->stack.source = w->source_out;
+    return WN_OK;
+}
+
+static wn_err start(const wn_model *m, wn_work *w, const wn_batch *b, const wn_pass *pass, bool keep)
+{
+    WN_ASSERT(w->model == m && b->T <= w->T && b->B <= w->segments);
+    if (m->encoder.L) {
+        WN_ASSERT(b->source && b->source_of);
+        wn_pass source = *pass;
+        source.batch = b->source;
+        WN_TRY(run_source(m, w, &source, m->encoder.L, keep));
+    }
+    WN_TRY(wn_stack_prepare(&m->stack, &w->stack, b));
+    WN_TRY(embed_fwd(m, w, b));
+    embed_norm(m, w, b);
+    return WN_OK;
+}
+
 wn_err wn_model_hidden(const wn_model *m, wn_work *w, const wn_batch *b, int layer, float *hidden)
 {
-    size_t last = layer ? (size_t)layer : m->stack.L, D = m->facts.width;
-    if (layer < 0 || last > m->stack.L)
-        return wn_fail(WN_EARG, "layer %d: the model has %zu", layer, m->stack.L);
-    WN_TRY(start(m, w, b));
+    bool two = m->encoder.L > 0;
+    size_t all = two ? m->encoder.L : m->stack.L, last = layer ? (size_t)layer : all, D = m->facts.width;
+    if (layer < 0 || last > all)
+        return wn_fail(WN_EARG, "layer %d: the model has %zu", layer, all);
     wn_pass pass = pass_of(m, b);
+    if (two) {
+        WN_TRY(run_source(m, w, &pass, last, false));
+        memcpy(hidden, last == all ? w->source_out : w->source_x, b->T * D * sizeof(float));
+        return WN_OK;
+    }
+    WN_TRY(start(m, w, b, &pass, false));
     wn_stack_fwd(&m->stack, &w->stack, &pass, w->x, last, false);
-    if (last == m->stack.L && m->final_norm.gain != WN_NO_PARAM)
+    if (last == all && m->final_norm.gain != WN_NO_PARAM)
         wn_norm_fwd(hidden, NULL, NULL, w->x, &m->final_norm, &m->params, b->T, D);
     else
         memcpy(hidden, w->x, b->T * D * sizeof(float));
@@ -217,10 +253,25 @@ static wn_err need_head(const wn_model *m)
 wn_err wn_model_nll(const wn_model *m, wn_work *w, const wn_batch *b, double *nll, uint32_t *count)
 {
     WN_TRY(need_head(m));
-    WN_TRY(start(m, w, b));
     wn_pass pass = pass_of(m, b);
+    WN_TRY(start(m, w, b, &pass, false));
     wn_stack_fwd(&m->stack, &w->stack, &pass, w->x, m->stack.L, false);
     return wn_head_run(&m->head, &w->head, &pass, w->x, NULL, NULL, nll, count);
+}
+
+/* From the gradient of the encoder's output, which the decoder's layers summed up, to the encoder's parameters. */
+static void source_bwd(const wn_model *m, wn_work *w, const wn_pass *decoder, bool embeds)
+{
+    wn_pass pass = *decoder;
+    const wn_batch *b = pass.batch = decoder->batch->source;
+    wn_seg seg = {b->B, b->off};
+    size_t D = m->facts.width;
+    wn_norm_bwd(w->source.gradient, w->stack.d_source, w->source_x, w->source.mean, w->source.rinv, &m->encoder_norm,
+                &pass, &seg, b->T, D, false);
+    wn_stack_bwd(&m->encoder, &w->source, &pass, embeds);
+    wn_param *token = &pass.params->p[m->token.param];
+    if (token->trainable)
+        pass.sink->embed(pass.sink->ctx, token, w->source.gradient, b->id, D, &seg);
 }
 
 wn_err wn_model_loss_back(const wn_model *m, wn_work *w, const wn_batch *b, const float *weight,
@@ -228,14 +279,20 @@ wn_err wn_model_loss_back(const wn_model *m, wn_work *w, const wn_batch *b, cons
 {
     WN_ASSERT(w->train);
     WN_TRY(need_head(m));
-    WN_TRY(start(m, w, b));
     wn_pass pass = pass_of(m, b);
     pass.sink = sink;
     pass.seed = seed;
     pass.step = step;
+    WN_TRY(start(m, w, b, &pass, true));
     wn_stack_fwd(&m->stack, &w->stack, &pass, w->x, m->stack.L, true);
     WN_TRY(wn_head_run(&m->head, &w->head, &pass, w->x, weight, w->stack.gradient, nll, count));
     bool embeds = embeds_train(m);
+    if (m->encoder.L)
+        memset(w->stack.d_source, 0, b->source->T * m->facts.width * sizeof(float));
     wn_stack_bwd(&m->stack, &w->stack, &pass, embeds);
-    return embeds ? embed_bwd(m, w, &pass, w->stack.gradient) : WN_OK;
+    if (embeds)
+        WN_TRY(embed_bwd(m, w, &pass, w->stack.gradient));
+    if (m->encoder.L)
+        source_bwd(m, w, &pass, embeds);
+    return WN_OK;
 }

@@ -55,6 +55,13 @@ static void add_norm(void *ctx, wn_param *g, wn_param *bias, const float *dy, co
     }
 }
 
+static void add_table(void *ctx, wn_param *p, const float *d, size_t n, size_t example)
+{
+    (void)ctx;
+    (void)example;
+    wn_add(p->grad, d, n);
+}
+
 static void add_embed(void *ctx, wn_param *e, const float *dx, const int32_t *id, size_t D, const wn_seg *seg)
 {
     (void)ctx;
@@ -64,5 +71,5 @@ static void add_embed(void *ctx, wn_param *e, const float *dx, const int32_t *id
 
 wn_sink wn_sink_train(void)
 {
-    return (wn_sink){NULL, add_linear, add_norm, add_embed};
+    return (wn_sink){NULL, add_linear, add_norm, add_table, add_embed};
 }

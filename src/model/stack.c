@@ -11,13 +11,8 @@
 void wn_stack_free(wn_stack *s)
 {
     for (size_t i = 0; s->layer && i < s->L; i++) {
-        wn_layer *l = &s->layer[i];
-        for (int k = 0; k < 3; k++)
-            wn_linear_free(&l->qkv[k]);
-        wn_linear_free(&l->out);
-        wn_linear_free(&l->up[0]);
-        wn_linear_free(&l->up[1]);
-        wn_linear_free(&l->down);
+        for (int k = 0; k < WN_LAYER_LINEARS; k++)
+            wn_linear_free(wn_layer_linear(&s->layer[i], k));
     }
     wn_free(s->layer);
     wn_free(s->rope[0]);
@@ -38,7 +33,9 @@ static size_t up_width(const wn_stack *s)
 
 wn_linear *wn_layer_linear(wn_layer *l, int i)
 {
-    return i < 3 ? &l->qkv[i] : i == 3 ? &l->out : i < 6 ? &l->up[i - 4] : &l->down;
+    wn_linear *all[WN_LAYER_LINEARS] = {&l->qkv[0], &l->qkv[1], &l->qkv[2], &l->out, &l->up[0], &l->up[1],
+                                        &l->down, &l->cross_q, &l->cross_k, &l->cross_v, &l->cross_out};
+    return all[i];
 }
 
 static float *push(wn_arena *a, size_t n)
@@ -69,11 +66,21 @@ static void plan_acts(wn_acts *c, const wn_stack *s, wn_layer *l, wn_arena *a, s
             c->qk_raw = push(a, T * heads * s->d);
             c->qk_rinv = push(a, T * heads);
         }
-        for (int i = 0; i < 7; i++) {
+        for (int i = 0; i < WN_LAYER_LINEARS; i++) {
             const wn_linear *lin = wn_layer_linear(l, i);
             c->xa[i] = lin->r ? push(a, T * lin->r) : NULL;
         }
         c->mid = s->parallel ? c->in : push(a, T * s->D);
+    }
+    if (l->cross_q.N) {
+        if (train) {
+            c->cross = push(a, T * s->D);
+            plan_norm(&c->cross_mean, &c->cross_rinv, &l->cross_in, a, T);
+            c->cross_lse = push(a, T * s->H);
+        }
+        c->cross_q = push(a, T * s->H * s->d);
+        c->cross_kv = push(a, T * 2 * s->H * s->d);
+        c->cross_ctx = push(a, T * s->H * s->d);
     }
     c->qkv = push(a, T * qkv_width(s));
     c->ctx = push(a, T * s->H * s->d);
@@ -87,7 +94,7 @@ void wn_stack_plan(wn_stack_work *w, const wn_stack *s, wn_arena *a, wn_acts *ac
 {
     size_t rank = 0, dropped = 0;
     for (size_t i = 0; i < s->L; i++)
-        for (int k = 0; k < 7; k++) {
+        for (int k = 0; k < WN_LAYER_LINEARS; k++) {
             const wn_linear *l = wn_layer_linear(&s->layer[i], k);
             rank = l->r > rank ? l->r : rank;
             if (l->r && l->dropout > 0 && l->K > dropped)
@@ -100,10 +107,15 @@ void wn_stack_plan(wn_stack_work *w, const wn_stack *s, wn_arena *a, wn_acts *ac
     size_t heads = s->H * s->d, wide = s->D > heads ? s->D : heads;
     w->h = push(a, T * wide);
     w->act = push(a, T * (s->F > wide ? s->F : wide));
+    w->mean = push(a, T);
+    w->rinv = push(a, T);
     w->mixed = s->qkv_mixed ? push(a, T * qkv_width(s)) : NULL;
     w->low = rank ? push(a, T * rank) : NULL;
     w->pre = wn_arena_push(a, 2 * segments * sizeof(uint32_t));
     w->own = wn_arena_push(a, 2 * segments * sizeof(uint32_t));
+    bool cross = s->layer[0].cross_q.N > 0;
+    w->from = cross ? wn_arena_push(a, 2 * segments * sizeof(uint32_t)) : NULL;
+    w->none = cross ? wn_arena_push(a, 2 * segments * sizeof(uint32_t)) : NULL;
     w->pos = wn_arena_push(a, T * sizeof(int32_t));
     if (!train)
         return;
@@ -115,6 +127,12 @@ void wn_stack_plan(wn_stack_work *w, const wn_stack *s, wn_arena *a, wn_acts *ac
     w->d_ctx = push(a, T * wide);
     w->d_up = push(a, T * up_width(s));
     w->d_act = push(a, T * s->F);
+    w->d_bias = s->bias == WN_NO_PARAM ? NULL : push(a, s->buckets * s->H);
+    if (!cross)
+        return;
+    w->d_source = push(a, T * s->D);
+    w->d_cross_q = push(a, T * s->H * s->d);
+    w->d_cross_kv = push(a, T * 2 * s->H * s->d);
 }
 
 wn_err wn_stack_prepare(const wn_stack *s, wn_stack_work *w, const wn_batch *b)
@@ -131,6 +149,12 @@ wn_err wn_stack_prepare(const wn_stack *s, wn_stack_work *w, const wn_batch *b)
         w->pre[2 * i + 1] = to;
         w->own[2 * i] = b->off[i];
         w->own[2 * i + 1] = b->off[i + 1];
+        if (w->from) {
+            const uint32_t *off = b->source->off + b->source_of[i];
+            w->from[2 * i] = off[0];
+            w->from[2 * i + 1] = off[1];
+            w->none[2 * i] = w->none[2 * i + 1] = 0;
+        }
         for (uint32_t t = 0; t < n; t++)
             w->pos[b->off[i] + t] = (int32_t)(before + t);
     }
@@ -178,13 +202,17 @@ static const float *normed(float *y, float *mean, float *rinv, const float *x, c
 
 /* ---- attention --------------------------------------------------------------------------------- */
 
-static wn_attn attention_of(const wn_stack *s, const wn_layer *l, const wn_stack_work *w, const wn_batch *b)
+static wn_attn attention_of(const wn_stack *s, const wn_layer *l, const wn_stack_work *w, const wn_pass *pass)
 {
     size_t ld = qkv_width(s);
+    const wn_batch *b = pass->batch;
+    const float *bias = s->bias == WN_NO_PARAM ? NULL : pass->params->p[s->bias].value;
     return (wn_attn){.S = b->B, .q0 = b->off, .pre = w->pre, .own = w->own, .H = s->H, .G = s->G,
                      .d = s->d, .dv = s->d, .ldq = ld, .ldk = ld, .ldv = ld, .ldo = s->H * s->d,
                      .causal = s->causal, .scale = s->scale, .softcap = s->softcap,
-                     .window = l->window, .slope = s->slope};
+                     .window = l->window, .slope = s->slope, .bias = bias,
+                     .buckets = (int)s->buckets, .max_distance = (int)s->max_distance,
+                     .bidirectional = !s->causal};
 }
 
 /* Rows of q, k, v head by head to queries | keys | values, or back. */
@@ -271,8 +299,22 @@ static void attention_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_s
     }
     if (l->rope >= 0)
         wn_rope(q, ld, s->H + s->G, s->d, s->rot, s->interleaved, false, s->rope[l->rope], w->pos, T);
-    wn_attn a = attention_of(s, l, w, b);
+    wn_attn a = attention_of(s, l, w, pass);
     wn_attention(c->ctx, c->lse, q, k, v, &a);
+}
+
+/* The same with the gradient of relative positions: an example at a time, since it is a sum over the example. */
+static void attention_bias_bwd(const wn_stack *s, wn_acts *c, wn_stack_work *w, wn_pass *pass, wn_attn a)
+{
+    float *q = c->qkv, *k = q + s->H * s->d, *v = k + s->G * s->d;
+    float *dq = w->d_qkv, *dk = dq + s->H * s->d, *dv = dk + s->G * s->d;
+    size_t n = s->buckets * s->H, S = a.S;
+    a.S = 1;
+    for (size_t b = 0; b < S; b++, a.q0++, a.pre += 2, a.own += 2) {
+        memset(w->d_bias, 0, n * sizeof(float));
+        wn_attention_back(dq, dk, dv, w->d_bias, w->d_ctx, c->ctx, c->lse, q, k, v, &a);
+        pass->sink->table(pass->sink->ctx, &pass->params->p[s->bias], w->d_bias, n, b);
+    }
 }
 
 /* d_ctx to d_h; h is the attention's input. */
@@ -283,8 +325,11 @@ static void attention_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_s
     size_t T = b->T, ld = qkv_width(s), col = 0;
     float *q = c->qkv, *k = q + s->H * s->d, *v = k + s->G * s->d;
     float *dq = w->d_qkv, *dk = dq + s->H * s->d, *dv = dk + s->G * s->d;
-    wn_attn a = attention_of(s, l, w, b);
-    wn_attention_back(dq, dk, dv, NULL, w->d_ctx, c->ctx, c->lse, q, k, v, &a);
+    wn_attn a = attention_of(s, l, w, pass);
+    if (s->bias != WN_NO_PARAM && pass->params->p[s->bias].trainable)
+        attention_bias_bwd(s, c, w, pass, a);
+    else
+        wn_attention_back(dq, dk, dv, NULL, w->d_ctx, c->ctx, c->lse, q, k, v, &a);
     if (l->rope >= 0)
         wn_rope(dq, ld, s->H + s->G, s->d, s->rot, s->interleaved, true, s->rope[l->rope], w->pos, T);
     if (l->q_norm.gain != WN_NO_PARAM) {
@@ -298,6 +343,53 @@ static void attention_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_s
                       pass, i || add ? WN_MM_ADD : 0);
         col += l->qkv[i].N;
     }
+}
+
+/* ---- attention to an encoder's output ---------------------------------------------------------------- */
+
+static wn_attn cross_of(const wn_stack *s, const wn_stack_work *w, const wn_batch *b)
+{
+    size_t all = s->H * s->d;
+    return (wn_attn){.S = b->B, .q0 = b->off, .pre = w->from, .own = w->none, .H = s->H, .G = s->H, .d = s->d,
+                     .dv = s->d, .ldq = all, .ldk = 2 * all, .ldv = 2 * all, .ldo = all, .scale = s->scale};
+}
+
+/* Keys and values are made once of the source's rows, however many segments look at them. */
+static void cross_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack_work *w, wn_pass *pass, float *x,
+                      bool keep)
+{
+    size_t T = pass->batch->T, all = s->H * s->d;
+    wn_pass source = *pass;
+    source.batch = pass->batch->source;
+    if (keep)
+        memcpy(c->cross, x, T * s->D * sizeof(float));
+    const float *h = normed(w->h, c->cross_mean, c->cross_rinv, x, &l->cross_in, pass->params, T, s->D);
+    wn_linear_fwd(c->cross_q, all, h, s->D, &l->cross_q, pass, c->xa[7], 0);
+    wn_linear_fwd(c->cross_kv, 2 * all, w->source, s->D, &l->cross_k, &source, c->xa[8], 0);
+    wn_linear_fwd(c->cross_kv + all, 2 * all, w->source, s->D, &l->cross_v, &source, c->xa[9], 0);
+    wn_attn a = cross_of(s, w, pass->batch);
+    wn_attention(c->cross_ctx, c->cross_lse, c->cross_q, c->cross_kv, c->cross_kv + all, &a);
+    wn_linear_fwd(x, s->D, c->cross_ctx, all, &l->cross_out, pass, c->xa[10], WN_MM_ADD);
+}
+
+/* w->gradient: of the state behind in, of the state before out; w->d_source gets this layer's share. */
+static void cross_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack_work *w, wn_pass *pass)
+{
+    size_t T = pass->batch->T, all = s->H * s->d;
+    wn_seg seg = {pass->batch->B, pass->batch->off};
+    wn_pass source = *pass;
+    source.batch = pass->batch->source;
+    wn_linear_bwd(w->d_ctx, all, w->gradient, s->D, c->cross_ctx, all, c->xa[10], &l->cross_out, pass, 0);
+    wn_attn a = cross_of(s, w, pass->batch);
+    wn_attention_back(w->d_cross_q, w->d_cross_kv, w->d_cross_kv + all, NULL, w->d_ctx, c->cross_ctx, c->cross_lse,
+                      c->cross_q, c->cross_kv, c->cross_kv + all, &a);
+    wn_linear_bwd(w->d_source, s->D, w->d_cross_kv, 2 * all, w->source, s->D, c->xa[8], &l->cross_k, &source,
+                  WN_MM_ADD);
+    wn_linear_bwd(w->d_source, s->D, w->d_cross_kv + all, 2 * all, w->source, s->D, c->xa[9], &l->cross_v, &source,
+                  WN_MM_ADD);
+    const float *h = normed(w->act, NULL, NULL, c->cross, &l->cross_in, pass->params, T, s->D);
+    wn_linear_bwd(w->d_h, s->D, w->d_cross_q, all, h, s->D, c->xa[7], &l->cross_q, pass, 0);
+    wn_norm_bwd(w->gradient, w->d_h, c->cross, c->cross_mean, c->cross_rinv, &l->cross_in, pass, &seg, T, s->D, true);
 }
 
 /* ---- the feed-forward part ----------------------------------------------------------------------- */
@@ -370,6 +462,8 @@ static void layer_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
     wn_linear_fwd(attn_norm ? c->attn : x, s->D, c->ctx, s->H * s->d, &l->out, pass, c->xa[3],
                   attn_norm ? 0 : WN_MM_ADD);
     join(x, c->attn, c->attn_mean, c->attn_rinv, s, &l->attn_out, ps, w->h, T);
+    if (l->cross_q.N)
+        cross_fwd(s, l, c, w, pass, x, keep);
     if (keep && !s->parallel)
         memcpy(c->mid, x, bytes);
     h = normed(w->h, c->mid_mean, c->mid_rinv, s->parallel ? parallel_in : x, &l->mlp_in, ps, T, s->D);
@@ -417,6 +511,8 @@ static void layer_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
         wn_norm_bwd(g, w->d_h, c->mid, c->mid_mean, c->mid_rinv, &l->mlp_in, pass, &seg, T, s->D, true);
     else
         wn_add(g, w->d_h, T * s->D);
+    if (l->cross_q.N)
+        cross_bwd(s, l, c, w, pass);
     float *ga = s->parallel ? w->d_mid : g;
     const float *da = split(ga, w->d_h, c->attn, c->attn_mean, c->attn_rinv, s, &l->attn_out, pass, &seg, T);
     wn_linear_bwd(w->d_ctx, s->H * s->d, da, s->D, c->ctx, s->H * s->d, c->xa[3], &l->out, pass, 0);

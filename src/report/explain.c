@@ -196,8 +196,9 @@ static void chosen_text(wn_str *s, const json_t *a)
             number(a, "rows"), number(a, "eligible"), number(a, "seed"));
         return;
     }
-    wn_str_printf(s, "  %zu queries have it among their %lld nearest rows:\n",
-                  json_array_size(json_object_get(a, "queries")), number(a, "hits_a_query"));
+    size_t n = json_array_size(json_object_get(a, "queries"));
+    wn_str_printf(s, "  %zu %s it among the %lld nearest rows:\n", n,
+                  n == 1 ? "query has" : "queries have", number(a, "hits_a_query"));
     list_hits(s, json_object_get(a, "queries"), "query", true);
     if (json_array_size(json_object_get(a, "displaced")))
         wn_str_puts(s, "  without it these would have been next:\n");

@@ -251,11 +251,12 @@ wn_err wn_part_key(json_t **key, wn_run *r, const wn_part *p)
 {
     json_t *options = json_object(), *inputs = json_object();
     wn_common common = common_of(r, p);
-    *key = json_pack("{s:s, s:s, s:i, s:I, s:o, s:o}", "part", p->name, "version", WN_VERSION,
-                     "precision", (int)common.precision, "seed", (json_int_t)common.seed, "options",
-                     options, "inputs", inputs);
+    *key = json_pack("{s:s, s:s, s:I, s:o, s:o}", "part", p->name, "version", WN_VERSION, "seed",
+                     (json_int_t)common.seed, "options", options, "inputs", inputs);
     if (!*key)
         return wn_fail_nomem(256, "key");
+    if (p->kind != WN_PART_POOL && p->kind != WN_PART_SELECT)
+        json_object_set_new(options, "precision", json_integer(common.precision));
     wn_err err = fill_key(options, inputs, r, p);
     if (err) {
         json_decref(*key);

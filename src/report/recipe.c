@@ -1,314 +1,122 @@
-/* A section of a recipe is a table of its keys: the table reads it, says what is known when a key
- * is not, and is all one touches to add an option. Strings stay in the YAML tree, which the recipe
- * keeps; expanded paths are put back into it. */
+/* A section of a recipe is a table of its keys (section.h), which is all one touches to add an
+ * option. Strings stay in the YAML tree, which the recipe keeps. */
 #include "report/recipe.h"
 
-#include <math.h>
-#include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
-#include "io/file.h"
+#include "report/section.h"
 #include "select/select.h"
 
-enum kind {
-    TEXT,
-    PATH,         /* relative to the recipe, ${NAME} allowed */
-    NAME_OR_PATH, /* a path if it looks like one */
-    REAL,         /* double, >= 0 */
-    WHOLE,        /* uint64_t */
-    SIZE,         /* size_t */
-    NUMBER,       /* int, >= 0 */
-    FLAG,         /* bool */
-    YES_NO,       /* a string "yes" or "no", written as YAML likes */
-    COUNT_TEXT,   /* a string, or a whole number taken as one */
-    OTHER         /* read elsewhere */
+static const wn_field top_fields[] = {
+    WN_FIELD(wn_recipe, title, "title", WN_KEY_TEXT),
+    {"pool", WN_KEY_OTHER, 0, true},
+    {"targets", WN_KEY_OTHER, 0, true},
+    WN_FIELD(wn_recipe, encoder, "encoder", WN_KEY_PATH),
+    {"model", WN_KEY_PATH, offsetof(wn_recipe, model), true},
+    {"strategies", WN_KEY_OTHER, 0, false},
+    {"baselines", WN_KEY_OTHER, 0, false},
+    {"budget", WN_KEY_OTHER, 0, false},
+    {"budget_tokens", WN_KEY_OTHER, 0, false},
+    {"k", WN_KEY_OTHER, 0, false},
+    {"per_task", WN_KEY_OTHER, 0, false},
+    {"distance", WN_KEY_OTHER, 0, false},
+    {"dedup", WN_KEY_OTHER, 0, false},
+    WN_FIELD(wn_recipe, veto, "veto", WN_KEY_FLAG),
+    {"seeds", WN_KEY_OTHER, 0, false},
+    {"embed", WN_KEY_OTHER, 0, false},
+    {"training", WN_KEY_OTHER, 0, false},
+    {"eval", WN_KEY_OTHER, 0, false},
+    {NULL, WN_KEY_OTHER, 0, false},
 };
 
-struct field {
-    const char *key;
-    enum kind kind;
-    size_t offset;
-    bool required;
+static const wn_field pool_fields[] = {
+    {"sources", WN_KEY_OTHER, 0, true},
+    WN_FIELD(wn_recipe, map, "map", WN_KEY_NAME_OR_PATH),
+    WN_FIELD(wn_recipe, dedup, "dedup", WN_KEY_TEXT),
+    {NULL, WN_KEY_OTHER, 0, false},
 };
 
-#define FIELD(type, member, key, kind)                                                             \
-    {                                                                                              \
-        key, kind, offsetof(type, member), false                                                   \
-    }
-
-static const struct field top_fields[] = {
-    FIELD(wn_recipe, title, "title", TEXT),
-    {"pool", OTHER, 0, true},
-    {"targets", OTHER, 0, true},
-    FIELD(wn_recipe, encoder, "encoder", PATH),
-    {"model", PATH, offsetof(wn_recipe, model), true},
-    {"strategies", OTHER, 0, false},
-    {"baselines", OTHER, 0, false},
-    {"budget", OTHER, 0, false},
-    {"budget_tokens", OTHER, 0, false},
-    {"k", OTHER, 0, false},
-    {"per_task", OTHER, 0, false},
-    {"distance", OTHER, 0, false},
-    {"dedup", OTHER, 0, false},
-    FIELD(wn_recipe, veto, "veto", FLAG),
-    {"seeds", OTHER, 0, false},
-    {"embed", OTHER, 0, false},
-    {"training", OTHER, 0, false},
-    {"eval", OTHER, 0, false},
-    {NULL, OTHER, 0, false},
+static const wn_field target_fields[] = {
+    {"name", WN_KEY_TEXT, offsetof(wn_recipe_target, name), true},
+    {"queries", WN_KEY_PATH, offsetof(wn_recipe_target, queries), true},
+    {"test", WN_KEY_PATH, offsetof(wn_recipe_target, test), true},
+    WN_FIELD(wn_recipe_target, map, "map", WN_KEY_NAME_OR_PATH),
+    WN_FIELD(wn_recipe_target, metric, "metric", WN_KEY_TEXT),
+    WN_FIELD(wn_recipe_target, max_queries, "max_queries", WN_KEY_WHOLE),
+    WN_FIELD(wn_recipe_target, max_test, "max_test", WN_KEY_WHOLE),
+    {NULL, WN_KEY_OTHER, 0, false},
 };
 
-static const struct field pool_fields[] = {
-    {"sources", OTHER, 0, true},
-    FIELD(wn_recipe, map, "map", NAME_OR_PATH),
-    FIELD(wn_recipe, dedup, "dedup", TEXT),
-    {NULL, OTHER, 0, false},
+static const wn_field arm_fields[] = {
+    {"strategy", WN_KEY_TEXT, offsetof(wn_recipe_arm, strategy), true},
+    WN_FIELD(wn_recipe_arm, name, "name", WN_KEY_TEXT),
+    WN_FIELD(wn_recipe_arm, k, "k", WN_KEY_WHOLE),
+    WN_FIELD(wn_recipe_arm, budget, "budget", WN_KEY_WHOLE),
+    WN_FIELD(wn_recipe_arm, budget_tokens, "budget_tokens", WN_KEY_WHOLE),
+    WN_FIELD(wn_recipe_arm, per_task, "per_task", WN_KEY_WHOLE),
+    WN_FIELD(wn_recipe_arm, distance, "distance", WN_KEY_TEXT),
+    WN_FIELD(wn_recipe_arm, dedup, "dedup", WN_KEY_TEXT),
+    {NULL, WN_KEY_OTHER, 0, false},
 };
 
-static const struct field target_fields[] = {
-    {"name", TEXT, offsetof(wn_recipe_target, name), true},
-    {"queries", PATH, offsetof(wn_recipe_target, queries), true},
-    {"test", PATH, offsetof(wn_recipe_target, test), true},
-    FIELD(wn_recipe_target, map, "map", NAME_OR_PATH),
-    FIELD(wn_recipe_target, metric, "metric", TEXT),
-    FIELD(wn_recipe_target, max_queries, "max_queries", WHOLE),
-    FIELD(wn_recipe_target, max_test, "max_test", WHOLE),
-    {NULL, OTHER, 0, false},
+static const wn_field embed_fields[] = {
+    WN_FIELD(wn_embed_opts, pooling, "pooling", WN_KEY_TEXT),
+    WN_FIELD(wn_embed_opts, normalize, "normalize", WN_KEY_YES_NO),
+    WN_FIELD(wn_embed_opts, text, "text", WN_KEY_TEXT),
+    WN_FIELD(wn_embed_opts, tmpl, "template", WN_KEY_TEXT),
+    WN_FIELD(wn_embed_opts, layer, "layer", WN_KEY_NUMBER),
+    WN_FIELD(wn_embed_opts, max_tokens, "max_tokens", WN_KEY_SIZE),
+    {NULL, WN_KEY_OTHER, 0, false},
 };
 
-static const struct field arm_fields[] = {
-    {"strategy", TEXT, offsetof(wn_recipe_arm, strategy), true},
-    FIELD(wn_recipe_arm, name, "name", TEXT),
-    FIELD(wn_recipe_arm, k, "k", WHOLE),
-    FIELD(wn_recipe_arm, budget, "budget", WHOLE),
-    FIELD(wn_recipe_arm, budget_tokens, "budget_tokens", WHOLE),
-    FIELD(wn_recipe_arm, per_task, "per_task", WHOLE),
-    FIELD(wn_recipe_arm, distance, "distance", TEXT),
-    FIELD(wn_recipe_arm, dedup, "dedup", TEXT),
-    {NULL, OTHER, 0, false},
+static const wn_field train_fields[] = {
+    WN_FIELD(wn_train_opts, method, "method", WN_KEY_TEXT),
+    WN_FIELD(wn_train_opts, epochs, "epochs", WN_KEY_REAL),
+    WN_FIELD(wn_train_opts, steps, "steps", WN_KEY_WHOLE),
+    WN_FIELD(wn_train_opts, lr, "lr", WN_KEY_REAL),
+    WN_FIELD(wn_train_opts, batch, "batch", WN_KEY_SIZE),
+    WN_FIELD(wn_train_opts, max_batch_tokens, "max_batch_tokens", WN_KEY_SIZE),
+    WN_FIELD(wn_train_opts, optimizer, "optimizer", WN_KEY_TEXT),
+    WN_FIELD(wn_train_opts, schedule, "schedule", WN_KEY_TEXT),
+    WN_FIELD(wn_train_opts, warmup, "warmup", WN_KEY_COUNT_TEXT),
+    WN_FIELD(wn_train_opts, clip_norm, "clip_norm", WN_KEY_REAL),
+    WN_FIELD(wn_train_opts, clip_value, "clip_value", WN_KEY_REAL),
+    WN_FIELD(wn_train_opts, weight_decay, "weight_decay", WN_KEY_REAL),
+    WN_FIELD(wn_train_opts, dropout, "dropout", WN_KEY_REAL),
+    WN_FIELD(wn_train_opts, shuffle, "shuffle", WN_KEY_YES_NO),
+    WN_FIELD(wn_train_opts, rank, "rank", WN_KEY_SIZE),
+    WN_FIELD(wn_train_opts, alpha, "alpha", WN_KEY_REAL),
+    WN_FIELD(wn_train_opts, targets, "targets", WN_KEY_TEXT),
+    WN_FIELD(wn_train_opts, save_every, "save_every", WN_KEY_WHOLE),
+    WN_FIELD(wn_train_opts, max_tokens, "max_tokens", WN_KEY_SIZE),
+    WN_FIELD(wn_train_opts, max_target, "max_target", WN_KEY_SIZE),
+    WN_FIELD(wn_train_opts, tmpl, "template", WN_KEY_TEXT),
+    {NULL, WN_KEY_OTHER, 0, false},
 };
 
-static const struct field embed_fields[] = {
-    FIELD(wn_embed_opts, pooling, "pooling", TEXT),
-    FIELD(wn_embed_opts, normalize, "normalize", YES_NO),
-    FIELD(wn_embed_opts, text, "text", TEXT),
-    FIELD(wn_embed_opts, tmpl, "template", TEXT),
-    FIELD(wn_embed_opts, layer, "layer", NUMBER),
-    FIELD(wn_embed_opts, max_tokens, "max_tokens", SIZE),
-    {NULL, OTHER, 0, false},
+static const wn_field eval_fields[] = {
+    WN_FIELD(wn_eval_opts, length_norm, "length_norm", WN_KEY_TEXT),
+    WN_FIELD(wn_eval_opts, max_tokens, "max_tokens", WN_KEY_SIZE),
+    WN_FIELD(wn_eval_opts, max_target, "max_target", WN_KEY_SIZE),
+    WN_FIELD(wn_eval_opts, max_new, "max_new", WN_KEY_SIZE),
+    WN_FIELD(wn_eval_opts, tmpl, "template", WN_KEY_TEXT),
+    {NULL, WN_KEY_OTHER, 0, false},
 };
-
-static const struct field train_fields[] = {
-    FIELD(wn_train_opts, method, "method", TEXT),
-    FIELD(wn_train_opts, epochs, "epochs", REAL),
-    FIELD(wn_train_opts, steps, "steps", WHOLE),
-    FIELD(wn_train_opts, lr, "lr", REAL),
-    FIELD(wn_train_opts, batch, "batch", SIZE),
-    FIELD(wn_train_opts, max_batch_tokens, "max_batch_tokens", SIZE),
-    FIELD(wn_train_opts, optimizer, "optimizer", TEXT),
-    FIELD(wn_train_opts, schedule, "schedule", TEXT),
-    FIELD(wn_train_opts, warmup, "warmup", COUNT_TEXT),
-    FIELD(wn_train_opts, clip_norm, "clip_norm", REAL),
-    FIELD(wn_train_opts, clip_value, "clip_value", REAL),
-    FIELD(wn_train_opts, weight_decay, "weight_decay", REAL),
-    FIELD(wn_train_opts, dropout, "dropout", REAL),
-    FIELD(wn_train_opts, shuffle, "shuffle", YES_NO),
-    FIELD(wn_train_opts, rank, "rank", SIZE),
-    FIELD(wn_train_opts, alpha, "alpha", REAL),
-    FIELD(wn_train_opts, targets, "targets", TEXT),
-    FIELD(wn_train_opts, save_every, "save_every", WHOLE),
-    FIELD(wn_train_opts, max_tokens, "max_tokens", SIZE),
-    FIELD(wn_train_opts, max_target, "max_target", SIZE),
-    FIELD(wn_train_opts, tmpl, "template", TEXT),
-    {NULL, OTHER, 0, false},
-};
-
-static const struct field eval_fields[] = {
-    FIELD(wn_eval_opts, length_norm, "length_norm", TEXT),
-    FIELD(wn_eval_opts, max_tokens, "max_tokens", SIZE),
-    FIELD(wn_eval_opts, max_target, "max_target", SIZE),
-    FIELD(wn_eval_opts, max_new, "max_new", SIZE),
-    FIELD(wn_eval_opts, tmpl, "template", TEXT),
-    {NULL, OTHER, 0, false},
-};
-
-/* ---- paths ---- */
-
-/* ${NAME} from the environment; a name that is not set is an error. */
-static wn_err expand(wn_str *out, const char *text, const char *where, const char *key)
-{
-    while (*text) {
-        const char *open = strstr(text, "${"), *close = open ? strchr(open, '}') : NULL;
-        if (!close) {
-            wn_str_puts(out, text);
-            break;
-        }
-        wn_str_add(out, text, (size_t)(open - text));
-        char *name = wn_strndup(open + 2, (size_t)(close - open - 2));
-        if (!name)
-            return WN_ENOMEM;
-        const char *value = getenv(name);
-        wn_err err = value ? WN_OK
-                           : wn_fail(WN_EARG, "%s: %s: the environment has no %s; expected a path",
-                                     where, key, name);
-        wn_free(name);
-        WN_TRY(err);
-        wn_str_puts(out, value);
-        text = close + 1;
-    }
-    return wn_str_check(out);
-}
-
-static bool looks_like_path(const char *s)
-{
-    const char *dot = strrchr(s, '.');
-    return strchr(s, '/') || strchr(s, '$') ||
-           (dot && (strcmp(dot, ".yaml") == 0 || strcmp(dot, ".yml") == 0));
-}
-
-/* Replaces the string of the tree by the path it means. */
-static wn_err resolve(json_t *string, const char *recipe, const char *key)
-{
-    wn_str text = {0}, full = {0};
-    wn_err err = expand(&text, json_string_value(string), recipe, key);
-    if (err == WN_OK && text.len == 0)
-        err = wn_fail(WN_EARG, "%s: %s: expected a path, found none", recipe, key);
-    if (err == WN_OK) {
-        const char *slash = strrchr(recipe, '/');
-        if (text.p[0] != '/' && slash)
-            wn_str_add(&full, recipe, (size_t)(slash - recipe) + 1);
-        wn_str_puts(&full, text.p);
-        err = wn_str_check(&full);
-    }
-    if (err == WN_OK && json_string_setn(string, full.p, full.len) != 0)
-        err = wn_fail(WN_EARG, "%s: %s: the path is not UTF-8", recipe, key);
-    wn_str_free(&text);
-    wn_str_free(&full);
-    return err;
-}
-
-/* ---- tables ---- */
-
-static wn_err check_keys(const json_t *o, const struct field *fields, const char *where)
-{
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)o, key, value)
-    {
-        const struct field *f = fields;
-        while (f->key && strcmp(f->key, key) != 0)
-            f++;
-        if (f->key)
-            continue;
-        wn_str known = {0};
-        for (f = fields; f->key; f++)
-            wn_str_printf(&known, "%s%s", f == fields ? "" : ", ", f->key);
-        wn_err err = wn_str_check(&known);
-        if (err == WN_OK)
-            err = wn_fail(WN_EARG, "%s: unknown key \"%s\"; known are %s", where, key, known.p);
-        wn_str_free(&known);
-        return err;
-    }
-    return WN_OK;
-}
 
 static wn_err wrong(const char *where, const char *key, const char *expected)
 {
     return wn_fail(WN_EARG, "%s: %s: expected %s", where, key, expected);
 }
 
-/* YAML 1.2 reads yes and no as texts, true and false as truth values; people write either. -1:
- * neither. */
-static int truth(const json_t *v)
-{
-    const char *s = json_string_value(v);
-    if (json_is_boolean(v))
-        return json_is_true(v);
-    return !s ? -1 : strcmp(s, "yes") == 0 ? 1 : strcmp(s, "no") == 0 ? 0 : -1;
-}
-
-static wn_err read_text(void *to, json_t *o, json_t *v, const struct field *f, const char *recipe,
-                        const char *where)
-{
-    if (f->kind == YES_NO && truth(v) >= 0) {
-        json_object_set_new(o, f->key, json_string(truth(v) ? "yes" : "no"));
-    } else if (f->kind == COUNT_TEXT && json_is_integer(v)) {
-        char number[32];
-        snprintf(number, sizeof number, "%lld", (long long)json_integer_value(v));
-        json_object_set_new(o, f->key, json_string(number));
-    } else if (!json_is_string(v) || f->kind == YES_NO) {
-        return wrong(where, f->key, f->kind == YES_NO ? "yes or no" : "a text");
-    }
-    v = json_object_get(o, f->key);
-    if (!v)
-        return WN_ENOMEM;
-    if (strlen(json_string_value(v)) != json_string_length(v))
-        return wrong(where, f->key, "a text without zero bytes");
-    if (f->kind == PATH || (f->kind == NAME_OR_PATH && looks_like_path(json_string_value(v))))
-        WN_TRY(resolve(v, recipe, f->key));
-    *(const char **)to = json_string_value(v);
-    return WN_OK;
-}
-
-static wn_err read_number(void *to, const json_t *v, const struct field *f, const char *where)
-{
-    if (f->kind == REAL) {
-        if (!json_is_number(v) || json_number_value(v) < 0)
-            return wrong(where, f->key, "a number that is not negative");
-        *(double *)to = json_number_value(v);
-        return WN_OK;
-    }
-    if (!json_is_integer(v) || json_integer_value(v) < 0 ||
-        (f->kind == NUMBER && json_integer_value(v) > 1000000))
-        return wrong(where, f->key, "a whole number that is not negative");
-    if (f->kind == WHOLE)
-        *(uint64_t *)to = (uint64_t)json_integer_value(v);
-    else if (f->kind == SIZE)
-        *(size_t *)to = (size_t)json_integer_value(v);
-    else
-        *(int *)to = (int)json_integer_value(v);
-    return WN_OK;
-}
-
-/* o: the section, NULL where the recipe has none; a null member counts as absent. */
-static wn_err read_section(void *base, json_t *o, const struct field *fields, const char *recipe,
-                           const char *where)
-{
-    if (o && !json_is_object(o))
-        return wn_fail(WN_EARG, "%s: expected a mapping", where);
-    if (o)
-        WN_TRY(check_keys(o, fields, where));
-    for (const struct field *f = fields; f->key; f++) {
-        json_t *v = json_object_get(o, f->key);
-        void *to = (char *)base + f->offset;
-        if (!v || json_is_null(v)) {
-            if (f->required)
-                return wn_fail(WN_EARG, "%s: missing key \"%s\"", where, f->key);
-            continue;
-        }
-        if (f->kind == FLAG) {
-            if (truth(v) < 0)
-                return wrong(where, f->key, "yes or no");
-            *(bool *)to = truth(v);
-        } else if (f->kind == REAL || f->kind == WHOLE || f->kind == SIZE || f->kind == NUMBER) {
-            WN_TRY(read_number(to, v, f, where));
-        } else if (f->kind != OTHER) {
-            WN_TRY(read_text(to, o, v, f, recipe, where));
-        }
-    }
-    return WN_OK;
-}
-
-static wn_err sub_section(void *base, wn_recipe *r, const char *key, const struct field *fields)
+static wn_err sub_section(void *base, wn_recipe *r, const char *key, const wn_field *fields)
 {
     wn_str where = {0};
     wn_str_printf(&where, "%s: %s", r->path, key);
     wn_err err = wn_str_check(&where);
     json_t *o = json_object_get(r->tree, key);
     if (err == WN_OK)
-        err = read_section(base, json_is_null(o) ? NULL : o, fields, r->path, where.p);
+        err = wn_section_read(base, json_is_null(o) ? NULL : o, fields, r->path, where.p);
     wn_str_free(&where);
     return err;
 }
@@ -349,7 +157,7 @@ static wn_err read_pool(wn_recipe *r)
         json_t *s = json_array_get(list, i);
         if (!json_is_string(s))
             return wrong(r->path, "pool: sources", "paths");
-        WN_TRY(resolve(s, r->path, "pool: sources"));
+        WN_TRY(wn_section_path(s, r->path, "pool: sources"));
         r->sources[r->n_sources++] = json_string_value(s);
     }
     return WN_OK;
@@ -369,7 +177,7 @@ static wn_err read_targets(wn_recipe *r)
         if (err == WN_OK && !json_is_object(o))
             err = wn_fail(WN_EARG, "%s: expected a mapping with name, queries and test", where.p);
         if (err == WN_OK)
-            err = read_section(t, o, target_fields, r->path, where.p);
+            err = wn_section_read(t, o, target_fields, r->path, where.p);
         if (err == WN_OK)
             err = check_name(t->name, where.p, "name");
         for (size_t j = 0; err == WN_OK && j < i; j++)
@@ -410,6 +218,10 @@ static wn_err read_seeds(wn_recipe *r)
 static const char *const baselines[] = {"zero-shot", "random", "balanced-random", "all"};
 enum { STANDARD_BASELINES = 3 };
 
+/* Named where a recipe names none of them; select's table decides. A strategy added there joins
+ * here. */
+#define KNOWN_STRATEGIES "zero-shot, random, balanced-random, deft, all"
+
 static bool is_baseline(const char *strategy)
 {
     for (size_t i = 0; i < sizeof baselines / sizeof *baselines; i++)
@@ -423,9 +235,7 @@ static wn_err finish_arm(wn_recipe_arm *a, const char *where)
     const wn_strategy *s;
     if (strcmp(a->strategy, "zero-shot") != 0) {
         if (wn_strategy_find(&s, a->strategy) != WN_OK)
-            return wn_fail(WN_EARG,
-                           "%s: strategies: \"%s\" is unknown; known are zero-shot and those "
-                           "of winnow select",
+            return wn_fail(WN_EARG, "%s: unknown strategy \"%s\"; known are " KNOWN_STRATEGIES,
                            where, a->strategy);
         a->uses_store = s->feature == WN_FEATURE_VECTORS;
         a->by_seed = s->fills;
@@ -458,11 +268,11 @@ static wn_err read_arm(wn_recipe_arm *a, wn_recipe *r, json_t *item, const wn_re
         a->strategy = json_string_value(item);
     } else {
         wn_recipe_arm own = {0};
-        WN_TRY(read_section(&own, item, arm_fields, r->path, "strategies"));
+        WN_TRY(wn_section_read(&own, item, arm_fields, r->path, "strategies"));
         a->own_budget = own.budget || own.budget_tokens;
         if (a->own_budget)
             a->budget = a->budget_tokens = 0;
-        WN_TRY(read_section(a, item, arm_fields, r->path, "strategies"));
+        WN_TRY(wn_section_read(a, item, arm_fields, r->path, "strategies"));
     }
     return finish_arm(a, r->path);
 }
@@ -482,9 +292,9 @@ static bool has_strategy(const json_t *list, const char *name)
 static wn_err read_baselines(wn_recipe *r, const json_t *list, const wn_recipe_arm *defaults)
 {
     const json_t *v = json_object_get(r->tree, "baselines");
-    if (v && truth(v) < 0)
+    if (v && wn_yaml_truth(v) < 0)
         return wrong(r->path, "baselines", "yes or no");
-    for (size_t i = 0; i < STANDARD_BASELINES && !(v && truth(v) == 0); i++) {
+    for (size_t i = 0; i < STANDARD_BASELINES && !(v && wn_yaml_truth(v) == 0); i++) {
         if (has_strategy(list, baselines[i]))
             continue;
         wn_recipe_arm a = *defaults;
@@ -514,7 +324,7 @@ static wn_err read_arms(wn_recipe *r)
         json_object_set_new(shared, "strategy", json_string("deft"));
     if (!v || !shared || json_object_set_new(r->tree, "(shared)", shared) != 0)
         return wn_fail_nomem(64, "recipe");
-    WN_TRY(read_section(&defaults, shared, arm_fields, r->path, r->path));
+    WN_TRY(wn_section_read(&defaults, shared, arm_fields, r->path, r->path));
     WN_TRY(as_list(&list, r, "strategies", v));
     WN_NEW(r->arm, json_array_size(list) + 3);
     WN_TRY(read_baselines(r, list, &defaults));
@@ -530,7 +340,7 @@ static wn_err read_recipe(wn_recipe *r)
 {
     if (!json_is_object(r->tree))
         return wn_fail(WN_EARG, "%s: expected a mapping", r->path);
-    WN_TRY(read_section(r, r->tree, top_fields, r->path, r->path));
+    WN_TRY(wn_section_read(r, r->tree, top_fields, r->path, r->path));
     WN_TRY(read_pool(r));
     WN_TRY(read_targets(r));
     WN_TRY(read_seeds(r));

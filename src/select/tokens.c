@@ -1,18 +1,16 @@
 /* How many tokens a row costs in training. */
-#include <ctype.h>
-
 #include "base/mem.h"
 #include "base/par.h"
 #include "base/report.h"
 #include "select/select.h"
-#include "token/tokenizer.h"
+#include "token/encode.h"
 
 enum { PIECE = 64 };
 
 struct work {
     wn_token_work token;
     wn_row row;
-    wn_ids ids;
+    wn_ids prompt, target;
 };
 
 struct counting {
@@ -21,29 +19,18 @@ struct counting {
     struct work *work;
 };
 
-static bool blank_at(wn_span s, size_t at)
-{
-    return at < s.len && isspace((unsigned char)s.p[at]);
-}
-
-/* BOS, prompt, one space if neither text brings one, target, EOS. */
+/* As a decoder trains on it, nothing cut: BOS, prompt, target, EOS. */
 static wn_err count(uint32_t *n, struct work *k, const wn_tokenizer *t)
 {
-    const wn_token_facts *f = wn_tokenizer_facts(t);
-    wn_span p = k->row.prompt, a = k->row.target;
-    bool space = a.len && !f->adds_space && !blank_at(p, p.len - 1) && !blank_at(a, 0);
-    wn_ids_clear(&k->ids);
-    WN_TRY(wn_tokenizer_append(t, &k->token, p.p, p.len, &k->ids));
-    wn_str text = {0};
-    if (space)
-        wn_str_putc(&text, ' ');
-    wn_str_add(&text, a.p, a.len);
-    wn_err err = wn_str_check(&text);
-    if (err == WN_OK && text.len)
-        err = wn_tokenizer_append(t, &k->token, text.p, text.len, &k->ids);
-    wn_str_free(&text);
-    *n = (uint32_t)(k->ids.n + f->n_prefix + (f->eos >= 0));
-    return err;
+    static const wn_encode_rule rule = {.shape = WN_SHAPE_DECODER, .max_tokens = (size_t)1 << 30};
+    wn_encode_counts counts = {0};
+    size_t part[2];
+    wn_ids_clear(&k->prompt);
+    wn_ids_clear(&k->target);
+    WN_TRY(wn_encode_targets(&k->prompt, &k->target, part, t, &k->token, &k->row, &k->row.target, 1,
+                             &rule, &counts));
+    *n = (uint32_t)(k->prompt.n + k->target.n);
+    return WN_OK;
 }
 
 static wn_err piece(void *ctx, size_t at, int thread)
@@ -74,7 +61,8 @@ static wn_err by_model(wn_candidates *c, const char *model)
     for (int i = 0; g.work && i < wn_par_threads(); i++) {
         wn_token_work_free(&g.work[i].token);
         wn_row_free(&g.work[i].row);
-        wn_ids_release(&g.work[i].ids);
+        wn_ids_release(&g.work[i].prompt);
+        wn_ids_release(&g.work[i].target);
     }
     wn_free(g.work);
     wn_tokenizer_close(t);

@@ -218,35 +218,62 @@ static wn_err clear(const wn_store_writer *w)
 {
     WN_TRY(remove_in(w, "store.json"));
     WN_TRY(wn_dir_sync(w->dir));
+    WN_TRY(remove_in(w, "partial.json"));
     for (int i = 0; i < WN_STORE_FILES; i++)
         WN_TRY(remove_in(w, wn_store_file[i]));
-    return remove_in(w, "partial.json");
+    return WN_OK;
 }
 
-static wn_err refuse_foreign(const char *path)
+static bool has_rows(const wn_store_writer *w)
+{
+    char *path;
+    wn_map m;
+    if (in_dir(&path, w, wn_store_file[WN_FILE_ROWS]) != WN_OK)
+        return false;
+    bool ours = wn_file_exists(path) && wn_map_open(&m, path) == WN_OK;
+    wn_free(path);
+    if (!ours)
+        return false;
+    ours = m.size >= WN_STORE_HEAD && memcmp(m.data, WN_STORE_MAGIC, 8) == 0;
+    wn_map_close(&m);
+    return ours;
+}
+
+/* Of a store, a kill can leave two folders that hold neither manifest: one with the temporary of
+ * the first, and one in which clear() was at work, where rows.bin goes last. */
+static wn_err refuse_foreign(const wn_store_writer *w)
 {
     char **name;
     size_t n;
-    WN_TRY(wn_dir_list(&name, &n, path));
-    /* A kill while the first manifest was written leaves its temporary alone in the folder. */
-    bool ours = n == 0 || (n == 1 && strcmp(name[0], "partial.json.tmp") == 0);
+    WN_TRY(wn_dir_list(&name, &n, w->dir));
+    bool cleared = has_rows(w);
+    wn_err err = WN_OK;
+    for (size_t i = 0; i < n && err == WN_OK; i++) {
+        bool ours = strcmp(name[i], "partial.json.tmp") == 0;
+        for (int f = 0; f < WN_STORE_FILES; f++)
+            ours = ours || (cleared && strcmp(name[i], wn_store_file[f]) == 0);
+        if (!ours)
+            err =
+                wn_fail(WN_EARG,
+                        "%s: expected a new or unfinished store, found a folder with another file "
+                        "in it: %s",
+                        w->dir, name[i]);
+    }
     wn_names_free(name, n);
-    return ours ? WN_OK
-                  : wn_fail(WN_EARG,
-                            "%s: expected a new or unfinished store, found a folder with "
-                            "other files in it",
-                            path);
+    return err;
 }
 
 /* Decides between a new store and going on, and leaves the files open. */
 static wn_err begin(wn_store_writer *w, const char *partial, bool overwrite)
 {
     bool finished = wn_is_store(w->dir), unfinished = wn_file_exists(partial);
+    if (finished && unfinished) /* killed between the last two steps of finishing */
+        WN_TRY(remove_in(w, "partial.json"));
     if (finished && !overwrite)
         return wn_fail(WN_EARG, "%s: a finished store is there already; --overwrite replaces it",
                        w->dir);
     if (!finished && !unfinished && wn_is_dir(w->dir))
-        WN_TRY(refuse_foreign(w->dir));
+        WN_TRY(refuse_foreign(w));
     if (!finished && unfinished) {
         json_t *old;
         WN_TRY(wn_json_load(&old, partial));

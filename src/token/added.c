@@ -1,5 +1,5 @@
-/* Added tokens: cut out of the text before anything else sees it. Leftmost longest matches, one pass;
- * a match that its single_word flag rejects is still consumed, as in the reference. */
+/* Added tokens: cut out of the text before anything else sees it. Leftmost longest matches, one
+ * pass; a match that its single_word flag rejects is still consumed, as in the reference. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,7 +38,8 @@ wn_err wn_added_take(wn_tokenizer *t, wn_added_token *a)
     bool kept;
     if (a->normalized) {
         w.memory = wn_calloc(1, sizeof *w.memory);
-        err = !w.memory ? WN_ENOMEM : wn_normalize(&text, &kept, t->norm, t->n_norm, w.memory, text);
+        err =
+            !w.memory ? WN_ENOMEM : wn_normalize(&text, &kept, t->norm, t->n_norm, w.memory, text);
     }
     wn_str_add(&a->normal, text.p, text.len);
     if (!err)
@@ -145,7 +146,8 @@ static int32_t longest(const wn_trie *t, const char *s, size_t len, size_t i, si
     return best;
 }
 
-wn_err wn_added_split(wn_cuts *out, const wn_added *a, const wn_trie *trie, const char *s, size_t len)
+wn_err wn_added_split(wn_cuts *out, const wn_added *a, const wn_trie *trie, const char *s,
+                      size_t len)
 {
     out->n = 0;
     size_t done = 0, end, n;

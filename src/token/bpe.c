@@ -1,6 +1,6 @@
 /* Byte-pair encoding: characters, then the pair of least rank (leftmost of equals) merged until no
- * pair is in the table. Words of a few characters keep their ranks in an array; long ones use a heap
- * with stale entries, O(n log n). */
+ * pair is in the table. Words of a few characters keep their ranks in an array; long ones use a
+ * heap with stale entries, O(n log n). */
 #include <string.h>
 
 #include "base/mem.h"
@@ -58,7 +58,8 @@ wn_err wn_pairs_grow(wn_lexicon *x)
     x->n_pair = 0;
     for (size_t i = 0; i < n; i++)
         if (old[i].key != UINT64_MAX)
-            wn_pairs_put(x, (int32_t)(old[i].key >> 32), (int32_t)old[i].key, old[i].rank, old[i].id);
+            wn_pairs_put(x, (int32_t)(old[i].key >> 32), (int32_t)old[i].key, old[i].rank,
+                         old[i].id);
     wn_free(old);
     return WN_OK;
 }
@@ -131,8 +132,9 @@ static wn_err add(word *w, int32_t id)
     return WN_OK;
 }
 
-/* A character that the vocabulary lacks. An unknown one waits until the next known one, so that a run
- * can become one token; bytes do not flush it, which puts it behind them: the reference's order. */
+/* A character that the vocabulary lacks. An unknown one waits until the next known one, so that a
+ * run can become one token; bytes do not flush it, which puts it behind them: the reference's
+ * order. */
 static wn_err add_unknown(word *w, const char *s, size_t len)
 {
     const wn_lexicon *x = &w->t->model;
@@ -200,7 +202,7 @@ static wn_err symbols_of_chars(word *w, const char *s, size_t len)
     return WN_OK;
 }
 
-/* ---- merging ----------------------------------------------------------------------------------- */
+/* ---- merging --------------------------------------------------------------------------- */
 
 static size_t merge_short(const wn_lexicon *x, wn_symbol *s, size_t n)
 {

@@ -1,6 +1,6 @@
-/* SentencePiece's precompiled character map: u32 size of a double-array trie (Darts), the trie, then
- * NUL-terminated replacement texts. A unit's bits: 0-7 and 31 label, 8 has-leaf, 9 wide offset,
- * 10-30 offset; a leaf's value is its low 31 bits. */
+/* SentencePiece's precompiled character map: u32 size of a double-array trie (Darts), the trie,
+ * then NUL-terminated replacement texts. A unit's bits: 0-7 and 31 label, 8 has-leaf, 9 wide
+ * offset, 10-30 offset; a leaf's value is its low 31 bits. */
 #include <string.h>
 
 #include "base/mem.h"
@@ -11,8 +11,8 @@ static uint32_t offset_of(uint32_t u)
     return (u >> 10) << ((u & 0x200) >> 6);
 }
 
-/* Replacement of an entry that text[0, len) starts with: offset into map->text and the entry's bytes,
- * or -1. The shortest entry, or the longest. */
+/* Replacement of an entry that text[0, len) starts with: offset into map->text and the entry's
+ * bytes, or -1. The shortest entry, or the longest. */
 static int64_t look_up(const wn_charsmap *m, const char *s, size_t len, bool longest, size_t *taken)
 {
     int64_t found = -1;
@@ -59,8 +59,8 @@ wn_err wn_charsmap_read(wn_charsmap *m, const void *bytes, size_t n)
         return WN_ENOMEM;
     for (size_t i = 0; i < m->n_unit; i++) {
         const unsigned char *u = p + 4 + 4 * i;
-        m->unit[i] = (uint32_t)u[0] | (uint32_t)u[1] << 8 | (uint32_t)u[2] << 16 |
-                     (uint32_t)u[3] << 24;
+        m->unit[i] =
+            (uint32_t)u[0] | (uint32_t)u[1] << 8 | (uint32_t)u[2] << 16 | (uint32_t)u[3] << 24;
     }
     wn_str_add(&m->text, p + 4 + size, n - 4 - size); /* has a NUL behind its end */
     wn_err err = wn_str_check(&m->text);
@@ -118,8 +118,9 @@ wn_err wn_charsmap_apply(const wn_charsmap *m, wn_str *out, const char *s, size_
     }
     for (size_t i = 0; i < len;) {
         unsigned char c = (unsigned char)s[i];
-        bool lone = c < 0x80 && (i + 1 == len || ((unsigned char)s[i + 1] < 0x80 &&
-                                                  !(c == '\r' && s[i + 1] == '\n')));
+        bool lone =
+            c < 0x80 &&
+            (i + 1 == len || ((unsigned char)s[i + 1] < 0x80 && !(c == '\r' && s[i + 1] == '\n')));
         if (lone) {
             m->ascii[c] < 0 ? wn_str_putc(out, (char)c) : put(m, out, m->ascii[c]);
             i++;

@@ -1,4 +1,5 @@
-/* Decoders: each turns a list of texts, at first the tokens', into another; the last list is joined. */
+/* Decoders: each turns a list of texts, at first the tokens', into another; the last list is
+ * joined. */
 #include <string.h>
 
 #include "base/mem.h"
@@ -80,9 +81,9 @@ static void substitute(wn_str *s, size_t from, const char *what, const char *wit
 static wn_err decode_wordpiece(wn_texts *out, const wn_texts *in, const wn_dec *d)
 {
     static const char *const tidy[][2] = {
-        {" .", "."},     {" ?", "?"},   {" !", "!"},           {" ,", ","},
-        {" ' ", "'"},    {" n't", "n't"}, {" 'm", "'m"},       {" do not", " don't"},
-        {" 's", "'s"},   {" 've", "'ve"}, {" 're", "'re"},
+        {" .", "."},   {" ?", "?"},     {" !", "!"},     {" ,", ","},
+        {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},   {" do not", " don't"},
+        {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"},
     };
     for (size_t i = 0; i < in->n; i++) {
         wn_span s = text_at(in, i);

@@ -85,8 +85,8 @@ static wn_err append_prompt(const job *j, wn_ids *out)
     return append_joined(j, out, j->tmpl->before, j->tmpl->trim ? trim(p) : p, j->tmpl->between);
 }
 
-/* The answer's own tokens: a decoder's is set off from the prompt by one space, unless there is white
- * space already, or the tokenizer puts one itself, or there is no text. */
+/* The answer's own tokens: a decoder's is set off from the prompt by one space, unless there is
+ * white space already, or the tokenizer puts one itself, or there is no text. */
 static wn_err append_answer(const job *j, wn_ids *out, wn_span text)
 {
     if (j->tmpl)
@@ -170,8 +170,10 @@ static wn_err append_target(const job *j, wn_ids *out, wn_span text, wn_encode_c
     if (eos >= 0 && !ended)
         WN_TRY(push_all(out, &eos, 1));
     if (out->n == at)
-        return wn_fail(WN_EARG, "row '%.*s': a target without a token (the text is empty and the "
-                       "tokenizer has no end-of-text token)", (int)j->row->id.len, j->row->id.p);
+        return wn_fail(WN_EARG,
+                       "row '%.*s': a target without a token (the text is empty and the "
+                       "tokenizer has no end-of-text token)",
+                       (int)j->row->id.len, j->row->id.p);
     size_t have = out->n - at, most = j->rule->max_target;
     if (!most || have <= most)
         return WN_OK;
@@ -208,8 +210,10 @@ wn_err wn_encode_targets(wn_ids *prompt, wn_ids *targets, size_t *part, const wn
     size_t at = prompt->n, room = room_beside(&j, at - first + longest);
     WN_TRY(append_prompt(&j, prompt));
     if (room == 0 && (prompt->n > at || at - first + longest > rule->max_tokens))
-        return wn_fail(WN_EARG, "row '%.*s': its target of %zu tokens leaves no room for any prompt "
-                       "within %zu tokens", (int)row->id.len, row->id.p, longest, rule->max_tokens);
+        return wn_fail(WN_EARG,
+                       "row '%.*s': its target of %zu tokens leaves no room for any prompt "
+                       "within %zu tokens",
+                       (int)row->id.len, row->id.p, longest, rule->max_tokens);
     cut_text(&j, prompt, at, room, counts);
     count(counts, prompt->n - first + (targets->n - part[0]));
     return WN_OK;

@@ -15,10 +15,10 @@
 #include "token/unicode.h"
 #include "token/vocab.h"
 
-/* ---- scratch of one thread -------------------------------------------------------------------- */
+/* ---- scratch of one thread ------------------------------------------------------------- */
 
-/* A stretch of a buffer that the model will see as one word. `origin`: it starts where the whole text
- * does (Metaspace's scheme "first" asks). */
+/* A stretch of a buffer that the model will see as one word. `origin`: it starts where the whole
+ * text does (Metaspace's scheme "first" asks). */
 typedef struct wn_piece {
     const char *p;
     size_t len;
@@ -81,7 +81,7 @@ typedef struct wn_token_memory {
     size_t best_cap;
 } wn_token_memory;
 
-/* ---- normalisers ------------------------------------------------------------------------------- */
+/* ---- normalisers ----------------------------------------------------------------------- */
 
 typedef enum wn_norm_kind {
     WN_NORM_BERT,
@@ -101,7 +101,7 @@ typedef enum wn_norm_kind {
 typedef struct wn_charsmap {
     uint32_t *unit;
     size_t n_unit;
-    wn_str text; /* replacements, NUL after each */
+    wn_str text;        /* replacements, NUL after each */
     int32_t ascii[128]; /* offset into text for a lone ASCII character, -1: itself */
     bool longest;       /* as SentencePiece: longest entry at each place. Else as the tokenizers
                            library: by grapheme, shortest entry */
@@ -126,9 +126,10 @@ void wn_norm_free(wn_norm *n);
 wn_err wn_normalize(wn_span *out, bool *kept, const wn_norm *node, size_t n, wn_token_memory *m,
                     wn_span text);
 /* One step, appended to out. */
-wn_err wn_norm_apply(const wn_norm *node, wn_token_memory *m, wn_str *out, const char *s, size_t len);
+wn_err wn_norm_apply(const wn_norm *node, wn_token_memory *m, wn_str *out, const char *s,
+                     size_t len);
 
-/* ---- pre-tokenisers ---------------------------------------------------------------------------- */
+/* ---- pre-tokenisers -------------------------------------------------------------------- */
 
 typedef enum wn_pre_kind {
     WN_PRE_BERT,
@@ -156,19 +157,19 @@ enum wn_prepend { WN_PREPEND_ALWAYS, WN_PREPEND_FIRST, WN_PREPEND_NEVER };
 typedef struct wn_pre {
     wn_pre_kind kind;
     wn_behavior behavior;
-    bool invert;          /* Split */
-    bool individual;      /* Digits */
-    bool prefix_space;    /* ByteLevel */
-    bool use_regex;       /* ByteLevel */
-    bool split;           /* Metaspace */
+    bool invert;       /* Split */
+    bool individual;   /* Digits */
+    bool prefix_space; /* ByteLevel */
+    bool use_regex;    /* ByteLevel */
+    bool split;        /* Metaspace */
     enum wn_prepend prepend;
-    uint32_t character;   /* Metaspace's replacement, the delimiter */
-    size_t length;        /* FixedLength */
-    wn_pattern pattern;   /* Split; ByteLevel's own */
+    uint32_t character; /* Metaspace's replacement, the delimiter */
+    size_t length;      /* FixedLength */
+    wn_pattern pattern; /* Split; ByteLevel's own */
 } wn_pre;
 void wn_pre_free(wn_pre *p);
-/* Pieces of a normalised text that starts at the text's origin or not. If the last node is ByteLevel
- * its mapping of bytes to characters is left to the model: *mapped says so. */
+/* Pieces of a normalised text that starts at the text's origin or not. If the last node is
+ * ByteLevel its mapping of bytes to characters is left to the model: *mapped says so. */
 wn_err wn_pretokenize(const wn_pieces **out, bool *mapped, const wn_pre *node, size_t n,
                       wn_token_memory *m, wn_span text, bool origin);
 
@@ -177,7 +178,7 @@ uint32_t wn_byte_char(unsigned char b);
 int wn_char_byte(uint32_t c);
 void wn_byte_map(wn_str *out, const char *s, size_t len);
 
-/* ---- added tokens ------------------------------------------------------------------------------ */
+/* ---- added tokens ---------------------------------------------------------------------- */
 
 typedef struct wn_added_token {
     wn_str content;
@@ -201,9 +202,10 @@ void wn_added_free(wn_added *a);
 /* By id, once indexed; by content, at any time. */
 const wn_added_token *wn_added_find(const wn_added *a, int64_t id);
 const wn_added_token *wn_added_named(const wn_added *a, const char *text, size_t len);
-wn_err wn_added_split(wn_cuts *out, const wn_added *a, const wn_trie *trie, const char *s, size_t len);
+wn_err wn_added_split(wn_cuts *out, const wn_added *a, const wn_trie *trie, const char *s,
+                      size_t len);
 
-/* ---- models ------------------------------------------------------------------------------------ */
+/* ---- models ---------------------------------------------------------------------------- */
 
 typedef enum wn_model_kind { WN_MODEL_WORDPIECE, WN_MODEL_BPE, WN_MODEL_UNIGRAM } wn_model_kind;
 
@@ -215,26 +217,26 @@ typedef struct wn_pair {
 
 typedef struct wn_lexicon {
     wn_model_kind kind;
-    int32_t unk; /* -1: none */
+    int32_t unk;      /* -1: none */
     wn_str prefix;    /* WordPiece's ##, BPE's continuing_subword_prefix */
     size_t max_chars; /* WordPiece */
     wn_str suffix;    /* BPE's end_of_word_suffix */
     bool fuse_unk, byte_fallback, ignore_merges, mapped;
     wn_pair *pair; /* BPE */
     size_t pair_mask, n_pair;
-    int32_t byte_id[256];    /* id of the byte's character, -1 */
+    int32_t byte_id[256];     /* id of the byte's character, -1 */
     int32_t fallback_id[256]; /* id of <0xHH>, -1 */
-    double *score; /* unigram, by id */
+    double *score;            /* unigram, by id */
     double min_score;
-    bool single; /* sums are rounded to f32, as SentencePiece's are */
+    bool single;  /* sums are rounded to f32, as SentencePiece's are */
     wn_trie trie; /* unigram */
 } wn_lexicon;
 void wn_lexicon_free(wn_lexicon *x);
 /* Byte tables of a BPE or unigram model; call when the vocabulary is complete. */
 void wn_lexicon_bytes(wn_lexicon *x, const wn_vocab *v);
 
-/* The trie of a WordPiece or unigram model: the vocabulary's texts, where `usable` is not NULL those
- * with usable[id]. */
+/* The trie of a WordPiece or unigram model: the vocabulary's texts, where `usable` is not NULL
+ * those with usable[id]. */
 wn_err wn_lexicon_trie(wn_lexicon *x, const wn_vocab *v, const unsigned char *usable);
 
 wn_err wn_pairs_init(wn_lexicon *x, size_t n);
@@ -247,8 +249,8 @@ void wn_pairs_put(wn_lexicon *x, int32_t left, int32_t right, uint32_t rank, int
 
 /* SentencePiece's BPE: pairs from texts and scores; usable[id]: the token may take part. */
 wn_err wn_spm_pairs(wn_tokenizer *t, const unsigned char *usable);
-/* Its normalisers: a text in front of every other; blanks as marks (U+2581), with the way back, which
- * drops a first blank that the prefix made. */
+/* Its normalisers: a text in front of every other; blanks as marks (U+2581), with the way back,
+ * which drops a first blank that the prefix made. */
 wn_err wn_spm_prefix(wn_tokenizer *t, const char *text);
 wn_err wn_spm_marks(wn_tokenizer *t, bool prefix);
 
@@ -263,7 +265,7 @@ wn_err wn_unigram_encode(const wn_tokenizer *t, wn_token_memory *m, const char *
 wn_err wn_ids_push(wn_ids *ids, int32_t id);
 wn_err wn_ids_reserve(wn_ids *ids, size_t more);
 
-/* ---- decoders ---------------------------------------------------------------------------------- */
+/* ---- decoders -------------------------------------------------------------------------- */
 
 typedef enum wn_dec_kind {
     WN_DEC_BYTES,
@@ -278,12 +280,12 @@ typedef enum wn_dec_kind {
 
 typedef struct wn_dec {
     wn_dec_kind kind;
-    wn_str text;         /* WordPiece's prefix, BPE's suffix, Replace's content */
-    wn_pattern pattern;  /* Replace */
-    bool cleanup;        /* WordPiece */
-    bool prefix;         /* Metaspace: the first blank is dropped */
-    uint32_t character;  /* Metaspace, Strip */
-    size_t start, stop;  /* Strip */
+    wn_str text;        /* WordPiece's prefix, BPE's suffix, Replace's content */
+    wn_pattern pattern; /* Replace */
+    bool cleanup;       /* WordPiece */
+    bool prefix;        /* Metaspace: the first blank is dropped */
+    uint32_t character; /* Metaspace, Strip */
+    size_t start, stop; /* Strip */
 } wn_dec;
 void wn_dec_free(wn_dec *d);
 /* A list of texts, the decoders' working form: text i ends at end[i]. */
@@ -297,7 +299,7 @@ void wn_texts_free(wn_texts *v);
 /* Runs the decoders over the tokens' texts; *v is replaced. */
 wn_err wn_decode_texts(wn_texts *v, const wn_dec *dec, size_t n);
 
-/* ---- the whole --------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------- */
 
 struct wn_tokenizer {
     char *path;
@@ -318,7 +320,8 @@ struct wn_tokenizer {
     wn_token_facts facts;
 };
 
-/* The readers fill a zeroed tokenizer whose path and sha are set; tokenizer.c frees it on failure. */
+/* The readers fill a zeroed tokenizer whose path and sha are set; tokenizer.c frees it on failure.
+ */
 wn_err wn_tokenizer_read_json(wn_tokenizer *t, const char *text, size_t len);
 wn_err wn_tokenizer_read_gguf(wn_tokenizer *t, const char *path);
 wn_err wn_tokenizer_read_spm(wn_tokenizer *t, const char *bytes, size_t len);

@@ -61,8 +61,8 @@ static wn_err refuse(const char *text, const char *what)
 
 #define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
 
-/* One escape of Oniguruma's Ruby syntax in PCRE2's words; in_class: between brackets. \p{...} is not
- * for here. */
+/* One escape of Oniguruma's Ruby syntax in PCRE2's words; in_class: between brackets. \p{...} is
+ * not for here. */
 static wn_err rewrite_escape(wn_str *out, const char *all, const char *at, bool in_class)
 {
     switch (at[1]) {
@@ -114,8 +114,8 @@ static wn_err rewrite_escape(wn_str *out, const char *all, const char *at, bool 
     return WN_OK;
 }
 
-/* The reference compiles with Oniguruma's Ruby syntax. What means the same there and here is copied;
- * what does not is rewritten or refused. */
+/* The reference compiles with Oniguruma's Ruby syntax. What means the same there and here is
+ * copied; what does not is rewritten or refused. */
 static wn_err rewrite(wn_str *out, const char *text, size_t len)
 {
     bool in_class = false;
@@ -253,8 +253,8 @@ static wn_err find(const wn_pattern *p, wn_match *m, const char *text, size_t le
     }
     if (!m->data)
         WN_TRY(make_match(m));
-    int rc = pcre2_match(p->code, (PCRE2_SPTR)text, len, from, PCRE2_NO_UTF_CHECK, m->data,
-                         m->context);
+    int rc =
+        pcre2_match(p->code, (PCRE2_SPTR)text, len, from, PCRE2_NO_UTF_CHECK, m->data, m->context);
     *found = rc >= 0;
     if (rc >= 0) {
         const PCRE2_SIZE *o = pcre2_get_ovector_pointer(m->data);

@@ -12,9 +12,9 @@
 #include "token/scan.h"
 
 typedef struct wn_pattern {
-    wn_str text;      /* the literal, or the expression as written */
-    wn_scan_fn scan;  /* a known split pattern: covers the text piece by piece; else NULL */
-    void *code;       /* compiled expression; NULL: a literal */
+    wn_str text;     /* the literal, or the expression as written */
+    wn_scan_fn scan; /* a known split pattern: covers the text piece by piece; else NULL */
+    void *code;      /* compiled expression; NULL: a literal */
 } wn_pattern;
 
 /* One thread's memory for matching; zero it first. */

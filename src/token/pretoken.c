@@ -45,7 +45,7 @@ void wn_byte_map(wn_str *out, const char *s, size_t len)
         wn_utf8_add(out, wn_byte_char((unsigned char)s[i]));
 }
 
-/* ---- matches and what becomes of them --------------------------------------------------------- */
+/* ---- matches and what becomes of them -------------------------------------------------- */
 
 static wn_err push_span(wn_cuts *v, size_t start, size_t end, bool match)
 {
@@ -152,7 +152,7 @@ static void behave(wn_cuts *v, wn_behavior b)
     v->n = n;
 }
 
-/* ---- one node, one piece ------------------------------------------------------------------------ */
+/* ---- one node, one piece --------------------------------------------------------------- */
 
 static wn_err push_spans(wn_pieces *out, const wn_cuts *v, wn_piece in)
 {
@@ -237,9 +237,10 @@ static wn_err split_piece(const wn_pre *node, wn_token_memory *m, wn_piece in, w
     return push_spans(out, v, in);
 }
 
-/* ---- nodes that write text ---------------------------------------------------------------------- */
+/* ---- nodes that write text ------------------------------------------------------------- */
 
-/* Rewrites every piece into one buffer; pieces then point there. Offsets first, since it may move. */
+/* Rewrites every piece into one buffer; pieces then point there. Offsets first, since it may move.
+ */
 static wn_err rewrite_pieces(const wn_pre *node, wn_str *text, wn_pieces *v)
 {
     wn_str_clear(text);

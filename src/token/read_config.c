@@ -1,5 +1,6 @@
 /* What stands beside tokenizer.json: which tokens begin, end and pad, and the chat template. Texts
- * come from tokenizer_config.json, ids from config.json and generation_config.json, in that order. */
+ * come from tokenizer_config.json, ids from config.json and generation_config.json, in that order.
+ */
 #include <string.h>
 
 #include "base/mem.h"
@@ -35,7 +36,8 @@ static int32_t by_id(const json_t *config, const char *key)
     const json_t *v = json_object_get(config, key);
     if (json_is_array(v))
         v = json_array_get(v, 0);
-    bool fits = json_is_integer(v) && json_integer_value(v) >= 0 && json_integer_value(v) < INT32_MAX;
+    bool fits =
+        json_is_integer(v) && json_integer_value(v) >= 0 && json_integer_value(v) < INT32_MAX;
     return fits ? (int32_t)json_integer_value(v) : -1;
 }
 
@@ -46,7 +48,8 @@ static wn_err set_template(wn_tokenizer *t, const json_t *v)
     if (json_is_array(v)) { /* several by name */
         const json_t *list = v;
         v = NULL;
-        json_array_foreach((json_t *)list, i, one) {
+        json_array_foreach((json_t *)list, i, one)
+        {
             const char *name = json_string_value(json_object_get(one, "name"));
             if (name && !strcmp(name, "default"))
                 v = json_object_get(one, "template");

@@ -4,9 +4,9 @@
  *
  *   tokenizer.ggml.model   here
  *   gpt2                   byte-level BPE, split as tokenizer.ggml.pre says
- *   llama                  SentencePiece BPE: the pair that makes the token of highest score goes first
- *   t5                     SentencePiece unigram
- *   bert                   WordPiece, its texts rewritten ("##x" as "x", word starts with U+2581) */
+ *   llama                  SentencePiece BPE: the pair that makes the token of highest score goes
+ * first t5                     SentencePiece unigram bert                   WordPiece, its texts
+ * rewritten ("##x" as "x", word starts with U+2581) */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,26 +17,28 @@
 #include "token/parts.h"
 
 #define MARK "\xe2\x96\x81" /* U+2581 */
-#define KEY "tokenizer.ggml."
+#define KEY  "tokenizer.ggml."
 
 enum { NORMAL = 1, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE };
 
-/* ---- what the name of a pre-tokeniser stands for -------------------------------------------------- */
+/* ---- what the name of a pre-tokeniser stands for
+ * -------------------------------------------------- */
 
 #define CONTRACTION "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-#define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
-#define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
-#define TAIL "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-#define LEAD "[^\\r\\n\\p{L}\\p{N}]?"
+#define UPPER       "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
+#define LOWER       "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
+#define TAIL        "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define LEAD        "[^\\r\\n\\p{L}\\p{N}]?"
 
 static const char DIGIT[] = "\\p{N}";
 static const char DIGITS3[] = "\\p{N}{1,3}";
 static const char KANA[] = "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+";
 static const char DEEPSEEK[] =
-    "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+"
+    "[!\"#$%&'()*+,\\-./"
+    ":;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+"
     "| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 static const char O200K[] = LEAD UPPER "*" LOWER "+" CONTRACTION "?|" LEAD UPPER "+" LOWER
-                            "*" CONTRACTION "?|\\p{N}{1,3}" TAIL;
+                                       "*" CONTRACTION "?|\\p{N}{1,3}" TAIL;
 static const char TEKKEN[] = LEAD UPPER "*" LOWER "+|" LEAD UPPER "+" LOWER "*|\\p{N}" TAIL;
 static const char PUNCT[] = "[\\p{P}\\$\\+<=>\\^~\\|]+";
 static const char NUMBER[] = "\\p{N}+";
@@ -44,14 +46,25 @@ static const char THREES[] = "[0-9][0-9][0-9]";
 static const char BLOOM[] = " ?[^(\\s|.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c)]+";
 
 static const struct pre {
-    const char *names;       /* between blanks */
-    const char *pattern[4];  /* each splits the pieces of the one before */
+    const char *names;      /* between blanks */
+    const char *pattern[4]; /* each splits the pieces of the one before */
     bool nfc, whole_words, bos;
 } PRE[] = {
-    {" gpt-2 gpt2 mpt olmo jais phi-2 gigachat trillion granite-docling ", {wn_pattern_gpt2}, 0, 0, 0},
+    {" gpt-2 gpt2 mpt olmo jais phi-2 gigachat trillion granite-docling ",
+     {wn_pattern_gpt2},
+     0,
+     0,
+     0},
     {" smollm starcoder refact command-r codeshell exaone minerva-7b mellum mellum2 ",
-     {DIGIT, wn_pattern_gpt2}, 0, 0, 0},
-    {" llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 ", {wn_pattern_llama3}, 0, 1, 1},
+     {DIGIT, wn_pattern_gpt2},
+     0,
+     0,
+     0},
+    {" llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 ",
+     {wn_pattern_llama3},
+     0,
+     1,
+     1},
     {" dbrx smaug-bpe chatglm-bpe glm4 ", {wn_pattern_llama3}, 0, 0, 0},
     {" qwen2 deepseek-r1-qwen megrez ", {wn_pattern_qwen2}, 1, 0, 0},
     {" stablelm2 hunyuan solar-open grok-2 ", {wn_pattern_qwen2}, 0, 0, 0},
@@ -75,7 +88,8 @@ static const struct pre *find_pre(wn_span name)
     return NULL;
 }
 
-/* ---- pieces of the pipeline ----------------------------------------------------------------------- */
+/* ---- pieces of the pipeline
+ * ----------------------------------------------------------------------- */
 
 static wn_norm *add_norm(wn_tokenizer *t, wn_norm_kind kind)
 {
@@ -138,7 +152,8 @@ wn_err wn_spm_marks(wn_tokenizer *t, bool prefix)
     return prefix && !d ? WN_ENOMEM : WN_OK;
 }
 
-/* ---- the vocabulary ------------------------------------------------------------------------------- */
+/* ---- the vocabulary
+ * ------------------------------------------------------------------------------- */
 
 static int64_t type_of(const wn_gguf *g, size_t id)
 {
@@ -210,8 +225,8 @@ static wn_err read_scores(wn_tokenizer *t, const wn_gguf *g, wn_sha *sha)
     wn_lexicon *x = &t->model;
     size_t n;
     if (!wn_gguf_array(g, KEY "scores", &n) || n != t->vocab.n)
-        return wn_fail(WN_EFORMAT, "%s: " KEY "scores: expected one for each of %zu tokens", t->path,
-                       t->vocab.n);
+        return wn_fail(WN_EFORMAT, "%s: " KEY "scores: expected one for each of %zu tokens",
+                       t->path, t->vocab.n);
     WN_NEW(x->score, n);
     x->min_score = INFINITY;
     for (size_t i = 0; i < n; i++) {
@@ -230,9 +245,9 @@ static int by_score(const void *a, const void *b)
     return x > y ? -1 : x < y;
 }
 
-/* SentencePiece merges any two neighbours whose joined text is a token, highest score first, leftmost
- * of equals. As a table of pairs: every way to cut a token in two tokens, ranked by its score; equal
- * scores share a rank, so that the leftmost is taken. */
+/* SentencePiece merges any two neighbours whose joined text is a token, highest score first,
+ * leftmost of equals. As a table of pairs: every way to cut a token in two tokens, ranked by its
+ * score; equal scores share a rank, so that the leftmost is taken. */
 wn_err wn_spm_pairs(wn_tokenizer *t, const unsigned char *usable)
 {
     wn_lexicon *x = &t->model;
@@ -257,7 +272,8 @@ wn_err wn_spm_pairs(wn_tokenizer *t, const unsigned char *usable)
             else
                 hi = mid;
         }
-        for (size_t k = s.len ? wn_utf8_size(s.p) : 0; k < s.len && !err; k += wn_utf8_size(s.p + k)) {
+        for (size_t k = s.len ? wn_utf8_size(s.p) : 0; k < s.len && !err;
+             k += wn_utf8_size(s.p + k)) {
             int32_t left = wn_vocab_find(v, s.p, k), right = wn_vocab_find(v, s.p + k, s.len - k);
             if (left < 0 || right < 0 || !usable[left] || !usable[right])
                 continue;
@@ -271,7 +287,8 @@ wn_err wn_spm_pairs(wn_tokenizer *t, const unsigned char *usable)
     return err;
 }
 
-/* ---- kinds ---------------------------------------------------------------------------------------- */
+/* ---- kinds
+ * ---------------------------------------------------------------------------------------- */
 
 static bool flag(const wn_gguf *g, const char *key, bool absent)
 {
@@ -301,9 +318,10 @@ static wn_err read_merges(wn_tokenizer *t, const wn_gguf *g, wn_sha *sha)
         a = (wn_span){s.p, blank ? (size_t)(blank - s.p) : s.len};
         if (blank)
             b = (wn_span){blank + 1, s.len - a.len - 1};
-        err = !b.len ? wn_fail(WN_EFORMAT, "%s: " KEY "merges[%zu]: expected two tokens", t->path, i)
-                     : wn_context(wn_pairs_merge(&t->model, &t->vocab, a, b, i, &joined), "%s",
-                                  t->path);
+        err =
+            !b.len
+                ? wn_fail(WN_EFORMAT, "%s: " KEY "merges[%zu]: expected two tokens", t->path, i)
+                : wn_context(wn_pairs_merge(&t->model, &t->vocab, a, b, i, &joined), "%s", t->path);
     }
     wn_str_free(&joined);
     return err;
@@ -448,7 +466,8 @@ static wn_err read_bert(wn_tokenizer *t, const wn_gguf *g, wn_sha *sha)
     return wn_lexicon_trie(&t->model, &t->vocab, NULL);
 }
 
-/* ---- the file ------------------------------------------------------------------------------------- */
+/* ---- the file
+ * ------------------------------------------------------------------------------------- */
 
 static wn_err read_ends(wn_tokenizer *t, const wn_gguf *g, bool bos, bool eos)
 {
@@ -494,8 +513,8 @@ static wn_err read_all(wn_tokenizer *t, const wn_gguf *g, wn_sha *sha)
     } else if (wn_span_is(model, "bert")) {
         WN_TRY(read_bert(t, g, sha));
     } else {
-        return wn_fail(WN_EFORMAT, "%s: " KEY "model: the tokenizer '%.*s' is not supported", t->path,
-                       (int)(model.len < 64 ? model.len : 64), model.p);
+        return wn_fail(WN_EFORMAT, "%s: " KEY "model: the tokenizer '%.*s' is not supported",
+                       t->path, (int)(model.len < 64 ? model.len : 64), model.p);
     }
     WN_TRY(read_added(t, g));
     return read_ends(t, g, bos, eos);

@@ -1,100 +1,12 @@
 /* Reads tokenizer.json. Each section is a tree of typed nodes; Sequences are flattened into the
  * pipeline's arrays. A node type, an option or a value that is not known is refused by name, since
  * ignoring it would give other ids. `truncation`, `padding` and offsets do not concern us. */
-#include <math.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
-#include "io/json.h"
-#include "token/parts.h"
+#include "token/json_node.h"
 
 typedef wn_err (*node_fn)(wn_tokenizer *t, const json_t *node, const char *type);
-
-static wn_err bad(const wn_tokenizer *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static wn_err bad(const wn_tokenizer *t, const char *fmt, ...)
-{
-    char text[512];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    return wn_fail(WN_EFORMAT, "%s: %s", t->path, text);
-}
-
-/* Every key of the node must be in `allowed`, names between blanks. */
-static wn_err check_keys(const wn_tokenizer *t, const json_t *node, const char *what,
-                         const char *allowed)
-{
-    const char *key;
-    json_t *v;
-    json_object_foreach((json_t *)node, key, v) {
-        size_t n = strlen(key);
-        const char *at = allowed;
-        bool known = !strcmp(key, "type");
-        while (!known && (at = strstr(at, key))) {
-            known = (at == allowed || at[-1] == ' ') && (at[n] == ' ' || !at[n]);
-            at += n;
-        }
-        if (!known)
-            return bad(t, "%s has the unknown option '%.64s'", what, key);
-    }
-    return WN_OK;
-}
-
-static wn_err get_bool(const wn_tokenizer *t, const json_t *node, const char *what, const char *key,
-                       bool absent, bool *out)
-{
-    const json_t *v = json_object_get(node, key);
-    *out = absent;
-    if (!v || json_is_null(v))
-        return WN_OK;
-    if (!json_is_boolean(v))
-        return bad(t, "%s.%s: expected true or false", what, key);
-    *out = json_is_true(v);
-    return WN_OK;
-}
-
-/* A string into *out; a missing one or null is empty. */
-static wn_err get_text(const wn_tokenizer *t, const json_t *node, const char *what, const char *key,
-                       bool required, wn_str *out)
-{
-    const json_t *v = json_object_get(node, key);
-    if ((!v || json_is_null(v)) && !required)
-        return WN_OK;
-    if (!json_is_string(v))
-        return bad(t, "%s.%s: expected a string", what, key);
-    wn_str_add(out, json_string_value(v), json_string_length(v));
-    return wn_str_check(out);
-}
-
-static wn_err get_char(const wn_tokenizer *t, const json_t *node, const char *what, const char *key,
-                       uint32_t *out)
-{
-    const json_t *v = json_object_get(node, key);
-    size_t n = 0;
-    const char *s = json_is_string(v) ? json_string_value(v) : "";
-    if (*s)
-        *out = wn_utf8_get(s, &n);
-    if (!n || n != json_string_length(v))
-        return bad(t, "%s.%s: expected one character", what, key);
-    return WN_OK;
-}
-
-static wn_err get_size(const wn_tokenizer *t, const json_t *node, const char *what, const char *key,
-                       size_t absent, size_t *out)
-{
-    const json_t *v = json_object_get(node, key);
-    *out = absent;
-    if (!v)
-        return WN_OK;
-    if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) > INT32_MAX)
-        return bad(t, "%s.%s: expected a count", what, key);
-    *out = (size_t)json_integer_value(v);
-    return WN_OK;
-}
 
 /* {"String": "..."} or {"Regex": "..."}. */
 static wn_err get_pattern(const wn_tokenizer *t, const json_t *node, const char *what,
@@ -104,7 +16,8 @@ static wn_err get_pattern(const wn_tokenizer *t, const json_t *node, const char 
     const json_t *s = json_object_get(p, "String"), *r = json_object_get(p, "Regex");
     const json_t *v = s ? s : r;
     if (!json_is_string(v))
-        return bad(t, "%s.pattern: expected {\"String\": ...} or {\"Regex\": ...}", what);
+        return wn_node_refuse(t, "%s.pattern: expected {\"String\": ...} or {\"Regex\": ...}",
+                              what);
     const char *text = json_string_value(v);
     size_t len = json_string_length(v);
     wn_err err = s ? wn_pattern_literal(out, text, len) : wn_pattern_regex(out, text, len, false);
@@ -119,25 +32,25 @@ static wn_err each_node(wn_tokenizer *t, const json_t *node, const char *section
         return WN_OK;
     const char *type = json_string_value(json_object_get(node, "type"));
     if (!type)
-        return bad(t, "%s: expected an object with a type", section);
+        return wn_node_refuse(t, "%s: expected an object with a type", section);
     if (strcmp(type, "Sequence"))
         return wn_context(fn(t, node, type), "%s", section);
     const json_t *a = json_object_get(node, list);
     if (!json_is_array(a))
-        return bad(t, "%s: Sequence without the array '%s'", section, list);
+        return wn_node_refuse(t, "%s: Sequence without the array '%s'", section, list);
     for (size_t i = 0; i < json_array_size(a); i++)
         WN_TRY(each_node(t, json_array_get(a, i), section, list, fn));
     return WN_OK;
 }
 
-/* ---- normalisers ------------------------------------------------------------------------------- */
+/* ---- normalisers ----------------------------------------------------------------------- */
 
 static wn_err fill_precompiled(const wn_tokenizer *t, const json_t *node, wn_norm *n)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     const json_t *v = json_object_get(node, "precompiled_charsmap");
     if (!json_is_string(v))
-        return bad(t, "Precompiled.precompiled_charsmap: expected a string");
+        return wn_node_refuse(t, "Precompiled.precompiled_charsmap: expected a string");
     const char *s = json_string_value(v);
     wn_str bytes = {0};
     uint32_t bits = 0;
@@ -146,7 +59,7 @@ static wn_err fill_precompiled(const wn_tokenizer *t, const json_t *node, wn_nor
         const char *d = strchr(digits, *s);
         if (!d) {
             wn_str_free(&bytes);
-            return bad(t, "Precompiled.precompiled_charsmap: not base64");
+            return wn_node_refuse(t, "Precompiled.precompiled_charsmap: not base64");
         }
         bits = bits << 6 | (uint32_t)(d - digits);
         have += 6;
@@ -164,12 +77,12 @@ static wn_err fill_precompiled(const wn_tokenizer *t, const json_t *node, wn_nor
 
 static wn_err fill_bert(const wn_tokenizer *t, const json_t *node, wn_norm *n)
 {
-    WN_TRY(check_keys(t, node, "BertNormalizer",
-                      "clean_text handle_chinese_chars strip_accents lowercase"));
-    WN_TRY(get_bool(t, node, "BertNormalizer", "clean_text", true, &n->clean));
-    WN_TRY(get_bool(t, node, "BertNormalizer", "handle_chinese_chars", true, &n->chinese));
-    WN_TRY(get_bool(t, node, "BertNormalizer", "lowercase", true, &n->lower));
-    return get_bool(t, node, "BertNormalizer", "strip_accents", n->lower, &n->accents);
+    WN_TRY(wn_node_check(t, node, "BertNormalizer",
+                         "clean_text handle_chinese_chars strip_accents lowercase"));
+    WN_TRY(wn_node_bool(t, node, "BertNormalizer", "clean_text", true, &n->clean));
+    WN_TRY(wn_node_bool(t, node, "BertNormalizer", "handle_chinese_chars", true, &n->chinese));
+    WN_TRY(wn_node_bool(t, node, "BertNormalizer", "lowercase", true, &n->lower));
+    return wn_node_bool(t, node, "BertNormalizer", "strip_accents", n->lower, &n->accents);
 }
 
 static wn_err fill_norm(const wn_tokenizer *t, const json_t *node, const char *type, wn_norm *n)
@@ -179,16 +92,16 @@ static wn_err fill_norm(const wn_tokenizer *t, const json_t *node, const char *t
         wn_norm_kind kind;
         enum wn_form form;
     } plain[] = {
-        {"NFC", WN_NORM_FORM, WN_NFC},        {"NFD", WN_NORM_FORM, WN_NFD},
-        {"NFKC", WN_NORM_FORM, WN_NFKC},      {"NFKD", WN_NORM_FORM, WN_NFKD},
-        {"Lowercase", WN_NORM_LOWER, 0},      {"StripAccents", WN_NORM_STRIP_ACCENTS, 0},
-        {"Nmt", WN_NORM_NMT, 0},              {"ByteLevel", WN_NORM_BYTES, 0},
+        {"NFC", WN_NORM_FORM, WN_NFC},   {"NFD", WN_NORM_FORM, WN_NFD},
+        {"NFKC", WN_NORM_FORM, WN_NFKC}, {"NFKD", WN_NORM_FORM, WN_NFKD},
+        {"Lowercase", WN_NORM_LOWER, 0}, {"StripAccents", WN_NORM_STRIP_ACCENTS, 0},
+        {"Nmt", WN_NORM_NMT, 0},         {"ByteLevel", WN_NORM_BYTES, 0},
     };
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) {
         if (!strcmp(type, plain[i].type)) {
             n->kind = plain[i].kind;
             n->form = plain[i].form;
-            return check_keys(t, node, type, "");
+            return wn_node_check(t, node, type, "");
         }
     }
     if (!strcmp(type, "BertNormalizer")) {
@@ -197,27 +110,27 @@ static wn_err fill_norm(const wn_tokenizer *t, const json_t *node, const char *t
     }
     if (!strcmp(type, "Strip")) {
         n->kind = WN_NORM_STRIP;
-        WN_TRY(check_keys(t, node, type, "strip_left strip_right"));
-        WN_TRY(get_bool(t, node, type, "strip_left", false, &n->left));
-        return get_bool(t, node, type, "strip_right", false, &n->right);
+        WN_TRY(wn_node_check(t, node, type, "strip_left strip_right"));
+        WN_TRY(wn_node_bool(t, node, type, "strip_left", false, &n->left));
+        return wn_node_bool(t, node, type, "strip_right", false, &n->right);
     }
     if (!strcmp(type, "Replace")) {
         n->kind = WN_NORM_REPLACE;
-        WN_TRY(check_keys(t, node, type, "pattern content"));
-        WN_TRY(get_text(t, node, type, "content", true, &n->content));
+        WN_TRY(wn_node_check(t, node, type, "pattern content"));
+        WN_TRY(wn_node_text(t, node, type, "content", true, &n->content));
         return get_pattern(t, node, type, &n->pattern);
     }
     if (!strcmp(type, "Prepend")) {
         n->kind = WN_NORM_PREPEND;
-        WN_TRY(check_keys(t, node, type, "prepend"));
-        return get_text(t, node, type, "prepend", true, &n->content);
+        WN_TRY(wn_node_check(t, node, type, "prepend"));
+        return wn_node_text(t, node, type, "prepend", true, &n->content);
     }
     if (!strcmp(type, "Precompiled")) {
         n->kind = WN_NORM_PRECOMPILED;
-        WN_TRY(check_keys(t, node, type, "precompiled_charsmap"));
+        WN_TRY(wn_node_check(t, node, type, "precompiled_charsmap"));
         return fill_precompiled(t, node, n);
     }
-    return bad(t, "the type '%.64s' is not supported", type);
+    return wn_node_refuse(t, "the type '%.64s' is not supported", type);
 }
 
 static wn_err read_norm(wn_tokenizer *t, const json_t *node, const char *type)
@@ -229,7 +142,7 @@ static wn_err read_norm(wn_tokenizer *t, const json_t *node, const char *type)
     return fill_norm(t, node, type, n);
 }
 
-/* ---- pre-tokenisers ---------------------------------------------------------------------------- */
+/* ---- pre-tokenisers -------------------------------------------------------------------- */
 
 static wn_err get_behavior(const wn_tokenizer *t, const json_t *node, const char *what,
                            wn_behavior *out)
@@ -245,8 +158,11 @@ static wn_err get_behavior(const wn_tokenizer *t, const json_t *node, const char
     }
     if (!v && !strcmp(what, "Punctuation"))
         return WN_OK;
-    return bad(t, "%s.behavior: expected Removed, Isolated, MergedWithPrevious, MergedWithNext or "
-               "Contiguous", what);
+    return wn_node_refuse(
+        t,
+        "%s.behavior: expected Removed, Isolated, MergedWithPrevious, MergedWithNext or "
+        "Contiguous",
+        what);
 }
 
 static wn_err fill_metaspace(const wn_tokenizer *t, const json_t *node, const char *type,
@@ -255,10 +171,11 @@ static wn_err fill_metaspace(const wn_tokenizer *t, const json_t *node, const ch
     bool add;
     const json_t *v = json_object_get(node, "prepend_scheme");
     const char *scheme = v ? json_string_value(v) : "always";
-    WN_TRY(check_keys(t, node, type, "replacement add_prefix_space prepend_scheme split str_rep"));
-    WN_TRY(get_char(t, node, type, "replacement", character));
-    WN_TRY(get_bool(t, node, type, "split", true, split));
-    WN_TRY(get_bool(t, node, type, "add_prefix_space", true, &add));
+    WN_TRY(
+        wn_node_check(t, node, type, "replacement add_prefix_space prepend_scheme split str_rep"));
+    WN_TRY(wn_node_char(t, node, type, "replacement", character));
+    WN_TRY(wn_node_bool(t, node, type, "split", true, split));
+    WN_TRY(wn_node_bool(t, node, type, "add_prefix_space", true, &add));
     if (scheme && !strcmp(scheme, "always"))
         *prepend = WN_PREPEND_ALWAYS;
     else if (scheme && !strcmp(scheme, "first"))
@@ -266,9 +183,9 @@ static wn_err fill_metaspace(const wn_tokenizer *t, const json_t *node, const ch
     else if (scheme && !strcmp(scheme, "never"))
         *prepend = WN_PREPEND_NEVER;
     else
-        return bad(t, "%s.prepend_scheme: expected always, first or never", type);
+        return wn_node_refuse(t, "%s.prepend_scheme: expected always, first or never", type);
     if (!add && v && *prepend != WN_PREPEND_NEVER)
-        return bad(t, "%s: add_prefix_space does not match prepend_scheme", type);
+        return wn_node_refuse(t, "%s: add_prefix_space does not match prepend_scheme", type);
     if (!add)
         *prepend = WN_PREPEND_NEVER;
     return WN_OK;
@@ -278,32 +195,34 @@ static wn_err fill_pre(const wn_tokenizer *t, const json_t *node, const char *ty
 {
     if (!strcmp(type, "BertPreTokenizer") || !strcmp(type, "Whitespace") ||
         !strcmp(type, "WhitespaceSplit")) {
-        p->kind = *type == 'B' ? WN_PRE_BERT : type[10] ? WN_PRE_WHITESPACE_SPLIT : WN_PRE_WHITESPACE;
-        return check_keys(t, node, type, "");
+        p->kind = *type == 'B' ? WN_PRE_BERT
+                  : type[10]   ? WN_PRE_WHITESPACE_SPLIT
+                               : WN_PRE_WHITESPACE;
+        return wn_node_check(t, node, type, "");
     }
     if (!strcmp(type, "ByteLevel")) {
         p->kind = WN_PRE_BYTES;
-        WN_TRY(check_keys(t, node, type, "add_prefix_space trim_offsets use_regex"));
-        WN_TRY(get_bool(t, node, type, "add_prefix_space", true, &p->prefix_space));
-        WN_TRY(get_bool(t, node, type, "use_regex", true, &p->use_regex));
+        WN_TRY(wn_node_check(t, node, type, "add_prefix_space trim_offsets use_regex"));
+        WN_TRY(wn_node_bool(t, node, type, "add_prefix_space", true, &p->prefix_space));
+        WN_TRY(wn_node_bool(t, node, type, "use_regex", true, &p->use_regex));
         return wn_pattern_regex(&p->pattern, wn_pattern_gpt2, strlen(wn_pattern_gpt2), false);
     }
     if (!strcmp(type, "Split")) {
         p->kind = WN_PRE_SPLIT;
-        WN_TRY(check_keys(t, node, type, "pattern behavior invert"));
+        WN_TRY(wn_node_check(t, node, type, "pattern behavior invert"));
         WN_TRY(get_behavior(t, node, type, &p->behavior));
-        WN_TRY(get_bool(t, node, type, "invert", false, &p->invert));
+        WN_TRY(wn_node_bool(t, node, type, "invert", false, &p->invert));
         return get_pattern(t, node, type, &p->pattern);
     }
     if (!strcmp(type, "Digits")) {
         p->kind = WN_PRE_DIGITS;
-        WN_TRY(check_keys(t, node, type, "individual_digits"));
-        return get_bool(t, node, type, "individual_digits", false, &p->individual);
+        WN_TRY(wn_node_check(t, node, type, "individual_digits"));
+        return wn_node_bool(t, node, type, "individual_digits", false, &p->individual);
     }
     if (!strcmp(type, "Punctuation")) {
         p->kind = WN_PRE_PUNCTUATION;
         p->behavior = WN_ISOLATED;
-        WN_TRY(check_keys(t, node, type, "behavior"));
+        WN_TRY(wn_node_check(t, node, type, "behavior"));
         return get_behavior(t, node, type, &p->behavior);
     }
     if (!strcmp(type, "Metaspace")) {
@@ -312,16 +231,16 @@ static wn_err fill_pre(const wn_tokenizer *t, const json_t *node, const char *ty
     }
     if (!strcmp(type, "CharDelimiterSplit")) {
         p->kind = WN_PRE_DELIMITER;
-        WN_TRY(check_keys(t, node, type, "delimiter"));
-        return get_char(t, node, type, "delimiter", &p->character);
+        WN_TRY(wn_node_check(t, node, type, "delimiter"));
+        return wn_node_char(t, node, type, "delimiter", &p->character);
     }
     if (!strcmp(type, "FixedLength")) {
         p->kind = WN_PRE_FIXED;
-        WN_TRY(check_keys(t, node, type, "length"));
-        WN_TRY(get_size(t, node, type, "length", 5, &p->length));
-        return p->length ? WN_OK : bad(t, "FixedLength.length: expected 1 or more");
+        WN_TRY(wn_node_check(t, node, type, "length"));
+        WN_TRY(wn_node_size(t, node, type, "length", 5, &p->length));
+        return p->length ? WN_OK : wn_node_refuse(t, "FixedLength.length: expected 1 or more");
     }
-    return bad(t, "the type '%.64s' is not supported", type);
+    return wn_node_refuse(t, "the type '%.64s' is not supported", type);
 }
 
 static wn_err read_pre(wn_tokenizer *t, const json_t *node, const char *type)
@@ -333,12 +252,12 @@ static wn_err read_pre(wn_tokenizer *t, const json_t *node, const char *type)
     return fill_pre(t, node, type, p);
 }
 
-/* ---- post-processors --------------------------------------------------------------------------- */
+/* ---- post-processors ------------------------------------------------------------------- */
 
 static wn_err push_id(const wn_tokenizer *t, wn_ids *to, const json_t *v)
 {
     if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) > INT32_MAX)
-        return bad(t, "a special token's id: expected a whole number");
+        return wn_node_refuse(t, "a special token's id: expected a whole number");
     return wn_ids_push(to, (int32_t)json_integer_value(v));
 }
 
@@ -363,7 +282,7 @@ static wn_err read_template(const wn_tokenizer *t, const json_t *node, wn_ids *b
     const json_t *single = json_object_get(node, "single");
     const json_t *special = json_object_get(node, "special_tokens");
     if (!json_is_array(single))
-        return bad(t, "TemplateProcessing.single: expected an array");
+        return wn_node_refuse(t, "TemplateProcessing.single: expected an array");
     int texts = 0;
     for (size_t i = 0; i < json_array_size(single); i++) {
         const json_t *piece = json_array_get(single, i);
@@ -371,20 +290,22 @@ static wn_err read_template(const wn_tokenizer *t, const json_t *node, wn_ids *b
         const json_t *text = json_object_get(piece, "Sequence");
         const char *id = json_string_value(json_object_get(token ? token : text, "id"));
         if (!id || (text && strcmp(id, "A")))
-            return bad(t, "TemplateProcessing.single: expected special tokens and the sequence A");
+            return wn_node_refuse(
+                t, "TemplateProcessing.single: expected special tokens and the sequence A");
         if (text) {
             texts++;
             continue;
         }
         const json_t *ids = json_object_get(json_object_get(special, id), "ids");
         if (!json_is_array(ids))
-            return bad(t, "TemplateProcessing: '%.64s' is not among its special_tokens", id);
+            return wn_node_refuse(t, "TemplateProcessing: '%.64s' is not among its special_tokens",
+                                  id);
         for (size_t k = 0; k < json_array_size(ids); k++)
             WN_TRY(push_id(t, texts ? behind : before, json_array_get(ids, k)));
     }
     if (texts != 1)
-        return bad(t, "TemplateProcessing.single: expected the sequence A once, found %d times",
-                   texts);
+        return wn_node_refuse(
+            t, "TemplateProcessing.single: expected the sequence A once, found %d times", texts);
     return WN_OK;
 }
 
@@ -393,19 +314,19 @@ static wn_err read_post(wn_tokenizer *t, const json_t *node, const char *type)
     wn_ids before = {0}, behind = {0};
     wn_err err;
     if (!strcmp(type, "ByteLevel")) {
-        return check_keys(t, node, type, "add_prefix_space trim_offsets use_regex");
+        return wn_node_check(t, node, type, "add_prefix_space trim_offsets use_regex");
     } else if (!strcmp(type, "TemplateProcessing")) {
-        err = check_keys(t, node, type, "single pair special_tokens");
+        err = wn_node_check(t, node, type, "single pair special_tokens");
         if (!err)
             err = read_template(t, node, &before, &behind);
     } else if (!strcmp(type, "BertProcessing") || !strcmp(type, "RobertaProcessing")) {
-        err = check_keys(t, node, type, "sep cls trim_offsets add_prefix_space");
+        err = wn_node_check(t, node, type, "sep cls trim_offsets add_prefix_space");
         if (!err)
             err = push_id(t, &before, json_array_get(json_object_get(node, "cls"), 1));
         if (!err)
             err = push_id(t, &behind, json_array_get(json_object_get(node, "sep"), 1));
     } else {
-        return bad(t, "the type '%.64s' is not supported", type);
+        return wn_node_refuse(t, "the type '%.64s' is not supported", type);
     }
     if (!err)
         err = wrap(t, &before, &behind);
@@ -414,19 +335,19 @@ static wn_err read_post(wn_tokenizer *t, const json_t *node, const char *type)
     return err;
 }
 
-/* ---- decoders ---------------------------------------------------------------------------------- */
+/* ---- decoders -------------------------------------------------------------------------- */
 
 static wn_err fill_dec(const wn_tokenizer *t, const json_t *node, const char *type, wn_dec *d)
 {
     if (!strcmp(type, "ByteLevel")) {
         d->kind = WN_DEC_BYTES;
-        return check_keys(t, node, type, "add_prefix_space trim_offsets use_regex");
+        return wn_node_check(t, node, type, "add_prefix_space trim_offsets use_regex");
     }
     if (!strcmp(type, "WordPiece")) {
         d->kind = WN_DEC_WORDPIECE;
-        WN_TRY(check_keys(t, node, type, "prefix cleanup"));
-        WN_TRY(get_text(t, node, type, "prefix", true, &d->text));
-        return get_bool(t, node, type, "cleanup", true, &d->cleanup);
+        WN_TRY(wn_node_check(t, node, type, "prefix cleanup"));
+        WN_TRY(wn_node_text(t, node, type, "prefix", true, &d->text));
+        return wn_node_bool(t, node, type, "cleanup", true, &d->cleanup);
     }
     if (!strcmp(type, "Metaspace")) {
         enum wn_prepend prepend;
@@ -438,27 +359,27 @@ static wn_err fill_dec(const wn_tokenizer *t, const json_t *node, const char *ty
     }
     if (!strcmp(type, "BPEDecoder")) {
         d->kind = WN_DEC_BPE;
-        WN_TRY(check_keys(t, node, type, "suffix"));
-        return get_text(t, node, type, "suffix", true, &d->text);
+        WN_TRY(wn_node_check(t, node, type, "suffix"));
+        return wn_node_text(t, node, type, "suffix", true, &d->text);
     }
     if (!strcmp(type, "ByteFallback") || !strcmp(type, "Fuse")) {
         d->kind = *type == 'B' ? WN_DEC_FALLBACK : WN_DEC_FUSE;
-        return check_keys(t, node, type, "");
+        return wn_node_check(t, node, type, "");
     }
     if (!strcmp(type, "Strip")) {
         d->kind = WN_DEC_STRIP;
-        WN_TRY(check_keys(t, node, type, "content start stop"));
-        WN_TRY(get_char(t, node, type, "content", &d->character));
-        WN_TRY(get_size(t, node, type, "start", 0, &d->start));
-        return get_size(t, node, type, "stop", 0, &d->stop);
+        WN_TRY(wn_node_check(t, node, type, "content start stop"));
+        WN_TRY(wn_node_char(t, node, type, "content", &d->character));
+        WN_TRY(wn_node_size(t, node, type, "start", 0, &d->start));
+        return wn_node_size(t, node, type, "stop", 0, &d->stop);
     }
     if (!strcmp(type, "Replace")) {
         d->kind = WN_DEC_REPLACE;
-        WN_TRY(check_keys(t, node, type, "pattern content"));
-        WN_TRY(get_text(t, node, type, "content", true, &d->text));
+        WN_TRY(wn_node_check(t, node, type, "pattern content"));
+        WN_TRY(wn_node_text(t, node, type, "content", true, &d->text));
         return get_pattern(t, node, type, &d->pattern);
     }
-    return bad(t, "the type '%.64s' is not supported", type);
+    return wn_node_refuse(t, "the type '%.64s' is not supported", type);
 }
 
 static wn_err read_dec(wn_tokenizer *t, const json_t *node, const char *type)
@@ -470,215 +391,24 @@ static wn_err read_dec(wn_tokenizer *t, const json_t *node, const char *type)
     return fill_dec(t, node, type, d);
 }
 
-/* ---- the model --------------------------------------------------------------------------------- */
-
-static wn_err read_vocab(wn_tokenizer *t, const json_t *vocab)
-{
-    if (!json_is_object(vocab))
-        return bad(t, "model.vocab: expected an object");
-    size_t n = json_object_size(vocab);
-    WN_TRY(wn_vocab_init(&t->vocab, n));
-    const char *key;
-    json_t *v;
-    json_object_foreach((json_t *)vocab, key, v) {
-        if (!json_is_integer(v))
-            return bad(t, "model.vocab['%.64s']: expected a whole number", key);
-        WN_TRY(wn_context(wn_vocab_add(&t->vocab, key, strlen(key), json_integer_value(v),
-                                       (int64_t)n * 8 + 65536, false),
-                          "%s: model.vocab", t->path));
-    }
-    return WN_OK;
-}
-
-/* unk: -1 none, -2 named but missing, which matters once it is needed. */
-static wn_err read_unk(wn_tokenizer *t, const json_t *model)
-{
-    const json_t *v = json_object_get(model, "unk_token");
-    t->model.unk = -1;
-    if (!v || json_is_null(v))
-        return WN_OK;
-    if (!json_is_string(v))
-        return bad(t, "model.unk_token: expected a string");
-    t->model.unk = wn_vocab_find(&t->vocab, json_string_value(v), json_string_length(v));
-    if (t->model.unk < 0)
-        t->model.unk = -2;
-    return WN_OK;
-}
-
-static wn_err read_wordpiece(wn_tokenizer *t, const json_t *model)
-{
-    wn_lexicon *x = &t->model;
-    x->kind = WN_MODEL_WORDPIECE;
-    WN_TRY(check_keys(t, model, "model",
-                      "unk_token continuing_subword_prefix max_input_chars_per_word vocab"));
-    WN_TRY(read_vocab(t, json_object_get(model, "vocab")));
-    WN_TRY(read_unk(t, model));
-    if (!json_object_get(model, "continuing_subword_prefix"))
-        wn_str_puts(&x->prefix, "##");
-    WN_TRY(get_text(t, model, "model", "continuing_subword_prefix", false, &x->prefix));
-    WN_TRY(get_size(t, model, "model", "max_input_chars_per_word", 100, &x->max_chars));
-    return wn_lexicon_trie(x, &t->vocab, NULL);
-}
-
-static wn_err read_merge(wn_tokenizer *t, const json_t *v, size_t rank, wn_str *joined)
-{
-    wn_span a = {0}, b = {0};
-    if (json_is_string(v)) {
-        const char *s = json_string_value(v), *blank = strchr(s, ' ');
-        if (blank && !strchr(blank + 1, ' ')) {
-            a = (wn_span){s, (size_t)(blank - s)};
-            b = (wn_span){blank + 1, strlen(blank + 1)};
-        }
-    } else if (json_array_size(v) == 2) {
-        const json_t *l = json_array_get(v, 0), *r = json_array_get(v, 1);
-        a = (wn_span){json_string_value(l), json_string_length(l)};
-        b = (wn_span){json_string_value(r), json_string_length(r)};
-    }
-    if (!a.p || !b.p)
-        return bad(t, "model.merges[%zu]: expected two tokens", rank);
-    return wn_context(wn_pairs_merge(&t->model, &t->vocab, a, b, rank, joined), "%s: model.merges",
-                      t->path);
-}
-
-static wn_err read_bpe(wn_tokenizer *t, const json_t *model)
-{
-    wn_lexicon *x = &t->model;
-    x->kind = WN_MODEL_BPE;
-    WN_TRY(check_keys(t, model, "model",
-                      "dropout unk_token continuing_subword_prefix end_of_word_suffix fuse_unk "
-                      "byte_fallback ignore_merges vocab merges"));
-    const json_t *dropout = json_object_get(model, "dropout");
-    if (json_is_number(dropout) && json_number_value(dropout) != 0)
-        return bad(t, "model.dropout %g: random merges are not supported",
-                   json_number_value(dropout));
-    WN_TRY(read_vocab(t, json_object_get(model, "vocab")));
-    WN_TRY(read_unk(t, model));
-    WN_TRY(get_text(t, model, "model", "continuing_subword_prefix", false, &x->prefix));
-    WN_TRY(get_text(t, model, "model", "end_of_word_suffix", false, &x->suffix));
-    WN_TRY(get_bool(t, model, "model", "fuse_unk", false, &x->fuse_unk));
-    WN_TRY(get_bool(t, model, "model", "byte_fallback", false, &x->byte_fallback));
-    WN_TRY(get_bool(t, model, "model", "ignore_merges", false, &x->ignore_merges));
-    const json_t *merges = json_object_get(model, "merges");
-    if (!json_is_array(merges))
-        return bad(t, "model.merges: expected an array");
-    wn_lexicon_bytes(x, &t->vocab);
-    WN_TRY(wn_pairs_init(x, json_array_size(merges)));
-    wn_str joined = {0};
-    wn_err err = WN_OK;
-    for (size_t i = 0; i < json_array_size(merges) && !err; i++)
-        err = read_merge(t, json_array_get(merges, i), i, &joined);
-    wn_str_free(&joined);
-    return err;
-}
-
-static wn_err read_unigram(wn_tokenizer *t, const json_t *model)
-{
-    wn_lexicon *x = &t->model;
-    x->kind = WN_MODEL_UNIGRAM;
-    WN_TRY(check_keys(t, model, "model", "unk_id vocab byte_fallback alpha nbest_size"));
-    const json_t *vocab = json_object_get(model, "vocab");
-    const json_t *unk = json_object_get(model, "unk_id");
-    size_t n = json_array_size(vocab);
-    if (!json_is_array(vocab) || !n)
-        return bad(t, "model.vocab: expected an array of [token, score]");
-    WN_TRY(get_bool(t, model, "model", "byte_fallback", false, &x->byte_fallback));
-    WN_TRY(wn_vocab_init(&t->vocab, n));
-    WN_NEW(x->score, n);
-    x->min_score = INFINITY;
-    for (size_t i = 0; i < n; i++) {
-        const json_t *pair = json_array_get(vocab, i);
-        const json_t *s = json_array_get(pair, 0), *v = json_array_get(pair, 1);
-        if (!json_is_string(s) || !json_is_number(v))
-            return bad(t, "model.vocab[%zu]: expected [token, score]", i);
-        x->score[i] = json_number_value(v);
-        if (x->score[i] < x->min_score)
-            x->min_score = x->score[i];
-        WN_TRY(wn_context(wn_vocab_add(&t->vocab, json_string_value(s), json_string_length(s),
-                                       (int64_t)i, (int64_t)n, true),
-                          "%s: model.vocab", t->path));
-    }
-    if (json_is_integer(unk)) {
-        if (json_integer_value(unk) < 0 || (uint64_t)json_integer_value(unk) >= n)
-            return bad(t, "model.unk_id %lld: expected less than %zu",
-                       (long long)json_integer_value(unk), n);
-        x->unk = (int32_t)json_integer_value(unk);
-    }
-    wn_lexicon_bytes(x, &t->vocab);
-    return wn_lexicon_trie(x, &t->vocab, NULL);
-}
-
-static wn_err read_model(wn_tokenizer *t, const json_t *model)
-{
-    const char *type = json_string_value(json_object_get(model, "type"));
-    if (!json_is_object(model))
-        return bad(t, "expected a section 'model'");
-    if (!type) /* files of before 2020 lack it */
-        type = json_object_get(model, "merges")              ? "BPE"
-               : json_is_array(json_object_get(model, "vocab")) ? "Unigram"
-                                                                : "WordPiece";
-    if (!strcmp(type, "WordPiece"))
-        return read_wordpiece(t, model);
-    if (!strcmp(type, "BPE"))
-        return read_bpe(t, model);
-    if (!strcmp(type, "Unigram"))
-        return read_unigram(t, model);
-    return bad(t, "model: the type '%.64s' is not supported", type);
-}
-
-/* ---- added tokens ------------------------------------------------------------------------------ */
-
-/* The reference goes by content: a token of the model has its id there, any other the next free one. */
-static wn_err read_added(wn_tokenizer *t, const json_t *list)
-{
-    int32_t next = (int32_t)t->vocab.count;
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const json_t *node = json_array_get(list, i);
-        wn_added_token a = {0};
-        wn_err err = check_keys(t, node, "an added token",
-                                "id content single_word lstrip rstrip normalized special");
-        if (!err)
-            err = get_text(t, node, "added_tokens", "content", true, &a.content);
-        if (!err)
-            err = get_bool(t, node, "added_tokens", "single_word", false, &a.single_word);
-        if (!err)
-            err = get_bool(t, node, "added_tokens", "lstrip", false, &a.lstrip);
-        if (!err)
-            err = get_bool(t, node, "added_tokens", "rstrip", false, &a.rstrip);
-        if (!err)
-            err = get_bool(t, node, "added_tokens", "special", false, &a.special);
-        if (!err)
-            err = get_bool(t, node, "added_tokens", "normalized", !a.special, &a.normalized);
-        if (err || !a.content.len) {
-            wn_str_free(&a.content);
-            WN_TRY(err);
-            continue;
-        }
-        a.id = wn_tokenizer_lookup(t, a.content.p, a.content.len);
-        if (a.id < 0)
-            a.id = next++;
-        WN_TRY(wn_added_take(t, &a));
-    }
-    return wn_added_index(&t->added);
-}
-
 wn_err wn_tokenizer_read_json(wn_tokenizer *t, const char *text, size_t len)
 {
     json_t *root;
     WN_TRY(wn_json_parse(&root, text, len, t->path));
     const json_t *decoder = json_object_get(root, "decoder");
-    wn_err err = check_keys(t, root, "the file",
-                            "version truncation padding added_tokens normalizer pre_tokenizer "
-                            "post_processor decoder model");
+    wn_err err = wn_node_check(t, root, "the file",
+                               "version truncation padding added_tokens normalizer pre_tokenizer "
+                               "post_processor decoder model");
     if (!err)
         err = each_node(t, json_object_get(root, "normalizer"), "normalizer", "normalizers",
                         read_norm);
     if (!err)
-        err = each_node(t, json_object_get(root, "pre_tokenizer"), "pre_tokenizer",
-                        "pretokenizers", read_pre);
+        err = each_node(t, json_object_get(root, "pre_tokenizer"), "pre_tokenizer", "pretokenizers",
+                        read_pre);
     if (!err)
-        err = read_model(t, json_object_get(root, "model"));
+        err = wn_json_model(t, json_object_get(root, "model"));
     if (!err)
-        err = read_added(t, json_object_get(root, "added_tokens"));
+        err = wn_json_added(t, json_object_get(root, "added_tokens"));
     if (!err)
         err = each_node(t, json_object_get(root, "post_processor"), "post_processor", "processors",
                         read_post);

@@ -5,8 +5,8 @@
  *      40-43 ids of unknown, begin, end, padding
  *   3  normaliser: 2 character map, 3 dummy prefix, 4 extra white space removed, 5 it is escaped
  *
- * Texts become ids as SentencePiece itself makes them. Special tokens and, in a T5 folder, the extra
- * ids and the EOS behind each text are what transformers adds. */
+ * Texts become ids as SentencePiece itself makes them. Special tokens and, in a T5 folder, the
+ * extra ids and the EOS behind each text are what transformers adds. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,7 +21,7 @@
 enum { NORMAL = 1, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE };
 enum { UNIGRAM = 1, BPE };
 
-/* ---- protobuf --------------------------------------------------------------------------------- */
+/* ---- protobuf -------------------------------------------------------------------------- */
 
 typedef struct field {
     uint32_t number;
@@ -80,7 +80,7 @@ static bool next_field(wn_span *s, field *f)
     return true;
 }
 
-/* ---- the model ---------------------------------------------------------------------------------- */
+/* ---- the model ------------------------------------------------------------------------- */
 
 typedef struct spec {
     uint64_t kind, suffix, fallback;
@@ -151,7 +151,8 @@ static wn_err read_piece(wn_tokenizer *t, wn_span s, spec *x, size_t id)
     }
     float score;
     memcpy(&score, &bits, sizeof score);
-    if (s.len || !wn_utf8_valid(text.p, text.len) || type < NORMAL || type > BYTE || !isfinite(score))
+    if (s.len || !wn_utf8_valid(text.p, text.len) || type < NORMAL || type > BYTE ||
+        !isfinite(score))
         return broken(t, "a piece is broken");
     x->type[id] = (unsigned char)type;
     t->model.score[id] = score;
@@ -190,7 +191,8 @@ static wn_err read_message(wn_tokenizer *t, wn_span all, spec *x)
     return WN_OK;
 }
 
-/* ---- the pipeline --------------------------------------------------------------------------------- */
+/* ---- the pipeline
+ * --------------------------------------------------------------------------------- */
 
 static wn_norm *add_norm(wn_tokenizer *t, wn_norm_kind kind)
 {
@@ -237,8 +239,8 @@ static wn_err make_pipeline(wn_tokenizer *t, const spec *x)
         return WN_OK;
     if (t->n_pre == t->pre_cap && !WN_GROW(t->pre, t->n_pre, t->pre_cap))
         return WN_ENOMEM;
-    t->pre[t->n_pre++] = (wn_pre){.kind = WN_PRE_METASPACE, .character = 0x2581, .split = true,
-                                  .prepend = WN_PREPEND_NEVER};
+    t->pre[t->n_pre++] = (wn_pre){
+        .kind = WN_PRE_METASPACE, .character = 0x2581, .split = true, .prepend = WN_PREPEND_NEVER};
     return WN_OK;
 }
 
@@ -260,8 +262,8 @@ static wn_err make_model(wn_tokenizer *t, const spec *x)
     return err;
 }
 
-/* A user-defined piece is looked for behind the normaliser, so one with a blank is never found, as in
- * SentencePiece; special ones are looked for in the text as it comes. */
+/* A user-defined piece is looked for behind the normaliser, so one with a blank is never found, as
+ * in SentencePiece; special ones are looked for in the text as it comes. */
 static wn_err add_token(wn_tokenizer *t, wn_span text, int32_t id, bool special)
 {
     wn_added_token a = {.id = id, .special = special, .normalized = !special};
@@ -277,10 +279,11 @@ static wn_err add_token(wn_tokenizer *t, wn_span text, int32_t id, bool special)
     return err;
 }
 
-/* ---- T5 ------------------------------------------------------------------------------------------- */
+/* ---- T5
+ * ------------------------------------------------------------------------------------------- */
 
-/* How many <extra_id_N> transformers puts behind the vocabulary: tokenizer_config.json says, else 100
- * for a T5. *t5: config.json names that family. */
+/* How many <extra_id_N> transformers puts behind the vocabulary: tokenizer_config.json says, else
+ * 100 for a T5. *t5: config.json names that family. */
 static wn_err extra_ids(const wn_tokenizer *t, bool *t5, int64_t *n)
 {
     static const char *const names[] = {"config.json", "tokenizer_config.json"};
@@ -346,7 +349,13 @@ static wn_err add_specials(wn_tokenizer *t, const spec *x)
 
 wn_err wn_tokenizer_read_spm(wn_tokenizer *t, const char *bytes, size_t len)
 {
-    spec x = {.kind = UNIGRAM, .unk = 0, .bos = 1, .eos = 2, .pad = -1, .prefix = 1, .trim = 1,
+    spec x = {.kind = UNIGRAM,
+              .unk = 0,
+              .bos = 1,
+              .eos = 2,
+              .pad = -1,
+              .prefix = 1,
+              .trim = 1,
               .escape = 1};
     wn_err err = read_message(t, (wn_span){bytes, len}, &x);
     if (!err)

@@ -55,7 +55,8 @@ static size_t contraction(const char *s, size_t pos, size_t len, bool fold)
     return pair ? 3 : 0;
 }
 
-/* \s+(?!\S)|\s+ : a run of blanks leaves its last one to what follows, unless it is the only one. */
+/* \s+(?!\S)|\s+ : a run of blanks leaves its last one to what follows, unless it is the only one.
+ */
 static size_t blanks(const char *s, size_t pos, size_t len)
 {
     size_t end = run_end(s, pos, len, WN_UC_SPACE, SIZE_MAX);

@@ -1,6 +1,6 @@
-/* Hand-written scanners for the split patterns of byte-level BPE. Each takes a text and the start of
- * a piece and returns the piece's end; pieces cover the text. tests/unit/test_unicode.c proves them
- * equal to the expressions run by PCRE2. */
+/* Hand-written scanners for the split patterns of byte-level BPE. Each takes a text and the start
+ * of a piece and returns the piece's end; pieces cover the text. tests/unit/test_unicode.c proves
+ * them equal to the expressions run by PCRE2. */
 #ifndef WN_TOKEN_SCAN_H
 #define WN_TOKEN_SCAN_H
 

@@ -32,7 +32,8 @@ typedef struct block {
     scratch *scratch;
 } block;
 
-/* ---- one text ------------------------------------------------------------------------------------- */
+/* ---- one text
+ * ------------------------------------------------------------------------------------- */
 
 static void put_id(wn_str *out, int32_t id)
 {
@@ -69,8 +70,8 @@ static bool at(const wn_ids *ids, size_t from, const int32_t *what, size_t n)
     return n && ids->n >= n && !memcmp(ids->id + from, what, n * sizeof *what);
 }
 
-/* The exact way back: what the post-processor puts around a text goes, special tokens that were spelled
- * out in it stay. */
+/* The exact way back: what the post-processor puts around a text goes, special tokens that were
+ * spelled out in it stay. */
 static wn_err decode_ids(const block *b, wn_ids *ids, wn_str *out)
 {
     const wn_token_facts *f = wn_tokenizer_facts(b->t);
@@ -125,7 +126,8 @@ static wn_err do_piece(void *ctx, size_t i, int thread)
     return WN_OK;
 }
 
-/* ---- all texts ------------------------------------------------------------------------------------ */
+/* ---- all texts
+ * ------------------------------------------------------------------------------------ */
 
 static wn_err flush(block *b, wn_out *out)
 {
@@ -161,7 +163,19 @@ static wn_err all_lines(block *b, wn_out *out)
     return err;
 }
 
-static wn_err field_of(const wn_tokenize_opts *o, const wn_row *row, wn_span *s)
+/* A field that winnow's rows do not know, out of the row's own JSON; *held keeps its text. */
+static wn_err raw_field(const wn_tokenize_opts *o, const wn_row *row, wn_span *s, json_t **held)
+{
+    WN_TRY(wn_json_parse(held, row->raw.p, row->raw.len, o->file));
+    const json_t *v = json_object_get(*held, o->field);
+    if (!json_is_string(v))
+        return wn_fail(WN_EFORMAT, "%s: row '%.*s': expected a text in the field '%.64s'", o->file,
+                       (int)row->id.len, row->id.p, o->field);
+    *s = (wn_span){json_string_value(v), json_string_length(v)};
+    return WN_OK;
+}
+
+static wn_err field_of(const wn_tokenize_opts *o, const wn_row *row, wn_span *s, json_t **held)
 {
     const struct {
         const char *name;
@@ -183,8 +197,7 @@ static wn_err field_of(const wn_tokenize_opts *o, const wn_row *row, wn_span *s)
                                : wn_fail(WN_EFORMAT, "%s: row '%.*s' has no %s", o->file,
                                          (int)row->id.len, row->id.p, o->field);
     }
-    return wn_fail(WN_EARG, "field '%.64s': expected prompt, target, id, task, source or category",
-                   o->field);
+    return raw_field(o, row, s, held);
 }
 
 static wn_err all_rows(block *b, wn_out *out)
@@ -195,11 +208,13 @@ static wn_err all_rows(block *b, wn_out *out)
     WN_TRY(wn_pool_open(&pool, b->o->file, b->o->map, true));
     for (uint64_t i = 0; i < wn_pool_rows(pool) && !err; i++) {
         wn_span s;
+        json_t *held = NULL;
         err = wn_pool_row(pool, i, &row);
         if (!err)
-            err = field_of(b->o, &row, &s);
+            err = field_of(b->o, &row, &s, &held);
         if (!err)
             err = add(b, out, s, i + 1);
+        json_decref(held);
     }
     wn_row_free(&row);
     wn_pool_close(pool);

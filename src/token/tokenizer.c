@@ -10,7 +10,7 @@
 
 enum { MAX_FILE = 1 << 29 };
 
-/* ---- ids and scratch --------------------------------------------------------------------------- */
+/* ---- ids and scratch ------------------------------------------------------------------- */
 
 void wn_ids_clear(wn_ids *ids)
 {
@@ -88,7 +88,7 @@ static wn_err prepare(wn_token_work *w, const wn_tokenizer *t, bool cache)
     return WN_OK;
 }
 
-/* ---- encoding ---------------------------------------------------------------------------------- */
+/* ---- encoding -------------------------------------------------------------------------- */
 
 static wn_err encode_word(const wn_tokenizer *t, wn_token_memory *m, const char *s, size_t len,
                           bool mapped, wn_ids *out)
@@ -232,7 +232,7 @@ void wn_ids_free(int32_t *ids)
     wn_free(ids);
 }
 
-/* ---- decoding ---------------------------------------------------------------------------------- */
+/* ---- decoding -------------------------------------------------------------------------- */
 
 wn_err wn_tokenizer_decode(const wn_tokenizer *t, const int32_t *ids, size_t n, bool skip_special,
                            char **text)
@@ -269,7 +269,7 @@ wn_err wn_tokenizer_decode(const wn_tokenizer *t, const int32_t *ids, size_t n, 
     return err;
 }
 
-/* ---- facts ------------------------------------------------------------------------------------- */
+/* ---- facts ----------------------------------------------------------------------------- */
 
 size_t wn_tokenizer_vocab(const wn_tokenizer *t)
 {
@@ -303,7 +303,7 @@ const char *wn_tokenizer_sha(const wn_tokenizer *t)
     return t->sha;
 }
 
-/* ---- opening ----------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------- */
 
 /* What every reader leaves to be worked out from what it has read. */
 static void fill_facts(wn_tokenizer *t)
@@ -323,7 +323,8 @@ static void fill_facts(wn_tokenizer *t)
         f->adds_space |= t->norm[i].kind == WN_NORM_PREPEND;
     for (size_t i = 0; i < t->n_pre; i++) {
         f->adds_space |= t->pre[i].kind == WN_PRE_BYTES && t->pre[i].prefix_space;
-        f->adds_space |= t->pre[i].kind == WN_PRE_METASPACE && t->pre[i].prepend != WN_PREPEND_NEVER;
+        f->adds_space |=
+            t->pre[i].kind == WN_PRE_METASPACE && t->pre[i].prepend != WN_PREPEND_NEVER;
     }
 }
 
@@ -361,8 +362,8 @@ static wn_err find_file(char **path, const char *model)
         wn_free(*path);
     }
     *path = NULL;
-    return wn_fail(WN_EIO, "%s: expected tokenizer.json or a SentencePiece .model there, found none",
-                   model);
+    return wn_fail(
+        WN_EIO, "%s: expected tokenizer.json or a SentencePiece .model there, found none", model);
 }
 
 static wn_err folder_of(char **folder, const char *path)

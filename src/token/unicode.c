@@ -147,18 +147,16 @@ void wn_utf8_repair(wn_str *out, const char *s, size_t len)
     wn_str_add(out, s + from, len - from);
 }
 
-#define O4 WN_UC_OTHER, WN_UC_OTHER, WN_UC_OTHER, WN_UC_OTHER
-#define L4 WN_UC_LETTER, WN_UC_LETTER, WN_UC_LETTER, WN_UC_LETTER
-#define LETTERS                                                                                    \
-    WN_UC_OTHER, L4, L4, L4, L4, L4, L4, WN_UC_LETTER, WN_UC_LETTER, O4, WN_UC_OTHER
+#define O4      WN_UC_OTHER, WN_UC_OTHER, WN_UC_OTHER, WN_UC_OTHER
+#define L4      WN_UC_LETTER, WN_UC_LETTER, WN_UC_LETTER, WN_UC_LETTER
+#define LETTERS WN_UC_OTHER, L4, L4, L4, L4, L4, L4, WN_UC_LETTER, WN_UC_LETTER, O4, WN_UC_OTHER
 const unsigned char wn_uc_ascii[128] = {
-    O4, O4, WN_UC_OTHER, WN_UC_SPACE, WN_UC_SPACE, WN_UC_SPACE, WN_UC_SPACE, WN_UC_SPACE,
-    WN_UC_OTHER, WN_UC_OTHER, O4, O4, O4, O4,
-    WN_UC_SPACE, WN_UC_OTHER, WN_UC_OTHER, WN_UC_OTHER, O4, O4, O4,
-    WN_UC_NUMBER, WN_UC_NUMBER, WN_UC_NUMBER, WN_UC_NUMBER, WN_UC_NUMBER,
-    WN_UC_NUMBER, WN_UC_NUMBER, WN_UC_NUMBER, WN_UC_NUMBER, WN_UC_NUMBER,
-    WN_UC_OTHER, WN_UC_OTHER, O4,
-    LETTERS, LETTERS,
+    O4,           O4,           WN_UC_OTHER,  WN_UC_SPACE,  WN_UC_SPACE,  WN_UC_SPACE,
+    WN_UC_SPACE,  WN_UC_SPACE,  WN_UC_OTHER,  WN_UC_OTHER,  O4,           O4,
+    O4,           O4,           WN_UC_SPACE,  WN_UC_OTHER,  WN_UC_OTHER,  WN_UC_OTHER,
+    O4,           O4,           O4,           WN_UC_NUMBER, WN_UC_NUMBER, WN_UC_NUMBER,
+    WN_UC_NUMBER, WN_UC_NUMBER, WN_UC_NUMBER, WN_UC_NUMBER, WN_UC_NUMBER, WN_UC_NUMBER,
+    WN_UC_NUMBER, WN_UC_OTHER,  WN_UC_OTHER,  O4,           LETTERS,      LETTERS,
 };
 
 int wn_uc_class_of(uint32_t c)
@@ -301,8 +299,8 @@ static int class_of_mark(int32_t c)
     return c < 0x300 ? 0 : utf8proc_get_property(c)->combining_class;
 }
 
-/* Stable order by combining class of a run of marks. utf8proc's own is quadratic on long runs, so it
- * is done here: counting passes over the 8 bits, low first, once the run is long. */
+/* Stable order by combining class of a run of marks. utf8proc's own is quadratic on long runs, so
+ * it is done here: counting passes over the 8 bits, low first, once the run is long. */
 static wn_err sort_marks(int32_t *c, size_t n)
 {
     if (n <= 32) {
@@ -389,9 +387,8 @@ wn_err wn_uc_normalize(wn_str *out, wn_points *scratch, const char *s, size_t le
     WN_TRY(wn_uc_decompose(scratch, s, len, form == WN_NFKC || form == WN_NFKD));
     size_t n = scratch->n;
     if (form == WN_NFC || form == WN_NFKC) {
-        utf8proc_ssize_t got =
-            utf8proc_normalize_utf32(scratch->c, (utf8proc_ssize_t)n,
-                                     UTF8PROC_COMPOSE | UTF8PROC_STABLE);
+        utf8proc_ssize_t got = utf8proc_normalize_utf32(scratch->c, (utf8proc_ssize_t)n,
+                                                        UTF8PROC_COMPOSE | UTF8PROC_STABLE);
         WN_ASSERT(got >= 0);
         n = (size_t)got;
     }

@@ -56,14 +56,14 @@ static inline int wn_uc_class(uint32_t c)
     return c < 128 ? wn_uc_ascii[c] : wn_uc_class_of(c);
 }
 
-bool wn_uc_space(uint32_t c);          /* property White_Space */
-bool wn_uc_numeric(uint32_t c);        /* categories N* */
-bool wn_uc_word(uint32_t c);           /* \w: alphabetic, marks, decimal digits, joiners, connectors */
-bool wn_uc_punctuation(uint32_t c);    /* P*, and all of ASCII's signs: what Punctuation splits at */
-bool wn_uc_bert_control(uint32_t c);   /* what BertNormalizer's clean_text drops; not tab, CR, LF */
-bool wn_uc_bert_accent(uint32_t c);    /* what its strip_accents drops */
-bool wn_uc_bert_chinese(uint32_t c);   /* what its handle_chinese_chars sets apart */
-bool wn_uc_combining(uint32_t c);      /* what StripAccents drops */
+bool wn_uc_space(uint32_t c);       /* property White_Space */
+bool wn_uc_numeric(uint32_t c);     /* categories N* */
+bool wn_uc_word(uint32_t c);        /* \w: alphabetic, marks, decimal digits, joiners, connectors */
+bool wn_uc_punctuation(uint32_t c); /* P*, and all of ASCII's signs: what Punctuation splits at */
+bool wn_uc_bert_control(uint32_t c); /* what BertNormalizer's clean_text drops; not tab, CR, LF */
+bool wn_uc_bert_accent(uint32_t c);  /* what its strip_accents drops */
+bool wn_uc_bert_chinese(uint32_t c); /* what its handle_chinese_chars sets apart */
+bool wn_uc_combining(uint32_t c);    /* what StripAccents drops */
 /* Lower case: one character, or two for U+0130. */
 int wn_uc_lower(uint32_t c, uint32_t out[2]);
 
@@ -76,8 +76,8 @@ typedef struct wn_points {
 } wn_points;
 void wn_points_free(wn_points *p);
 
-/* Decomposes valid UTF-8 into p (replacing its content), marks in canonical order; O(n log n) however
- * long a run of marks is. */
+/* Decomposes valid UTF-8 into p (replacing its content), marks in canonical order; O(n log n)
+ * however long a run of marks is. */
 wn_err wn_uc_decompose(wn_points *p, const char *s, size_t len, bool compat);
 /* Appends the normal form of valid UTF-8. */
 wn_err wn_uc_normalize(wn_str *out, wn_points *scratch, const char *s, size_t len,

@@ -43,8 +43,10 @@ static wn_err search(const wn_tokenizer *t, wn_best *best, const char *s, size_t
         if (single)
             continue;
         if (x->unk < 0)
-            return wn_fail(WN_EFORMAT, "%s: a character is not in the vocabulary and there is no "
-                           "unknown token", t->path);
+            return wn_fail(WN_EFORMAT,
+                           "%s: a character is not in the vocabulary and there is no "
+                           "unknown token",
+                           t->path);
         offer(&best[i + k], sum(x, sum(x, x->min_score, -UNKNOWN_PENALTY), here), i, x->unk);
     }
     return WN_OK;

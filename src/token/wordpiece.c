@@ -1,5 +1,6 @@
-/* WordPiece: the longest entry from the left, then the longest continuing one ("##..."), and so on; a
- * word that cannot be covered is one unknown token. One walk of the trie finds each longest entry. */
+/* WordPiece: the longest entry from the left, then the longest continuing one ("##..."), and so on;
+ * a word that cannot be covered is one unknown token. One walk of the trie finds each longest
+ * entry. */
 #include "token/parts.h"
 
 wn_err wn_wordpiece_encode(const wn_tokenizer *t, wn_token_memory *m, const char *s, size_t len,

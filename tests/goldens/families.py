@@ -4,25 +4,26 @@ folders' tokenizers hold no words. See README.md."""
 
 import json
 import os
+import re
 import sys
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+from models_common import (HERE, checkpoint, f32, fresh, i32, nll_rows, offsets, ragged, randomize, save,
+                           some_labels, unique, write_config)
 
 import torch
 import transformers as tf
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from models_common import (HERE, checkpoint, f32, fresh, i32, nll_rows, offsets, ragged, randomize, save,
-                           some_labels, unique, write_config)
-
-VOCAB = 59
+VOCAB = 43
 ROPE = {"rope_type": "default", "rope_theta": 10000.0}
 
 
 def llama_like(**kw):
-    base = dict(vocab_size=VOCAB, hidden_size=24, num_attention_heads=4, num_key_value_heads=2, head_dim=6,
-                intermediate_size=30, num_hidden_layers=2, max_position_embeddings=64, rms_norm_eps=1e-5,
+    base = dict(vocab_size=VOCAB, hidden_size=20, num_attention_heads=4, num_key_value_heads=2, head_dim=6,
+                intermediate_size=22, num_hidden_layers=2, max_position_embeddings=64, rms_norm_eps=1e-5,
                 tie_word_embeddings=False, rope_parameters=dict(ROPE), bos_token_id=0, eos_token_id=1,
                 pad_token_id=None)
     base.update(kw)
@@ -30,7 +31,7 @@ def llama_like(**kw):
 
 
 def t5_like(**kw):
-    base = dict(vocab_size=VOCAB, d_model=22, d_kv=5, num_heads=3, d_ff=26, num_layers=2, num_decoder_layers=2,
+    base = dict(vocab_size=VOCAB, d_model=18, d_kv=5, num_heads=3, d_ff=22, num_layers=2, num_decoder_layers=2,
                 relative_attention_num_buckets=8, relative_attention_max_distance=14, dropout_rate=0.0,
                 feed_forward_proj="gated-gelu", tie_word_embeddings=False, pad_token_id=0, eos_token_id=1,
                 decoder_start_token_id=0)
@@ -39,7 +40,7 @@ def t5_like(**kw):
 
 
 def bert_like(**kw):
-    base = dict(vocab_size=VOCAB, hidden_size=24, num_attention_heads=4, num_hidden_layers=2, intermediate_size=30,
+    base = dict(vocab_size=VOCAB, hidden_size=20, num_attention_heads=4, num_hidden_layers=2, intermediate_size=22,
                 max_position_embeddings=50, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     base.update(kw)
     return base
@@ -63,37 +64,37 @@ FAMILIES = {
                 tf.RobertaModel, "encoder"),
     "xlm-roberta": (tf.XLMRobertaConfig(**bert_like(type_vocab_size=1, pad_token_id=1, layer_norm_eps=1e-5,
                                                     hidden_act="gelu")), tf.XLMRobertaModel, "encoder"),
-    "distilbert": (tf.DistilBertConfig(vocab_size=VOCAB, dim=24, n_heads=4, n_layers=3, hidden_dim=30,
+    "distilbert": (tf.DistilBertConfig(vocab_size=VOCAB, dim=20, n_heads=4, n_layers=3, hidden_dim=22,
                                        max_position_embeddings=50, dropout=0.0, attention_dropout=0.0),
                    tf.DistilBertModel, "encoder"),
     "mpnet": (tf.MPNetConfig(**bert_like(relative_attention_num_buckets=32, pad_token_id=1, layer_norm_eps=1e-5)),
               tf.MPNetModel, "encoder"),
     "modernbert": (tf.ModernBertConfig(
-        vocab_size=VOCAB, hidden_size=24, num_attention_heads=2, num_hidden_layers=4, intermediate_size=30,
+        vocab_size=VOCAB, hidden_size=20, num_attention_heads=2, num_hidden_layers=4, intermediate_size=22,
         max_position_embeddings=64, global_attn_every_n_layers=3, local_attention=8, pad_token_id=2, bos_token_id=0,
         eos_token_id=1, cls_token_id=0, sep_token_id=1), tf.ModernBertModel, "encoder"),
 
-    "gpt2": (tf.GPT2Config(vocab_size=VOCAB, n_embd=24, n_head=4, n_layer=2, n_inner=30, n_positions=50,
+    "gpt2": (tf.GPT2Config(vocab_size=VOCAB, n_embd=20, n_head=4, n_layer=2, n_inner=22, n_positions=50,
                            resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=0, eos_token_id=1),
              tf.GPT2LMHeadModel, "decoder"),
-    "gpt-neo": (tf.GPTNeoConfig(vocab_size=VOCAB, hidden_size=24, num_heads=4, num_layers=2, intermediate_size=30,
+    "gpt-neo": (tf.GPTNeoConfig(vocab_size=VOCAB, hidden_size=20, num_heads=4, num_layers=2, intermediate_size=22,
                                 attention_types=[[["global", "local"], 1]], window_size=6,
                                 max_position_embeddings=50, bos_token_id=0, eos_token_id=1),
                 tf.GPTNeoForCausalLM, "decoder"),
     "gpt-neox": (tf.GPTNeoXConfig(vocab_size=VOCAB, hidden_size=24, num_attention_heads=3, num_hidden_layers=2,
-                                  intermediate_size=30, max_position_embeddings=50, use_parallel_residual=True,
+                                  intermediate_size=22, max_position_embeddings=50, use_parallel_residual=True,
                                   rope_parameters=dict(ROPE, partial_rotary_factor=0.5), bos_token_id=0,
                                   eos_token_id=1), tf.GPTNeoXForCausalLM, "decoder"),
     "gpt-neox-serial": (tf.GPTNeoXConfig(vocab_size=VOCAB, hidden_size=24, num_attention_heads=3,
-                                         num_hidden_layers=2, intermediate_size=30, max_position_embeddings=50,
+                                         num_hidden_layers=2, intermediate_size=22, max_position_embeddings=50,
                                          use_parallel_residual=False, bos_token_id=0, eos_token_id=1,
                                          rope_parameters=dict(ROPE, partial_rotary_factor=0.25)),
                         tf.GPTNeoXForCausalLM, "decoder"),
-    "opt": (tf.OPTConfig(vocab_size=VOCAB, hidden_size=24, num_attention_heads=4, num_hidden_layers=2, ffn_dim=30,
-                         max_position_embeddings=50, word_embed_proj_dim=24, dropout=0.0, pad_token_id=1,
+    "opt": (tf.OPTConfig(vocab_size=VOCAB, hidden_size=20, num_attention_heads=4, num_hidden_layers=2, ffn_dim=22,
+                         max_position_embeddings=50, word_embed_proj_dim=20, dropout=0.0, pad_token_id=1,
                          bos_token_id=2, eos_token_id=2), tf.OPTForCausalLM, "decoder"),
-    "opt-post-norm": (tf.OPTConfig(vocab_size=VOCAB, hidden_size=24, num_attention_heads=4, num_hidden_layers=2,
-                                   ffn_dim=30, max_position_embeddings=50, word_embed_proj_dim=18,
+    "opt-post-norm": (tf.OPTConfig(vocab_size=VOCAB, hidden_size=20, num_attention_heads=4, num_hidden_layers=2,
+                                   ffn_dim=22, max_position_embeddings=50, word_embed_proj_dim=14,
                                    do_layer_norm_before=False, dropout=0.0, pad_token_id=1, bos_token_id=2,
                                    eos_token_id=2), tf.OPTForCausalLM, "decoder"),
     "bloom": (tf.BloomConfig(vocab_size=VOCAB, hidden_size=20, n_head=5, n_layer=2, hidden_dropout=0.0,
@@ -112,7 +113,7 @@ FAMILIES = {
         "llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=32))),
         tf.LlamaForCausalLM, "decoder"),
     "mistral": (tf.MistralConfig(**llama_like(sliding_window=7)), tf.MistralForCausalLM, "decoder"),
-    "qwen2": (tf.Qwen2Config(**{k: v for k, v in llama_like(tie_word_embeddings=True).items() if k != "head_dim"}),
+    "qwen2": (tf.Qwen2Config(**{k: v for k, v in llama_like(hidden_size=24, tie_word_embeddings=True).items() if k != "head_dim"}),
               tf.Qwen2ForCausalLM, "decoder"),
     "qwen3": (tf.Qwen3Config(**llama_like(head_dim=10)), tf.Qwen3ForCausalLM, "decoder"),
     "gemma": (tf.GemmaConfig(**llama_like(tie_word_embeddings=True, hidden_activation="gelu_pytorch_tanh",
@@ -127,12 +128,12 @@ FAMILIES = {
                          "full_attention": {"rope_type": "linear", "rope_theta": 100000.0, "factor": 2.0}})),
         tf.Gemma3ForCausalLM, "decoder", 0.08, True),
     "smollm3": (tf.SmolLM3Config(**{k: v for k, v in llama_like(
-        num_hidden_layers=3, no_rope_layers=[1, 0, 1], no_rope_layer_interval=2,
+        hidden_size=24, num_hidden_layers=3, no_rope_layers=[1, 0, 1], no_rope_layer_interval=2,
         tie_word_embeddings=True).items() if k != "head_dim"}), tf.SmolLM3ForCausalLM, "decoder"),
     "phi3": (tf.Phi3Config(**{k: v for k, v in llama_like(
-        hidden_size=32, sliding_window=9, resid_pdrop=0.0, embd_pdrop=0.0, pad_token_id=3).items()
+        hidden_size=24, sliding_window=9, resid_pdrop=0.0, embd_pdrop=0.0, pad_token_id=3).items()
         if k != "head_dim"}), tf.Phi3ForCausalLM, "decoder"),
-    "olmo2": (tf.Olmo2Config(**{k: v for k, v in llama_like().items() if k != "head_dim"}),
+    "olmo2": (tf.Olmo2Config(**{k: v for k, v in llama_like(hidden_size=24).items() if k != "head_dim"}),
               tf.Olmo2ForCausalLM, "decoder"),
 }
 
@@ -167,22 +168,24 @@ def put_states(out, prefix, states, last):
 
 
 def put_loss(out, model, sums, counts, some=None):
-    """Losses a row, the batch's loss (mean over rows of their mean) and its gradients, of all parameters or of those whose
-    names hold one of `some`."""
+    """Losses a row, the batch's loss (mean over rows of their mean) and its gradients: of the first layers and of what is
+    outside of layers all, of further layers the vectors, whose code is the same; or of those whose names hold one of
+    `some`."""
     out["nll"], out["count"] = f32(torch.stack(sums)), i32(counts)
     loss = sum(s / c for s, c in zip(sums, counts)) / len(sums)
     out["loss"] = f32(loss).reshape(1)
     params = unique(model)
     g = torch.autograd.grad(loss, list(params.values()), allow_unused=True)
     for (n, p), x in zip(params.items(), g):
-        if some and not any(part in n for part in some):
+        later = re.search(r"\.[1-9]\d*\.", n) and not re.search(r"\.0\.", n) and p.dim() > 1
+        if not any(part in n for part in some) if some else later:
             continue
         out["grad." + n] = f32(x if x is not None else torch.zeros_like(p))
 
 
 def decoder(out, model, gen):
     layers = next(s for s in (find(model, p) for p in STACKS) if s is not None)
-    ids = [[i + 4 if i < 4 else i for i in row] for row in ragged(gen, [7, 1, 21, 10], VOCAB)]
+    ids = [[i + 4 if i < 4 else i for i in row] for row in ragged(gen, [6, 1, 19, 4], VOCAB)]
     labels = some_labels(gen, ids, VOCAB)
     states, last, sums, counts = [], [], [], []
     normed = {}
@@ -210,7 +213,7 @@ def decoder(out, model, gen):
 
 def encoder(out, model, gen):
     layers = next(s for s in (find(model, p) for p in STACKS) if s is not None)
-    ids = [[i + 4 if i < 4 else i for i in row] for row in ragged(gen, [7, 1, 21, 10], VOCAB)]
+    ids = [[i + 4 if i < 4 else i for i in row] for row in ragged(gen, [6, 1, 19, 4], VOCAB)]
     with torch.no_grad():
         runs = [behind(layers, lambda: model(torch.tensor([row]))) for row in ids]
     out["ids"], out["off"] = i32(sum(ids, [])), offsets(ids)
@@ -220,8 +223,8 @@ def encoder(out, model, gen):
 def encdec(out, model, gen):
     """Encoder rows end in EOS; the decoder starts with its start token and predicts target + EOS."""
     start, eos = model.config.decoder_start_token_id, model.config.eos_token_id
-    ids = [[i + 4 if i < 4 else i for i in row] + [eos] for row in ragged(gen, [7, 1, 20, 9], VOCAB)]
-    target = [[i + 4 if i < 4 else i for i in row] + [eos] for row in ragged(gen, [4, 9, 1, 16], VOCAB)]
+    ids = [[i + 4 if i < 4 else i for i in row] + [eos] for row in ragged(gen, [6, 1, 18, 5], VOCAB)]
+    target = [[i + 4 if i < 4 else i for i in row] + [eos] for row in ragged(gen, [4, 7, 1, 14], VOCAB)]
     es, el, ds, dl, sums, counts = [], [], [], [], [], []
     for row, t in zip(ids, target):
         shifted = torch.tensor([[start] + t[:-1]])

@@ -3,12 +3,16 @@
 import json
 import os
 import shutil
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+# This folder has a tokenizers.py of its own: keep it from hiding the package. Import this module first.
+sys.path[:] = [p for p in sys.path if os.path.abspath(p) != HERE]
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)
 

@@ -1,4 +1,5 @@
-/* How a row becomes tokens: every clause of the command line's contract, on the golden tokenizers. */
+/* How a row becomes tokens: every clause of the command line's contract, on the golden tokenizers.
+ */
 #include <criterion/criterion.h>
 
 #include <stdarg.h>
@@ -78,7 +79,8 @@ static wn_err prompt(bed *b, bool both)
     return wn_encode_prompt(&b->prompt, b->t, &b->w, &b->row, &b->rule, both, &b->counts);
 }
 
-/* Ids of pieces: texts through the tokenizer, or single ids given as "#name". NULL ends the list. */
+/* Ids of pieces: texts through the tokenizer, or single ids given as "#name". NULL ends the list.
+ */
 static wn_ids ids_of(bed *b, ...)
 {
     wn_ids out = {0};
@@ -105,7 +107,8 @@ static bool same(const int32_t *id, size_t n, wn_ids want)
     return ok;
 }
 
-/* ---- encoders ------------------------------------------------------------------------------------ */
+/* ---- encoders
+ * ------------------------------------------------------------------------------------ */
 
 Test(encode, encoder_has_special_tokens_and_only_the_prompt)
 {
@@ -149,7 +152,8 @@ Test(encode, results_are_appended)
     drop(&b);
 }
 
-/* ---- encoder-decoder ------------------------------------------------------------------------------ */
+/* ---- encoder-decoder
+ * ------------------------------------------------------------------------------ */
 
 Test(encode, t5_reads_prompt_and_eos_and_predicts_target_and_eos)
 {
@@ -177,7 +181,8 @@ Test(encode, t5_prompt_is_cut_at_the_end_with_eos_kept)
     drop(&b);
 }
 
-/* ---- decoders ------------------------------------------------------------------------------------ */
+/* ---- decoders
+ * ------------------------------------------------------------------------------------ */
 
 Test(encode, decoder_texts_are_tokenised_apart_with_one_space)
 {
@@ -192,10 +197,9 @@ Test(encode, decoder_texts_are_tokenised_apart_with_one_space)
 
 Test(encode, no_space_where_there_is_white_space)
 {
-    static const char *const pairs[][2] = {{"the old ", "river"},  {"the old\n", "river"},
-                                           {"the old", " river"},  {"the old", "\nriver"},
-                                           {"the old\xc2\xa0", "river"},
-                                           {"the old", "\xe3\x80\x80river"}};
+    static const char *const pairs[][2] = {
+        {"the old ", "river"},  {"the old\n", "river"},       {"the old", " river"},
+        {"the old", "\nriver"}, {"the old\xc2\xa0", "river"}, {"the old", "\xe3\x80\x80river"}};
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
         bed b = make("gpt2", WN_SHAPE_DECODER, pairs[i][0], pairs[i][1]);
         cr_assert_eq(targets(&b, 1, NULL), WN_OK);
@@ -242,13 +246,15 @@ Test(encode, decoder_embeds_bos_and_prompt_without_eos)
 {
     bed b = make("llama3", WN_SHAPE_DECODER, "the old river carries", "a lantern");
     cr_assert_eq(prompt(&b, false), WN_OK);
-    cr_assert(same(b.prompt.id, b.prompt.n, ids_of(&b, "#<|endoftext|>", "the old river carries", NULL)));
+    cr_assert(
+        same(b.prompt.id, b.prompt.n, ids_of(&b, "#<|endoftext|>", "the old river carries", NULL)));
     cr_assert_eq(prompt(&b, true), WN_OK);
     cr_assert(same(b.prompt.id, b.prompt.n,
                    ids_of(&b, "#<|endoftext|>", "the old river carries", " a lantern", NULL)));
     b.row.has_target = false; /* a query may lack one */
     cr_assert_eq(prompt(&b, true), WN_OK);
-    cr_assert(same(b.prompt.id, b.prompt.n, ids_of(&b, "#<|endoftext|>", "the old river carries", NULL)));
+    cr_assert(
+        same(b.prompt.id, b.prompt.n, ids_of(&b, "#<|endoftext|>", "the old river carries", NULL)));
     drop(&b);
 }
 
@@ -362,7 +368,8 @@ Test(encode, chat_format)
     drop(&b);
 }
 
-/* ---- counting -------------------------------------------------------------------------------------- */
+/* ---- counting
+ * -------------------------------------------------------------------------------------- */
 
 Test(encode, summary_is_one_line_or_nothing)
 {

@@ -194,14 +194,14 @@ static void check_back(const char *path, bool lora, size_t examples)
 
 Test(golden_llama, gradients_of_all_parameters)
 {
-    check_back("models/llama-tiny", false, 1);
+    check_back("models/llama-tiny", false, 0);
     check_back("models/llama-untied", false, 0);
 }
 
 Test(golden_llama, gradients_of_adapters)
 {
     check_back("models/llama-tiny", true, 3);
-    check_back("models/llama-untied", true, 3);
+    check_back("models/llama-untied", true, 0);
 }
 
 Test(golden_llama, gradients_by_the_reference_kernels)

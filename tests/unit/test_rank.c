@@ -69,6 +69,7 @@ Test(rank, choices_as_pytorch)
         cr_expect_float_eq(c.nll[i], nll[i], 2e-5 * nll[i], "choice %zu: %g, expected %g", i,
                            c.nll[i], nll[i]);
     }
+    wn_safetensors_close(s);
     wn_choice_scores_free(&c);
     wn_pool_close(rows);
     wn_model_close(m);
@@ -95,6 +96,7 @@ Test(rank, targets_as_pytorch)
         cr_expect_eq(tokens[i], (uint32_t)count[i]);
         cr_expect_float_eq(nll[i], right[i], 2e-5 * right[i]);
     }
+    wn_safetensors_close(s);
     wn_pool_close(rows);
     wn_model_close(m);
 }

@@ -121,7 +121,7 @@ Test(recipe, faults_are_named)
     refused(BASE "training: {lr: fast}\n", "training: lr: expected a number");
     refused(BASE "training: {batch: -1}\n", "batch: expected a whole number");
     refused(BASE "training: 3\n", "training: expected a mapping");
-    refused(BASE "strategies: [best]\n", "\"best\" is unknown");
+    refused(BASE "strategies: [best]\n", "unknown strategy \"best\"; known are zero-shot, ");
     refused(BASE "strategies: [deft, deft]\n", "\"deft\" is there twice");
     refused(BASE "strategies: []\n", "strategies: expected a list");
     refused(BASE "seeds: 3\n", "seeds: expected a list");

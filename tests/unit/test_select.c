@@ -642,7 +642,7 @@ Test(select, explain_says_why_and_why_not, .init = set_up, .fini = tear_down)
     cr_assert_str_eq(json_string_value(json_object_get(json_array_get(d, 0), "id")), "r1");
     json_decref(v);
     expect_text("r3", "r3 was chosen by deft from task t1\n"
-                      "  1 queries have it among their 2 nearest rows:\n"
+                      "  1 query has it among the 2 nearest rows:\n"
                       "  query q0 at rank 2, score 0.765625\n"
                       "  without it these would have been next:\n"
                       "  row r1 (query q0), score 1.265625\n");

@@ -1,5 +1,5 @@
-/* Every golden tokenizer on every tough string: ids with and without special tokens, with fresh and with
- * warm scratch, and both ways of decoding; then what must be refused. */
+/* Every golden tokenizer on every tough string: ids with and without special tokens, with fresh and
+ * with warm scratch, and both ways of decoding; then what must be refused. */
 #include <criterion/criterion.h>
 
 #include <stdio.h>
@@ -55,7 +55,8 @@ static int check(const char *name)
 {
     char file[256];
     const char *dot = strchr(name, '.');
-    snprintf(file, sizeof file, "%.*s.json", (int)(dot ? dot - name : (ptrdiff_t)strlen(name)), name);
+    snprintf(file, sizeof file, "%.*s.json", (int)(dot ? dot - name : (ptrdiff_t)strlen(name)),
+             name);
     json_t *texts = load("strings.json"), *want = load(file);
     wn_tokenizer *t;
     wn_token_work w = {0};
@@ -189,7 +190,8 @@ Test(tokenizer, broken_utf8_is_replaced)
     wn_tokenizer *t;
     int32_t *a, *b;
     size_t n, m;
-    const char bad[] = "a\xff\xc3(\xe2\x82z\xf0\x9f\x98", good[] = "a\xef\xbf\xbd\xef\xbf\xbd(\xef\xbf\xbdz\xef\xbf\xbd";
+    const char bad[] = "a\xff\xc3(\xe2\x82z\xf0\x9f\x98",
+               good[] = "a\xef\xbf\xbd\xef\xbf\xbd(\xef\xbf\xbdz\xef\xbf\xbd";
     cr_assert_eq(wn_tokenizer_open(&t, golden("gpt2")), WN_OK);
     cr_assert_eq(wn_tokenizer_encode(t, bad, sizeof bad - 1, true, &a, &n), WN_OK);
     cr_assert_eq(wn_tokenizer_encode(t, good, sizeof good - 1, true, &b, &m), WN_OK);
@@ -202,9 +204,11 @@ Test(tokenizer, broken_utf8_is_replaced)
 /* A megabyte of one letter, of blanks and of marks: no quadratic step anywhere. */
 Test(tokenizer, long_runs, .timeout = 60)
 {
-    static const char *const names[] = {"wordpiece", "gpt2", "llama3", "qwen2", "o200k", "llama2",
-                                        "gemma", "t5", "xlmr", "bpe-prefix", "wordpiece-mixed"};
-    static const char *const units[] = {"a", " ", "\n", "1", "!", "\xcc\x81\xcc\xa3", "\xe6\x97\xa5", "\xe2\x96\x81"};
+    static const char *const names[] = {"wordpiece", "gpt2",       "llama3",         "qwen2",
+                                        "o200k",     "llama2",     "gemma",          "t5",
+                                        "xlmr",      "bpe-prefix", "wordpiece-mixed"};
+    static const char *const units[] = {
+        "a", " ", "\n", "1", "!", "\xcc\x81\xcc\xa3", "\xe6\x97\xa5", "\xe2\x96\x81"};
     enum { BYTES = 1 << 20 };
     char *text = malloc(BYTES);
     for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
@@ -224,7 +228,7 @@ Test(tokenizer, long_runs, .timeout = 60)
     free(text);
 }
 
-/* ---- what must be refused, by name ------------------------------------------------------------- */
+/* ---- what must be refused, by name ----------------------------------------------------- */
 
 static void refuse(const char *json, const char *expected)
 {
@@ -251,6 +255,7 @@ Test(tokenizer, refusals)
     refuse("[]", "model");
     refuse("{}", "model");
     refuse("{\"surprise\":1," WP "}", "'surprise'");
+    refuse("{\"\":1," WP "}", "''");
     refuse("{\"normalizer\":{\"type\":\"Telepathy\"}," WP "}", "Telepathy");
     refuse("{\"normalizer\":{\"type\":\"NFC\",\"level\":2}," WP "}", "'level'");
     refuse("{\"normalizer\":{\"type\":\"Sequence\"}," WP "}", "normalizers");
@@ -258,23 +263,32 @@ Test(tokenizer, refusals)
            "charsmap");
     refuse("{\"pre_tokenizer\":{\"type\":\"UnicodeScripts\"}," WP "}", "UnicodeScripts");
     refuse("{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(\"},\"behavior\":"
-           "\"Isolated\",\"invert\":false}," WP "}", "pattern '('");
+           "\"Isolated\",\"invert\":false}," WP "}",
+           "pattern '('");
     refuse("{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[a&&b]\"},\"behavior\":"
-           "\"Isolated\",\"invert\":false}," WP "}", "&&");
-    refuse("{\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"__\"}," WP "}", "replacement");
+           "\"Isolated\",\"invert\":false}," WP "}",
+           "&&");
+    refuse("{\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"__\"}," WP "}",
+           "replacement");
     refuse("{\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"_\",\"prepend_scheme\":"
-           "\"often\"}," WP "}", "prepend_scheme");
-    refuse("{\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[]}," WP "}", "sequence A");
+           "\"often\"}," WP "}",
+           "prepend_scheme");
+    refuse("{\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[]}," WP "}",
+           "sequence A");
     refuse("{\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":"
-           "{\"id\":\"X\"}},{\"Sequence\":{\"id\":\"A\"}}]}," WP "}", "'X'");
+           "{\"id\":\"X\"}},{\"Sequence\":{\"id\":\"A\"}}]}," WP "}",
+           "'X'");
     refuse("{\"decoder\":{\"type\":\"CTC\"}," WP "}", "CTC");
     refuse("{\"model\":{\"type\":\"WordLevel\",\"vocab\":{}}}", "WordLevel");
     refuse("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[\"a b\"]}}", "merge 0");
     refuse("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[\"ab\"]}}", "merges[0]");
-    refuse("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[],\"dropout\":0.1}}", "dropout");
-    refuse("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":4000000000},\"merges\":[]}}", "4000000000");
+    refuse("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[],\"dropout\":0.1}}",
+           "dropout");
+    refuse("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":4000000000},\"merges\":[]}}",
+           "4000000000");
     refuse("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":-1},\"merges\":[]}}", "-1");
-    refuse("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":1,\"b\":1},\"merges\":[]}}", "two tokens");
+    refuse("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":1,\"b\":1},\"merges\":[]}}",
+           "two tokens");
     refuse("{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\"]]}}", "vocab[0]");
     refuse("{\"model\":{\"type\":\"Unigram\",\"unk_id\":7,\"vocab\":[[\"a\",0]]}}", "unk_id 7");
 }

@@ -17,7 +17,8 @@ static uint32_t next(uint64_t *state)
     return (uint32_t)(*state >> 33);
 }
 
-/* ---- UTF-8 ----------------------------------------------------------------------------------------- */
+/* ---- UTF-8
+ * ----------------------------------------------------------------------------------------- */
 
 Test(unicode, every_character_there_and_back)
 {
@@ -61,7 +62,8 @@ Test(unicode, broken_text_is_found_and_repaired)
     cr_assert(wn_utf8_valid("a\0b", 3));
 }
 
-/* ---- properties ------------------------------------------------------------------------------------ */
+/* ---- properties
+ * ------------------------------------------------------------------------------------ */
 
 Test(unicode, ascii_table_says_what_the_slow_path_says)
 {
@@ -72,17 +74,20 @@ Test(unicode, ascii_table_says_what_the_slow_path_says)
 Test(unicode, properties)
 {
     cr_assert(wn_uc_space(0x85) && wn_uc_space(0xa0) && wn_uc_space(0x3000) && wn_uc_space('\v'));
-    cr_assert(!wn_uc_space(0x200b) && !wn_uc_space(0x180e) && !wn_uc_space(0xfeff) && !wn_uc_space(0x1c));
+    cr_assert(!wn_uc_space(0x200b) && !wn_uc_space(0x180e) && !wn_uc_space(0xfeff) &&
+              !wn_uc_space(0x1c));
     cr_assert(wn_uc_punctuation('$') && wn_uc_punctuation('^') && wn_uc_punctuation(0x3002));
     cr_assert(!wn_uc_punctuation(0x20ac) && !wn_uc_punctuation(0x7f) && !wn_uc_punctuation(' '));
     cr_assert(wn_uc_bert_control(0) == 1 || wn_uc_bert_control(0));
     cr_assert(wn_uc_bert_control(0xad) && wn_uc_bert_control(0xe000) && wn_uc_bert_control(0xfffd));
-    cr_assert(!wn_uc_bert_control('\t') && !wn_uc_bert_control(0x378) && !wn_uc_bert_control(0x890));
+    cr_assert(!wn_uc_bert_control('\t') && !wn_uc_bert_control(0x378) &&
+              !wn_uc_bert_control(0x890));
     cr_assert(wn_uc_bert_accent(0x301) && wn_uc_bert_accent(0x1734) && !wn_uc_bert_accent(0x1dfa));
     cr_assert(!wn_uc_bert_accent(0x903) && wn_uc_combining(0x903) && wn_uc_combining(0x20dd));
     cr_assert(wn_uc_word('_') && wn_uc_word(0x24b6) && wn_uc_word(0x200d) && !wn_uc_word(0xb2));
     cr_assert(wn_uc_numeric(0xbd) && wn_uc_numeric(0x2160) && !wn_uc_numeric(0x4e94));
-    cr_assert(wn_uc_bert_chinese(0x3400) && !wn_uc_bert_chinese(0x3041) && !wn_uc_bert_chinese(0x2b820));
+    cr_assert(wn_uc_bert_chinese(0x3400) && !wn_uc_bert_chinese(0x3041) &&
+              !wn_uc_bert_chinese(0x2b820));
     uint32_t low[2];
     cr_assert_eq(wn_uc_lower(0x130, low), 2);
     cr_assert_eq(low[0], 'i');
@@ -90,11 +95,13 @@ Test(unicode, properties)
     cr_assert_eq(low[0], 0x3c3);
 }
 
-/* ---- normal forms ---------------------------------------------------------------------------------- */
+/* ---- normal forms
+ * ---------------------------------------------------------------------------------- */
 
-static const uint32_t POOL[] = {'a', 'e', ' ', 'q', 0x41, 0xe9, 0x301, 0x323, 0x307, 0x308, 0x327, 0x345,
-                                0x1e69, 0xac00, 0x1100, 0x1161, 0x11a8, 0xfb01, 0x2126, 0x958, 0x93c, 0x3099,
-                                0x304b, 0xff76, 0x212b, 0x1d15e, 0x1f1e9, 0x5d0, 0x5b8, 0x5bc, 0xf73, 0x334};
+static const uint32_t POOL[] = {'a',    'e',     ' ',     'q',   0x41,   0xe9,   0x301,  0x323,
+                                0x307,  0x308,   0x327,   0x345, 0x1e69, 0xac00, 0x1100, 0x1161,
+                                0x11a8, 0xfb01,  0x2126,  0x958, 0x93c,  0x3099, 0x304b, 0xff76,
+                                0x212b, 0x1d15e, 0x1f1e9, 0x5d0, 0x5b8,  0x5bc,  0xf73,  0x334};
 
 Test(unicode, normal_forms_equal_utf8proc)
 {
@@ -115,13 +122,14 @@ Test(unicode, normal_forms_equal_utf8proc)
         wn_str_add(&in, "", 0);
         for (int f = 0; f < 4; f++) {
             utf8proc_uint8_t *want = NULL;
-            utf8proc_ssize_t len = utf8proc_map((const utf8proc_uint8_t *)in.p, (utf8proc_ssize_t)in.len,
-                                                &want, forms[f].options | UTF8PROC_STABLE);
+            utf8proc_ssize_t len =
+                utf8proc_map((const utf8proc_uint8_t *)in.p, (utf8proc_ssize_t)in.len, &want,
+                             forms[f].options | UTF8PROC_STABLE);
             wn_str_clear(&out);
             wn_str_add(&out, "", 0);
             cr_assert_eq(wn_uc_normalize(&out, &scratch, in.p, in.len, forms[f].form), WN_OK);
-            cr_assert((size_t)len == out.len && !memcmp(want, out.p, out.len), "round %d form %d: %s",
-                      round, f, in.p);
+            cr_assert((size_t)len == out.len && !memcmp(want, out.p, out.len),
+                      "round %d form %d: %s", round, f, in.p);
             free(want);
         }
         wn_str_free(&in);
@@ -140,7 +148,8 @@ Test(unicode, long_runs_of_marks, .timeout = 20)
         wn_utf8_add(&in, i % 2 ? 0x323 : 0x301);
     cr_assert_eq(wn_uc_decompose(&p, in.p, in.len, false), WN_OK);
     cr_assert_eq(p.n, N);
-    cr_assert(p.c[0] == 0x323 && p.c[N / 2 - 1] == 0x323 && p.c[N / 2] == 0x301 && p.c[N - 1] == 0x301);
+    cr_assert(p.c[0] == 0x323 && p.c[N / 2 - 1] == 0x323 && p.c[N / 2] == 0x301 &&
+              p.c[N - 1] == 0x301);
     wn_points_free(&p);
     wn_str_free(&in);
 }
@@ -155,16 +164,19 @@ Test(unicode, graphemes)
     cr_assert_eq(wn_uc_grapheme_end(s, 17, strlen(s)), 18);
 }
 
-/* ---- scanners against expressions ------------------------------------------------------------------ */
+/* ---- scanners against expressions
+ * ------------------------------------------------------------------ */
 
 /* Characters on which the patterns branch, and some of each class. */
-static const uint32_t BRANCH[] = {' ', ' ', ' ', '\t', '\n', '\r', 0xa0, 0x3000, 0x2028, '\'', '\'', 's', 'S', 't', 'T',
-                                  'r', 'R', 'e', 'E', 'v', 'V', 'm', 'M', 'l', 'L', 'd', 'D', 'x', 'Z', 0x17f, 0xe9, 0x4e2d,
-                                  0x5d0, '0', '1', '9', 0x663, 0xbd, 0x2160, '!', '.', '_', '-', 0x2014, 0x301, 0x1f600,
-                                  0x200d, 0xfe0f, 0xad, 0x1, 0x7f, 0x85, 0x180e, 0x200b, 0xfeff, 0x2c2, 0x1c5, 0x24b6};
+static const uint32_t BRANCH[] = {
+    ' ',   ' ',  ' ',    '\t', '\n',   '\r',   0xa0,   0x3000, 0x2028, '\'',    '\'',   's',
+    'S',   't',  'T',    'r',  'R',    'e',    'E',    'v',    'V',    'm',     'M',    'l',
+    'L',   'd',  'D',    'x',  'Z',    0x17f,  0xe9,   0x4e2d, 0x5d0,  '0',     '1',    '9',
+    0x663, 0xbd, 0x2160, '!',  '.',    '_',    '-',    0x2014, 0x301,  0x1f600, 0x200d, 0xfe0f,
+    0xad,  0x1,  0x7f,   0x85, 0x180e, 0x200b, 0xfeff, 0x2c2,  0x1c5,  0x24b6};
 
-static void compare(const char *expression, const char *s, size_t len, wn_match *m, const wn_pattern *slow,
-                    wn_scan_fn scan, uint64_t seed)
+static void compare(const char *expression, const char *s, size_t len, wn_match *m,
+                    const wn_pattern *slow, wn_scan_fn scan, uint64_t seed)
 {
     wn_search at = {0};
     for (size_t pos = 0; pos < len;) {
@@ -185,7 +197,8 @@ static void fuzz(const char *expression)
     wn_match m = {0};
     wn_scan_fn scan = wn_scan_for(expression);
     cr_assert_not_null(scan);
-    cr_assert_eq(wn_pattern_regex(&slow, expression, strlen(expression), true), WN_OK, "%s", wn_error_text());
+    cr_assert_eq(wn_pattern_regex(&slow, expression, strlen(expression), true), WN_OK, "%s",
+                 wn_error_text());
     cr_assert_eq(wn_pattern_regex(&unknown, "\\p{Cn}", 6, true), WN_OK);
     for (uint64_t seed = 1; seed <= 30000; seed++) {
         uint64_t state = seed;
@@ -194,7 +207,8 @@ static void fuzz(const char *expression)
         uint32_t few = 2 + next(&state) % 12; /* few different characters make long runs */
         uint32_t from = next(&state);
         for (size_t i = 0; i < n; i++)
-            wn_utf8_add(&s, BRANCH[(from + next(&state) % few * 7) % (sizeof BRANCH / sizeof *BRANCH)]);
+            wn_utf8_add(&s,
+                        BRANCH[(from + next(&state) % few * 7) % (sizeof BRANCH / sizeof *BRANCH)]);
         compare(expression, s.p, s.len, &m, &slow, scan, seed);
         wn_str_free(&s);
     }
@@ -238,8 +252,8 @@ Test(unicode, scanner_of_qwen2_equals_its_expression)
 
 Test(unicode, patterns_that_are_not_supported_are_refused)
 {
-    static const char *const bad[] = {"", "(", "[a", "a\\", "[a&&b]", "[a[^b]]", "a{2}+", "\\bx", "x\\K",
-                                      "[\\W]", "\\u12", "(*UCP)x"};
+    static const char *const bad[] = {"",      "(",    "[a",   "a\\",   "[a&&b]", "[a[^b]]",
+                                      "a{2}+", "\\bx", "x\\K", "[\\W]", "\\u12",  "(*UCP)x"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         wn_pattern p;
         wn_match m = {0};
