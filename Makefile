@@ -1,10 +1,18 @@
-# One flat Makefile. Targets: all (default), install, demo, test, unit, bench, asan, ubsan, tidy, format, clean.
+# One flat Makefile.
+#   all (default)  build/winnow, build/libwinnow.a, build/libwinnow.so
+#   install        tool, libraries, header, winnow.pc, manual, completions to $(DESTDIR)$(PREFIX)
+#   demo test      what scripts/demo and scripts/test run after the set-up
+#   unit asan cli structure   the parts of test
+#   bench tidy format check-format fuzz docs clean
 # WERROR= switches -Werror off; SANITIZE=address,undefined builds everything under sanitizers.
-CC       ?= gcc
+MAKEFLAGS += --no-builtin-rules
+ifeq ($(origin CC),default)
+CC       := gcc
+endif
 PREFIX   ?= /usr/local
 BUILD    ?= build
 WERROR   ?= -Werror
-PYTHON   ?= python3
+SOVERSION := 0
 VERSION  := $(shell sed -n 's/^\#define WN_VERSION "\(.*\)"/\1/p' include/winnow.h)
 
 PKGS     := jansson yaml-0.1 zlib libzstd libpcre2-8 libxxhash libcrypto
@@ -22,7 +30,7 @@ ALL_L    := $(LDFLAGS) -fopenmp -pthread $(SAN) $(PKG_L)
 # kernel/fast.c is compiled once for each instruction set; dispatch.c picks one at run time.
 ARCH     := $(shell $(CC) -dumpmachine | cut -d- -f1)
 ifeq ($(ARCH),x86_64)
-FAST     := avx2 avx512
+FAST     := $(if $(wildcard src/kernel/fast.c),avx2 avx512)
 endif
 FLAGS_avx2   := -O3 -mavx2 -mfma -mf16c -DWN_ISA=avx2
 FLAGS_avx512 := -O3 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -DWN_ISA=avx512 -mprefer-vector-width=512
@@ -49,7 +57,7 @@ $(BUILD)/libwinnow.a: $(LIB_OBJ)
 	ar rcs $@ $^
 
 $(BUILD)/libwinnow.so: $(LIB_OBJ)
-	$(CC) -shared -Wl,-soname,libwinnow.so.0 -o $@ $^ $(ALL_L)
+	$(CC) -shared -Wl,-soname,libwinnow.so.$(SOVERSION) -o $@ $^ $(ALL_L)
 
 $(BUILD)/winnow: $(CLI_OBJ) $(BUILD)/libwinnow.a
 	$(CC) -o $@ $(CLI_OBJ) $(BUILD)/libwinnow.a $(ALL_L)
@@ -59,11 +67,95 @@ $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/libwinnow.a
 	$(CC) $(ALL_C) -Itests -Wno-missing-prototypes -MMD -MP -o $@ $< $(BUILD)/libwinnow.a $(ALL_L) -lcriterion
 
 unit: $(UNIT)
-	@for t in $(UNIT); do echo "== $$t"; WN_TEST_ROOT=$(CURDIR) $$t --short-filename -j2 || exit 1; done
+	@bad=0; for t in $(UNIT); do echo "== $$t"; \
+	    WN_TEST_ROOT=$(CURDIR) $$t --short-filename -j2 --timeout 120 || bad=1; done; exit $$bad
+
+asan:
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan SANITIZE=address,undefined OPT=-O1 unit
+
+cli: all
+	@WINNOW=$(CURDIR)/$(BUILD)/winnow tests/cli/run
+
+structure: all
+	@BUILD=$(BUILD) CC="$(CC)" tests/structure/run
+
+test:
+	@BUILD=$(BUILD) tests/run
+
+demo: all
+	@scripts/demo --built
+
+bench: all
+	@$(BUILD)/winnow bench $(BENCH)
+
+# ---- packaging ----
+
+MAN1 := $(BUILD)/share/man/man1
+
+$(BUILD)/share/made: $(BUILD)/winnow
+	@rm -rf $(BUILD)/share && mkdir -p $(MAN1) $(BUILD)/share/bash $(BUILD)/share/zsh $(BUILD)/share/fish
+	@$< --man > $(MAN1)/winnow.1
+	@$< --commands | while read -r c; do \
+	    $< --man $$c > $(MAN1)/winnow-$$(echo "$$c" | tr ' ' -).1 || exit 1; done
+	@$< --completion bash > $(BUILD)/share/bash/winnow
+	@$< --completion zsh > $(BUILD)/share/zsh/_winnow
+	@$< --completion fish > $(BUILD)/share/fish/winnow.fish
+	@touch $@
+
+D = $(DESTDIR)$(PREFIX)
+install: all $(BUILD)/share/made
+	install -d $(D)/bin $(D)/include $(D)/lib/pkgconfig $(D)/share/man/man1
+	install -d $(D)/share/bash-completion/completions $(D)/share/zsh/site-functions
+	install -d $(D)/share/fish/vendor_completions.d
+	install -m 755 $(BUILD)/winnow $(D)/bin/winnow
+	install -m 644 include/winnow.h $(D)/include/winnow.h
+	install -m 644 $(BUILD)/libwinnow.a $(D)/lib/libwinnow.a
+	install -m 755 $(BUILD)/libwinnow.so $(D)/lib/libwinnow.so.$(VERSION)
+	ln -sf libwinnow.so.$(VERSION) $(D)/lib/libwinnow.so.$(SOVERSION)
+	ln -sf libwinnow.so.$(SOVERSION) $(D)/lib/libwinnow.so
+	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' \
+	    'Name: winnow' 'Description: Pick the fine-tuning data that matters' 'Version: $(VERSION)' \
+	    'Requires.private: $(PKGS)' 'Libs: -L$${libdir} -lwinnow' \
+	    'Libs.private: -lutf8proc -ldnnl -lm -fopenmp -pthread' 'Cflags: -I$${includedir}' \
+	    > $(D)/lib/pkgconfig/winnow.pc
+	install -m 644 $(MAN1)/*.1 $(D)/share/man/man1/
+	install -m 644 $(BUILD)/share/bash/winnow $(D)/share/bash-completion/completions/winnow
+	install -m 644 $(BUILD)/share/zsh/_winnow $(D)/share/zsh/site-functions/_winnow
+	install -m 644 $(BUILD)/share/fish/winnow.fish $(D)/share/fish/vendor_completions.d/winnow.fish
+
+# ---- care of the sources ----
+
+FORMAT   := $(wildcard include/*.h src/*/*.[ch] tests/unit/*.[ch] fuzz/*.c examples/*.c)
+
+docs: $(BUILD)/winnow
+	$< --markdown > docs/commands.md
+
+tidy:
+	clang-tidy-14 --quiet $(LIB_SRC) $(CLI_SRC) -- $(STD) -Iinclude -Isrc $(PKG_C)
+
+format:
+	clang-format-14 -i $(FORMAT)
+
+check-format:
+	clang-format-14 --dry-run -Werror $(FORMAT)
+
+# libFuzzer targets: build/fuzz/NAME CORPUS
+FUZZ     := $(patsubst fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard fuzz/fuzz_*.c))
+fuzz:
+	@$(MAKE) --no-print-directory CC=clang-14 BUILD=$(BUILD)/fuzz-build \
+	    SANITIZE=fuzzer-no-link,address,undefined fuzz-targets
+
+fuzz-targets: $(FUZZ)
+
+$(BUILD)/fuzz/%: fuzz/%.c $(BUILD)/libwinnow.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_C) -Wno-missing-prototypes -fsanitize=fuzzer -o $@ $< $(BUILD)/libwinnow.a $(ALL_L)
 
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all unit clean
+.PHONY: all unit asan cli structure test demo bench install docs tidy format check-format fuzz \
+        fuzz-targets clean
 .SECONDARY:
+%.d: ;
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

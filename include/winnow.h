@@ -234,12 +234,13 @@ WN_API wn_err wn_diff_job(const char *a, const char *b, bool json, char **text);
 /* Facts of a model as JSON: family, parameters (name, shape), memory, tokenizer. */
 WN_API wn_err wn_model_info_job(const char *model, const char *adapter, bool params, char **json);
 
-/* Checks this machine and the maths: JSON with a list of checks, each ok or not. */
-WN_API wn_err wn_doctor_job(char **json, bool *all_ok);
+/* Checks this machine and the maths: JSON with a list of checks, each ok or not. dir: a folder to try
+ * atomic writing in, NULL: the current one. */
+WN_API wn_err wn_doctor_job(const char *dir, char **json, bool *all_ok);
 
 typedef struct wn_bench_opts {
     wn_common common;
-    const char *what;    /* NULL: all; "gemm", "embed", "forward", "train", "search" */
+    const char *what;    /* NULL: all; "gemm", "embed", "forward", "train" */
     const char *encoder, *model, *rows;
 } wn_bench_opts;
 WN_API wn_err wn_bench_job(const wn_bench_opts *o, char **json);

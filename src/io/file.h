@@ -26,17 +26,18 @@ wn_err wn_file_read(char **text, size_t *len, const char *path, size_t limit);
 
 bool wn_file_exists(const char *path);
 bool wn_is_dir(const char *path);
-wn_err wn_mkdirs(const char *path);              /* with parents; fine if it is there */
-wn_err wn_remove_tree(const char *path);         /* file or folder; fine if it is not there */
+wn_err wn_mkdirs(const char *path);      /* with parents; fine if it is there */
+wn_err wn_remove_tree(const char *path); /* file or folder; fine if it is not there */
 wn_err wn_path_join(char **out, const char *dir, const char *name); /* wn_free(*out) */
-const char *wn_path_base(const char *path);      /* the part after the last slash */
+const char *wn_path_base(const char *path); /* the part after the last slash */
 /* Sorted names (bytewise) of a folder without "." and "..". wn_names_free. */
 wn_err wn_dir_list(char ***names, size_t *n, const char *path);
 void wn_names_free(char **names, size_t n);
 
-/* An output that appears whole: bytes go to a temporary beside `path`; commit does fsync, rename and
- * fsync of the folder. "-" or NULL is standard output (commit flushes). After any failure, and without
- * a commit, abort removes the temporary. Errors of write(2), such as a full disk, name the path. */
+/* An output that appears whole: bytes go to a temporary beside `path`; commit does fsync, rename
+ * and fsync of the folder. "-" or NULL is standard output (commit flushes). After any failure, and
+ * without a commit, abort removes the temporary. Errors of write(2), such as a full disk, name the
+ * path. */
 typedef struct wn_out {
     FILE *f;
     char *path, *temp; /* NULL for standard output */
@@ -59,7 +60,8 @@ typedef struct wn_append {
     char *path;
     uint64_t size;
 } wn_append;
-wn_err wn_append_open(wn_append *a, const char *path, uint64_t keep); /* cuts the file to `keep` bytes */
+wn_err wn_append_open(wn_append *a, const char *path,
+                      uint64_t keep); /* cuts the file to `keep` bytes */
 wn_err wn_append_write(wn_append *a, const void *bytes, size_t n);
 wn_err wn_append_sync(wn_append *a);
 void wn_append_close(wn_append *a);
@@ -69,9 +71,9 @@ wn_err wn_dir_sync(const char *path);
 /* rename with fsync of the folder of `to`. */
 wn_err wn_rename(const char *from, const char *to);
 
-/* Lines of a text: plain, .gz or .zst by content, "-" is standard input. A last line without newline
- * counts; "\r\n" loses its "\r". A truncated or damaged compressed stream is an error that names the
- * file. Lines over `WN_LINE_MAX` bytes are an error naming file and line. */
+/* Lines of a text: plain, .gz or .zst by content, "-" is standard input. A last line without
+ * newline counts; "\r\n" loses its "\r". A truncated or damaged compressed stream is an error that
+ * names the file. Lines over `WN_LINE_MAX` bytes are an error naming file and line. */
 enum { WN_LINE_MAX = 1 << 28 };
 typedef struct wn_lines wn_lines;
 wn_err wn_lines_open(wn_lines **out, const char *path);

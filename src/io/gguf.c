@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "io/table.h"
+#include "io/tensor_table.h"
 
 enum kind {
     KIND_U8,

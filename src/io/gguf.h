@@ -20,13 +20,14 @@ const wn_tensor *wn_gguf_at(const wn_gguf *g, size_t i);
 const wn_tensor *wn_gguf_find(const wn_gguf *g, const char *name);
 const char *wn_gguf_path(const wn_gguf *g);
 
-/* Metadata. Each returns false where the key is missing or of another kind. Any integer kind is read
- * as i64, any float or integer kind as f64. */
+/* Metadata. Each returns false where the key is missing or of another kind. Any integer kind is
+ * read as i64, any float or integer kind as f64. */
 bool wn_gguf_i64(const wn_gguf *g, const char *key, int64_t *v);
 bool wn_gguf_f64(const wn_gguf *g, const char *key, double *v);
 bool wn_gguf_bool(const wn_gguf *g, const char *key, bool *v);
 bool wn_gguf_string(const wn_gguf *g, const char *key, wn_span *v);
-/* Arrays: length, then elements by index (strings: linear cost is avoided by an index made at open). */
+/* Arrays: length, then elements by index (strings: linear cost is avoided by an index made at
+ * open). */
 bool wn_gguf_array(const wn_gguf *g, const char *key, size_t *n);
 bool wn_gguf_array_string(const wn_gguf *g, const char *key, size_t i, wn_span *v);
 bool wn_gguf_array_f64(const wn_gguf *g, const char *key, size_t i, double *v);

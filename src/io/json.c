@@ -213,9 +213,12 @@ void wn_json_cstring(wn_str *s, const char *text)
     wn_json_string(s, text, strlen(text));
 }
 
-/* A host program may have set a locale whose decimal point is a comma. */
+/* A host program may have set a locale whose decimal point is a comma. "-0" would be read as the
+ * integer 0, so minus zero keeps its point. */
 static void add_number(wn_str *s, char *text)
 {
+    if (strcmp(text, "-0") == 0)
+        strcpy(text, "-0.0");
     for (char *p = text; *p; p++)
         if (!is_digit(*p) && !strchr("+-e.", *p))
             *p = '.';
@@ -323,6 +326,16 @@ static wn_err dump_array(const struct dump *d, const json_t *v, int depth)
     return WN_OK;
 }
 
+/* A whole real keeps a point, so that a tree reads back equal to itself: 3.0 is not the integer 3.
+ */
+static void dump_real(wn_str *s, double v)
+{
+    size_t from = s->len;
+    wn_json_f64(s, v);
+    if (!s->failed && !strpbrk(s->p + from, ".en"))
+        wn_str_puts(s, ".0");
+}
+
 static wn_err dump_value(const struct dump *d, const json_t *v, int depth)
 {
     if (depth > MAX_DEPTH)
@@ -339,7 +352,7 @@ static wn_err dump_value(const struct dump *d, const json_t *v, int depth)
         wn_str_printf(d->s, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
         return WN_OK;
     case JSON_REAL:
-        wn_json_f64(d->s, json_real_value(v));
+        dump_real(d->s, json_real_value(v));
         return WN_OK;
     case JSON_TRUE:
         wn_str_puts(d->s, "true");

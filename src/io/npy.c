@@ -7,7 +7,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
-#include "io/table.h"
+#include "io/tensor_table.h"
 
 enum { MAX_NDIM = 2, DESCR_BYTES = 16, ALIGN = 64, STEP = 1024 };
 

@@ -9,7 +9,7 @@
 
 #include "base/mem.h"
 #include "io/json.h"
-#include "io/table.h"
+#include "io/tensor_table.h"
 
 /* The reference's cap on the header. */
 #define HEADER_MAX ((uint64_t)100000000)

@@ -28,8 +28,8 @@ typedef enum wn_dtype {
     WN_DTYPE_COUNT
 } wn_dtype;
 
-const char *wn_dtype_name(wn_dtype t);      /* "f32", "q4_k", ... */
-size_t wn_dtype_block(wn_dtype t);          /* elements a block: 1, 32 or 256 */
+const char *wn_dtype_name(wn_dtype t); /* "f32", "q4_k", ... */
+size_t wn_dtype_block(wn_dtype t);     /* elements a block: 1, 32 or 256 */
 size_t wn_dtype_block_bytes(wn_dtype t);
 
 /* dim[0] is the slowest (row-major, as PyTorch prints shapes). `data` may be unaligned. */
@@ -50,7 +50,7 @@ uint64_t wn_tensor_count(const wn_tensor *t); /* elements; dims are capped so th
 wn_err wn_tensor_to_f32(float *out, const wn_tensor *t, uint64_t first, uint64_t n);
 
 float wn_f16_to_f32(uint16_t h);
-uint16_t wn_f32_to_f16(float f);  /* round to nearest even */
+uint16_t wn_f32_to_f16(float f); /* round to nearest even */
 float wn_bf16_to_f32(uint16_t h);
 uint16_t wn_f32_to_bf16(float f); /* round to nearest even, NaN stays NaN */
 

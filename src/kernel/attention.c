@@ -73,6 +73,8 @@ static void look(const wn_attn *a, const segment *g, size_t i, size_t *lo, size_
     size_t pos = g->n_pre + i;
     *hi = g->n_pre + (a->causal && i + 1 < g->n_own ? i + 1 : g->n_own);
     *lo = a->window && pos + 1 > a->window ? pos + 1 - a->window : 0;
+    if (a->window && !a->causal)
+        *hi = min(*hi, pos + a->window);
     if (*lo > *hi)
         *lo = *hi;
 }

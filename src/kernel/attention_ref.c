@@ -77,6 +77,8 @@ static void look(view *w, size_t s, size_t i, size_t *lo, size_t *hi)
     w->pos = w->n_pre + i;
     *hi = w->n_pre + (a->causal && i + 1 < n_own ? i + 1 : n_own);
     *lo = a->window && w->pos + 1 > a->window ? w->pos + 1 - a->window : 0;
+    if (a->window && !a->causal && *hi > w->pos + a->window)
+        *hi = w->pos + a->window;
     if (*lo > *hi)
         *lo = *hi;
 }

@@ -115,7 +115,7 @@ void wn_rope(float *x, size_t ld, size_t heads, size_t d, size_t rot, bool inter
  * which query i sees the first i + 1 if causal, else all. So one kernel serves encoders, decoders,
  * choices that share a prompt, cached decoding and cross-attention. scale multiplies the scores; softcap
  * c > 0 turns a score into c*tanh(score/c); window w > 0 hides keys w or more positions behind the
- * query (position = rank within prefix + own); slope [H] adds slope * (key - query) positions (ALiBi);
+ * query, and, if not causal, ahead of it (position = rank within prefix + own); slope [H] adds slope * (key - query) positions (ALiBi);
  * bias adds a T5 table: bias [buckets, H] looked up by bucket(key position - query position). Scores
  * are never stored for long rows: tiles with a running softmax (Milakov & Gimelshein 2018; Dao 2022). */
 typedef struct wn_attn {

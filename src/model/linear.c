@@ -78,6 +78,10 @@ void wn_linear_bwd(float *dx, size_t lddx, const float *dy, size_t ldy, const fl
     wn_seg seg = {pass->batch->B, pass->batch->off};
     wn_param *w = ps[l->weight].trainable ? &ps[l->weight] : NULL;
     wn_param *bias = l->bias != WN_NO_PARAM && ps[l->bias].trainable ? &ps[l->bias] : NULL;
+    if (w && l->transposed) { /* d(W^T) = x^T dy: the two change places */
+        pass->sink->linear(pass->sink->ctx, w, NULL, 1, x, ldx, dy, ldy, l->K, l->N, &seg);
+        w = NULL;
+    }
     if (w || bias)
         pass->sink->linear(pass->sink->ctx, w, bias, 1, dy, ldy, x, ldx, l->N, l->K, &seg);
     if (dx)

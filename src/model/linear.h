@@ -13,6 +13,7 @@ typedef struct wn_linear {
     char *module;       /* "model.layers.0.self_attn.q_proj" */
     wn_mat mat;
     size_t N, K;
+    bool transposed;    /* the parameter is [K, N] */
     int weight, bias;   /* indices into params; bias WN_NO_PARAM: none */
     int lora_a, lora_b; /* [r, K] and [N, r]; WN_NO_PARAM: no adapter */
     size_t r;

@@ -36,6 +36,7 @@ typedef struct wn_model_facts {
     wn_shape shape;
     wn_precision precision;   /* as resolved: F32 or BF16 */
     size_t layers, width, heads, vocab, max_positions;
+    int32_t decoder_start;    /* encoder-decoder: the decoder's first token */
     uint64_t parameters;
     const char *weights_sha;  /* SHA-256 of the weight files' bytes (computed at first call) */
     const char *dtype;        /* of the stored weights, "f32", "bf16", "q4_1" */
@@ -72,6 +73,12 @@ void wn_model_refresh(wn_model *m);
 /* PEFT folder: adapter_config.json and adapter_model.safetensors. base: what base_model_name_or_path says. */
 wn_err wn_model_save_adapter(const wn_model *m, const char *dir, const char *base);
 
+/* A folder that transformers loads: all tensors of the checkpoint it came from, trained ones replaced, with its
+ * config and tokenizer files. dtype: "f32", "f16", "bf16"; NULL: each tensor's own. can_save refuses, before the
+ * work, a model that cannot be saved so (one from a GGUF file). */
+wn_err wn_model_can_save(const wn_model *m);
+wn_err wn_model_save(const wn_model *m, const char *dir, const char *dtype);
+
 /* A batch: B segments end to end, no padding. */
 typedef struct wn_batch {
     size_t B, T;
@@ -84,6 +91,8 @@ typedef struct wn_batch {
                                 first_label */
     const int32_t *first_label; /* [B] or NULL: for segments with a parent, the label to be scored at the
                                 parent's last token on behalf of this segment, -1: none */
+    const struct wn_batch *source; /* encoder-decoder models: the encoder's rows; this batch is the decoder's side */
+    const uint32_t *source_of;     /* [B]: which of the source's segments a segment attends to */
     const uint64_t *example; /* [B] or NULL: numbers of the examples, the counters of their dropout */
 } wn_batch;
 
@@ -93,7 +102,7 @@ typedef struct wn_seg {
     const uint32_t *off; /* [B+1] */
 } wn_seg;
 
-/* All memory of a step for batches of at most max_tokens tokens, max_segments segments and max_labels
+/* All memory of a step for batches of at most max_tokens tokens (on each side of an encoder-decoder), max_segments segments and max_labels
  * supervised positions. train: backward too. */
 typedef struct wn_work wn_work;
 wn_err wn_work_new(wn_work **out, const wn_model *m, size_t max_tokens, size_t max_segments,
@@ -102,7 +111,7 @@ void wn_work_free(wn_work *w);
 /* What wn_work_new would allocate. */
 size_t wn_work_bytes(const wn_model *m, size_t max_tokens, size_t max_segments, size_t max_labels, bool train);
 
-/* Hidden states behind layer `layer` (1..L; 0: the last, final norm included): hidden [T, D]. */
+/* Hidden states of the encoder or, in a decoder-only model, of its stack, behind layer `layer` (1..L; 0: the last, final norm included): hidden [T, D]. */
 wn_err wn_model_hidden(const wn_model *m, wn_work *w, const wn_batch *b, int layer, float *hidden);
 
 /* -log p of every supervised token: nll [B] sums over the segment's labels (first_label included),
@@ -129,6 +138,8 @@ typedef struct wn_sink {
     /* dg [D] += sum_t dy[t] * xhat[t], xhat = (x - mean) * rinv; mean NULL: root mean square norm. dbias += sum dy. */
     void (*norm)(void *ctx, wn_param *g, wn_param *bias, const float *dy, const float *x,
                  const float *mean, const float *rinv, size_t D, const wn_seg *seg);
+    /* d [n]: one example's gradient of a small table (relative positions). */
+    void (*table)(void *ctx, wn_param *p, const float *d, size_t n, size_t example);
     /* Embedding rows: dE[id[t]] += dx[t]. */
     void (*embed)(void *ctx, wn_param *e, const float *dx, const int32_t *id, size_t D, const wn_seg *seg);
 } wn_sink;

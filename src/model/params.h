@@ -13,6 +13,7 @@ typedef struct wn_param {
     size_t rows, cols;     /* cols 1 for vectors (norms, biases) */
     bool decay;            /* weight decay applies: not for norms and biases */
     bool adapter;
+    float offset;          /* value = what the file holds + offset (Gemma's norms) */
     bool trainable;        /* its gradient goes to the sink */
     float *value;          /* [rows, cols] master copy; NULL for a frozen packed matrix */
     float *grad;           /* [rows, cols], there after wn_params_make_grads if trainable */

@@ -6,16 +6,13 @@
 
 #include <string.h>
 
+#include "base/par.h"
+
 void wn_stack_free(wn_stack *s)
 {
     for (size_t i = 0; s->layer && i < s->L; i++) {
-        wn_layer *l = &s->layer[i];
-        for (int k = 0; k < 3; k++)
-            wn_linear_free(&l->qkv[k]);
-        wn_linear_free(&l->out);
-        wn_linear_free(&l->up[0]);
-        wn_linear_free(&l->up[1]);
-        wn_linear_free(&l->down);
+        for (int k = 0; k < WN_LAYER_LINEARS; k++)
+            wn_linear_free(wn_layer_linear(&s->layer[i], k));
     }
     wn_free(s->layer);
     wn_free(s->rope[0]);
@@ -34,9 +31,11 @@ static size_t up_width(const wn_stack *s)
     return s->gated ? 2 * s->F : s->F;
 }
 
-static wn_linear *linear_at(wn_layer *l, int i)
+wn_linear *wn_layer_linear(wn_layer *l, int i)
 {
-    return i < 3 ? &l->qkv[i] : i == 3 ? &l->out : i < 6 ? &l->up[i - 4] : &l->down;
+    wn_linear *all[WN_LAYER_LINEARS] = {&l->qkv[0], &l->qkv[1], &l->qkv[2], &l->out, &l->up[0], &l->up[1],
+                                        &l->down, &l->cross_q, &l->cross_k, &l->cross_v, &l->cross_out};
+    return all[i];
 }
 
 static float *push(wn_arena *a, size_t n)
@@ -67,11 +66,21 @@ static void plan_acts(wn_acts *c, const wn_stack *s, wn_layer *l, wn_arena *a, s
             c->qk_raw = push(a, T * heads * s->d);
             c->qk_rinv = push(a, T * heads);
         }
-        for (int i = 0; i < 7; i++) {
-            const wn_linear *lin = linear_at(l, i);
+        for (int i = 0; i < WN_LAYER_LINEARS; i++) {
+            const wn_linear *lin = wn_layer_linear(l, i);
             c->xa[i] = lin->r ? push(a, T * lin->r) : NULL;
         }
         c->mid = s->parallel ? c->in : push(a, T * s->D);
+    }
+    if (l->cross_q.N) {
+        if (train) {
+            c->cross = push(a, T * s->D);
+            plan_norm(&c->cross_mean, &c->cross_rinv, &l->cross_in, a, T);
+            c->cross_lse = push(a, T * s->H);
+        }
+        c->cross_q = push(a, T * s->H * s->d);
+        c->cross_kv = push(a, T * 2 * s->H * s->d);
+        c->cross_ctx = push(a, T * s->H * s->d);
     }
     c->qkv = push(a, T * qkv_width(s));
     c->ctx = push(a, T * s->H * s->d);
@@ -85,8 +94,8 @@ void wn_stack_plan(wn_stack_work *w, const wn_stack *s, wn_arena *a, wn_acts *ac
 {
     size_t rank = 0, dropped = 0;
     for (size_t i = 0; i < s->L; i++)
-        for (int k = 0; k < 7; k++) {
-            const wn_linear *l = linear_at(&s->layer[i], k);
+        for (int k = 0; k < WN_LAYER_LINEARS; k++) {
+            const wn_linear *l = wn_layer_linear(&s->layer[i], k);
             rank = l->r > rank ? l->r : rank;
             if (l->r && l->dropout > 0 && l->K > dropped)
                 dropped = l->K;
@@ -98,9 +107,15 @@ void wn_stack_plan(wn_stack_work *w, const wn_stack *s, wn_arena *a, wn_acts *ac
     size_t heads = s->H * s->d, wide = s->D > heads ? s->D : heads;
     w->h = push(a, T * wide);
     w->act = push(a, T * (s->F > wide ? s->F : wide));
+    w->mean = push(a, T);
+    w->rinv = push(a, T);
+    w->mixed = s->qkv_mixed ? push(a, T * qkv_width(s)) : NULL;
     w->low = rank ? push(a, T * rank) : NULL;
     w->pre = wn_arena_push(a, 2 * segments * sizeof(uint32_t));
     w->own = wn_arena_push(a, 2 * segments * sizeof(uint32_t));
+    bool cross = s->layer[0].cross_q.N > 0;
+    w->from = cross ? wn_arena_push(a, 2 * segments * sizeof(uint32_t)) : NULL;
+    w->none = cross ? wn_arena_push(a, 2 * segments * sizeof(uint32_t)) : NULL;
     w->pos = wn_arena_push(a, T * sizeof(int32_t));
     if (!train)
         return;
@@ -112,6 +127,12 @@ void wn_stack_plan(wn_stack_work *w, const wn_stack *s, wn_arena *a, wn_acts *ac
     w->d_ctx = push(a, T * wide);
     w->d_up = push(a, T * up_width(s));
     w->d_act = push(a, T * s->F);
+    w->d_bias = s->bias == WN_NO_PARAM ? NULL : push(a, s->buckets * s->H);
+    if (!cross)
+        return;
+    w->d_source = push(a, T * s->D);
+    w->d_cross_q = push(a, T * s->H * s->d);
+    w->d_cross_kv = push(a, T * 2 * s->H * s->d);
 }
 
 wn_err wn_stack_prepare(const wn_stack *s, wn_stack_work *w, const wn_batch *b)
@@ -128,6 +149,12 @@ wn_err wn_stack_prepare(const wn_stack *s, wn_stack_work *w, const wn_batch *b)
         w->pre[2 * i + 1] = to;
         w->own[2 * i] = b->off[i];
         w->own[2 * i + 1] = b->off[i + 1];
+        if (w->from) {
+            const uint32_t *off = b->source->off + b->source_of[i];
+            w->from[2 * i] = off[0];
+            w->from[2 * i + 1] = off[1];
+            w->none[2 * i] = w->none[2 * i + 1] = 0;
+        }
         for (uint32_t t = 0; t < n; t++)
             w->pos[b->off[i] + t] = (int32_t)(before + t);
     }
@@ -175,24 +202,82 @@ static const float *normed(float *y, float *mean, float *rinv, const float *x, c
 
 /* ---- attention --------------------------------------------------------------------------------- */
 
-static wn_attn attention_of(const wn_stack *s, const wn_layer *l, const wn_stack_work *w, const wn_batch *b)
+static wn_attn attention_of(const wn_stack *s, const wn_layer *l, const wn_stack_work *w, const wn_pass *pass)
 {
     size_t ld = qkv_width(s);
+    const wn_batch *b = pass->batch;
+    const float *bias = s->bias == WN_NO_PARAM ? NULL : pass->params->p[s->bias].value;
     return (wn_attn){.S = b->B, .q0 = b->off, .pre = w->pre, .own = w->own, .H = s->H, .G = s->G,
                      .d = s->d, .dv = s->d, .ldq = ld, .ldk = ld, .ldv = ld, .ldo = s->H * s->d,
                      .causal = s->causal, .scale = s->scale, .softcap = s->softcap,
-                     .window = l->window, .slope = s->slope};
+                     .window = l->window, .slope = s->slope, .bias = bias,
+                     .buckets = (int)s->buckets, .max_distance = (int)s->max_distance,
+                     .bidirectional = !s->causal};
 }
 
-/* Norm of each head's queries and keys, in rows of stride ld. */
-static void head_norm(float *x, float *raw, float *rinv, size_t ld, size_t heads, size_t first,
-                      size_t all, const wn_norm *n, const wn_params *ps, size_t T, size_t d)
+/* Rows of q, k, v head by head to queries | keys | values, or back. */
+struct mix_job {
+    float *out;
+    const float *in;
+    size_t H, d;
+    bool back;
+};
+
+static void mix_row(void *ctx, size_t t, int thread)
 {
+    (void)thread;
+    const struct mix_job *j = ctx;
+    size_t row = t * 3 * j->H * j->d, bytes = j->d * sizeof(float);
+    for (size_t h = 0; h < j->H; h++)
+        for (size_t part = 0; part < 3; part++) {
+            size_t mixed = row + (h * 3 + part) * j->d, split = row + (part * j->H + h) * j->d;
+            memcpy(j->out + (j->back ? mixed : split), j->in + (j->back ? split : mixed), bytes);
+        }
+}
+
+static void mix(float *out, const float *in, const wn_stack *s, size_t T, bool back)
+{
+    wn_par_do(T, mix_row, &(struct mix_job){out, in, s->H, s->d, back});
+}
+
+/* The norm of queries or keys: of each head's d components, or of all heads together. `first` is where they begin
+ * in a row, n rows of `width` are normed a token. */
+struct head_part {
+    size_t first, n, width;
+};
+
+static struct head_part head_part(const wn_stack *s, bool keys)
+{
+    size_t heads = keys ? s->G : s->H;
+    return (struct head_part){keys ? s->H * s->d : 0, s->qk_whole ? 1 : heads, s->qk_whole ? heads * s->d : s->d};
+}
+
+static void head_norm(float *x, float *raw, float *rinv, const wn_stack *s, const wn_norm *n, const wn_params *ps,
+                      size_t T, bool keys)
+{
+    size_t all = s->H + s->G, ld = qkv_width(s);
+    struct head_part p = head_part(s, keys);
     for (size_t t = 0; t < T; t++) {
-        float *row = x + t * ld + first * d;
+        float *row = x + t * ld + p.first;
         if (raw)
-            memcpy(raw + (t * all + first) * d, row, heads * d * sizeof(float));
-        wn_norm_fwd(row, NULL, rinv ? rinv + t * all + first : NULL, row, n, ps, heads, d);
+            memcpy(raw + t * all * s->d + p.first, row, p.n * p.width * sizeof(float));
+        wn_norm_fwd(row, NULL, rinv ? rinv + t * all + p.first / s->d : NULL, row, n, ps, p.n, p.width);
+    }
+}
+
+/* dq is d(queries | keys | values). One token's heads at a time: the sink sees them as rows of its example. */
+static void head_norm_bwd(float *dq, const wn_acts *c, wn_stack_work *w, const wn_stack *s, const wn_norm *n,
+                          wn_pass *pass, bool keys)
+{
+    size_t all = s->H + s->G, ld = qkv_width(s);
+    struct head_part p = head_part(s, keys);
+    uint32_t off[2] = {0, (uint32_t)p.n};
+    wn_seg one = {1, off};
+    for (size_t t = 0; t < pass->batch->T; t++) {
+        float *d = dq + t * ld + p.first, *dy = w->h; /* h is free here: the caller's input lies elsewhere */
+        memcpy(dy, d, p.n * p.width * sizeof(float));
+        wn_norm_bwd(d, dy, c->qk_raw + t * all * s->d + p.first, NULL, c->qk_rinv + t * all + p.first / s->d, n, pass,
+                    &one, p.n, p.width, false);
     }
 }
 
@@ -202,18 +287,34 @@ static void attention_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_s
     const wn_batch *b = pass->batch;
     size_t T = b->T, ld = qkv_width(s), col = 0;
     for (int i = 0; i < l->n_qkv; i++) {
-        wn_linear_fwd(c->qkv + col, ld, h, s->D, &l->qkv[i], pass, c->xa[i], 0);
+        wn_linear_fwd(s->qkv_mixed ? w->mixed : c->qkv + col, ld, h, s->D, &l->qkv[i], pass, c->xa[i], 0);
         col += l->qkv[i].N;
     }
+    if (s->qkv_mixed)
+        mix(c->qkv, w->mixed, s, T, false);
     float *q = c->qkv, *k = q + s->H * s->d, *v = k + s->G * s->d;
     if (l->q_norm.gain != WN_NO_PARAM) {
-        head_norm(q, c->qk_raw, c->qk_rinv, ld, s->H, 0, s->H + s->G, &l->q_norm, pass->params, T, s->d);
-        head_norm(q, c->qk_raw, c->qk_rinv, ld, s->G, s->H, s->H + s->G, &l->k_norm, pass->params, T, s->d);
+        head_norm(q, c->qk_raw, c->qk_rinv, s, &l->q_norm, pass->params, T, false);
+        head_norm(q, c->qk_raw, c->qk_rinv, s, &l->k_norm, pass->params, T, true);
     }
     if (l->rope >= 0)
         wn_rope(q, ld, s->H + s->G, s->d, s->rot, s->interleaved, false, s->rope[l->rope], w->pos, T);
-    wn_attn a = attention_of(s, l, w, b);
+    wn_attn a = attention_of(s, l, w, pass);
     wn_attention(c->ctx, c->lse, q, k, v, &a);
+}
+
+/* The same with the gradient of relative positions: an example at a time, since it is a sum over the example. */
+static void attention_bias_bwd(const wn_stack *s, wn_acts *c, wn_stack_work *w, wn_pass *pass, wn_attn a)
+{
+    float *q = c->qkv, *k = q + s->H * s->d, *v = k + s->G * s->d;
+    float *dq = w->d_qkv, *dk = dq + s->H * s->d, *dv = dk + s->G * s->d;
+    size_t n = s->buckets * s->H, S = a.S;
+    a.S = 1;
+    for (size_t b = 0; b < S; b++, a.q0++, a.pre += 2, a.own += 2) {
+        memset(w->d_bias, 0, n * sizeof(float));
+        wn_attention_back(dq, dk, dv, w->d_bias, w->d_ctx, c->ctx, c->lse, q, k, v, &a);
+        pass->sink->table(pass->sink->ctx, &pass->params->p[s->bias], w->d_bias, n, b);
+    }
 }
 
 /* d_ctx to d_h; h is the attention's input. */
@@ -221,34 +322,74 @@ static void attention_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_s
                           const float *h, bool need_dh, bool add)
 {
     const wn_batch *b = pass->batch;
-    size_t T = b->T, ld = qkv_width(s), all = s->H + s->G, col = 0;
+    size_t T = b->T, ld = qkv_width(s), col = 0;
     float *q = c->qkv, *k = q + s->H * s->d, *v = k + s->G * s->d;
     float *dq = w->d_qkv, *dk = dq + s->H * s->d, *dv = dk + s->G * s->d;
-    wn_attn a = attention_of(s, l, w, b);
-    wn_attention_back(dq, dk, dv, NULL, w->d_ctx, c->ctx, c->lse, q, k, v, &a);
+    wn_attn a = attention_of(s, l, w, pass);
+    if (s->bias != WN_NO_PARAM && pass->params->p[s->bias].trainable)
+        attention_bias_bwd(s, c, w, pass, a);
+    else
+        wn_attention_back(dq, dk, dv, NULL, w->d_ctx, c->ctx, c->lse, q, k, v, &a);
     if (l->rope >= 0)
-        wn_rope(dq, ld, all, s->d, s->rot, s->interleaved, true, s->rope[l->rope], w->pos, T);
+        wn_rope(dq, ld, s->H + s->G, s->d, s->rot, s->interleaved, true, s->rope[l->rope], w->pos, T);
     if (l->q_norm.gain != WN_NO_PARAM) {
-        /* One token's heads at a time: their rows lie side by side. The sink sees them as that example's. */
-        for (size_t e = 0; e < b->B; e++)
-            for (uint32_t t = b->off[e]; t < b->off[e + 1]; t++)
-                for (int part = 0; part < 2; part++) {
-                    size_t first = part ? s->H : 0, heads = part ? s->G : s->H;
-                    uint32_t off[2] = {0, (uint32_t)heads};
-                    wn_seg one = {1, off};
-                    float *d = dq + t * ld + first * s->d;
-                    float *dy = w->h; /* free here: h is only needed below, made again by the caller */
-                    memcpy(dy, d, heads * s->d * sizeof(float));
-                    wn_norm_bwd(d, dy, c->qk_raw + (t * all + first) * s->d, NULL,
-                                c->qk_rinv + t * all + first, part ? &l->k_norm : &l->q_norm, pass, &one,
-                                heads, s->d, false);
-                }
+        head_norm_bwd(dq, c, w, s, &l->q_norm, pass, false);
+        head_norm_bwd(dq, c, w, s, &l->k_norm, pass, true);
     }
+    if (s->qkv_mixed)
+        mix(w->mixed, w->d_qkv, s, T, true);
     for (int i = 0; i < l->n_qkv; i++) {
-        wn_linear_bwd(need_dh ? w->d_h : NULL, s->D, w->d_qkv + col, ld, h, s->D, c->xa[i], &l->qkv[i],
+        wn_linear_bwd(need_dh ? w->d_h : NULL, s->D, s->qkv_mixed ? w->mixed : w->d_qkv + col, ld, h, s->D, c->xa[i], &l->qkv[i],
                       pass, i || add ? WN_MM_ADD : 0);
         col += l->qkv[i].N;
     }
+}
+
+/* ---- attention to an encoder's output ---------------------------------------------------------------- */
+
+static wn_attn cross_of(const wn_stack *s, const wn_stack_work *w, const wn_batch *b)
+{
+    size_t all = s->H * s->d;
+    return (wn_attn){.S = b->B, .q0 = b->off, .pre = w->from, .own = w->none, .H = s->H, .G = s->H, .d = s->d,
+                     .dv = s->d, .ldq = all, .ldk = 2 * all, .ldv = 2 * all, .ldo = all, .scale = s->scale};
+}
+
+/* Keys and values are made once of the source's rows, however many segments look at them. */
+static void cross_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack_work *w, wn_pass *pass, float *x,
+                      bool keep)
+{
+    size_t T = pass->batch->T, all = s->H * s->d;
+    wn_pass source = *pass;
+    source.batch = pass->batch->source;
+    if (keep)
+        memcpy(c->cross, x, T * s->D * sizeof(float));
+    const float *h = normed(w->h, c->cross_mean, c->cross_rinv, x, &l->cross_in, pass->params, T, s->D);
+    wn_linear_fwd(c->cross_q, all, h, s->D, &l->cross_q, pass, c->xa[7], 0);
+    wn_linear_fwd(c->cross_kv, 2 * all, w->source, s->D, &l->cross_k, &source, c->xa[8], 0);
+    wn_linear_fwd(c->cross_kv + all, 2 * all, w->source, s->D, &l->cross_v, &source, c->xa[9], 0);
+    wn_attn a = cross_of(s, w, pass->batch);
+    wn_attention(c->cross_ctx, c->cross_lse, c->cross_q, c->cross_kv, c->cross_kv + all, &a);
+    wn_linear_fwd(x, s->D, c->cross_ctx, all, &l->cross_out, pass, c->xa[10], WN_MM_ADD);
+}
+
+/* w->gradient: of the state behind in, of the state before out; w->d_source gets this layer's share. */
+static void cross_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack_work *w, wn_pass *pass)
+{
+    size_t T = pass->batch->T, all = s->H * s->d;
+    wn_seg seg = {pass->batch->B, pass->batch->off};
+    wn_pass source = *pass;
+    source.batch = pass->batch->source;
+    wn_linear_bwd(w->d_ctx, all, w->gradient, s->D, c->cross_ctx, all, c->xa[10], &l->cross_out, pass, 0);
+    wn_attn a = cross_of(s, w, pass->batch);
+    wn_attention_back(w->d_cross_q, w->d_cross_kv, w->d_cross_kv + all, NULL, w->d_ctx, c->cross_ctx, c->cross_lse,
+                      c->cross_q, c->cross_kv, c->cross_kv + all, &a);
+    wn_linear_bwd(w->d_source, s->D, w->d_cross_kv, 2 * all, w->source, s->D, c->xa[8], &l->cross_k, &source,
+                  WN_MM_ADD);
+    wn_linear_bwd(w->d_source, s->D, w->d_cross_kv + all, 2 * all, w->source, s->D, c->xa[9], &l->cross_v, &source,
+                  WN_MM_ADD);
+    const float *h = normed(w->act, NULL, NULL, c->cross, &l->cross_in, pass->params, T, s->D);
+    wn_linear_bwd(w->d_h, s->D, w->d_cross_q, all, h, s->D, c->xa[7], &l->cross_q, pass, 0);
+    wn_norm_bwd(w->gradient, w->d_h, c->cross, c->cross_mean, c->cross_rinv, &l->cross_in, pass, &seg, T, s->D, true);
 }
 
 /* ---- the feed-forward part ----------------------------------------------------------------------- */
@@ -313,18 +454,16 @@ static void layer_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
     bool attn_norm = l->attn_out.gain != WN_NO_PARAM, mlp_norm = l->mlp_out.gain != WN_NO_PARAM;
     if (keep)
         memcpy(c->in, x, bytes);
-    float *parallel_in = NULL;
-    if (s->parallel && !keep) { /* the second half needs the input again */
-        memcpy(c->attn, x, bytes);
-        parallel_in = c->attn;
-    } else if (s->parallel) {
-        parallel_in = c->in;
-    }
+    float *parallel_in = c->in ? c->in : c->attn; /* the second half needs the input again */
+    if (s->parallel && !keep)
+        memcpy(parallel_in, x, bytes);
     const float *h = normed(w->h, c->in_mean, c->in_rinv, x, &l->attn_in, ps, T, s->D);
     attention_fwd(s, l, c, w, pass, h);
     wn_linear_fwd(attn_norm ? c->attn : x, s->D, c->ctx, s->H * s->d, &l->out, pass, c->xa[3],
                   attn_norm ? 0 : WN_MM_ADD);
     join(x, c->attn, c->attn_mean, c->attn_rinv, s, &l->attn_out, ps, w->h, T);
+    if (l->cross_q.N)
+        cross_fwd(s, l, c, w, pass, x, keep);
     if (keep && !s->parallel)
         memcpy(c->mid, x, bytes);
     h = normed(w->h, c->mid_mean, c->mid_rinv, s->parallel ? parallel_in : x, &l->mlp_in, ps, T, s->D);
@@ -372,6 +511,8 @@ static void layer_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
         wn_norm_bwd(g, w->d_h, c->mid, c->mid_mean, c->mid_rinv, &l->mlp_in, pass, &seg, T, s->D, true);
     else
         wn_add(g, w->d_h, T * s->D);
+    if (l->cross_q.N)
+        cross_bwd(s, l, c, w, pass);
     float *ga = s->parallel ? w->d_mid : g;
     const float *da = split(ga, w->d_h, c->attn, c->attn_mean, c->attn_rinv, s, &l->attn_out, pass, &seg, T);
     wn_linear_bwd(w->d_ctx, s->H * s->d, da, s->D, c->ctx, s->H * s->d, c->xa[3], &l->out, pass, 0);

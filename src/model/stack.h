@@ -13,6 +13,8 @@ typedef struct wn_norm {
     bool rms;            /* root mean square norm, else layer norm */
 } wn_norm;
 
+enum { WN_LAYER_LINEARS = 11 }; /* at most, of one layer */
+
 typedef struct wn_layer {
     wn_norm attn_in, attn_out, mlp_in, mlp_out;
     wn_norm q_norm, k_norm;  /* over each head's d components (Qwen3, Gemma 3) */
@@ -22,6 +24,8 @@ typedef struct wn_layer {
     wn_linear up[2];         /* gate and up, or one (fused gate|up, or the plain first layer) */
     int n_up;
     wn_linear down;
+    wn_norm cross_in;        /* attention to an encoder's output, between the two halves; cross_q.N 0: none */
+    wn_linear cross_q, cross_k, cross_v, cross_out;
     size_t window;           /* 0: all keys */
     int rope;                /* index of the rotary table, -1: none */
 } wn_layer;
@@ -30,6 +34,8 @@ typedef struct wn_stack {
     size_t L, D, H, G, d, F; /* layers, width, heads, key/value heads, head width, feed-forward width */
     bool causal;
     bool post_norm;          /* x = norm(x + f(x)) with attn_out and mlp_out (BERT); else x + norm_out(f(norm_in(x))) */
+    bool qkv_mixed;          /* the fused layer's outputs are q, k, v of head 0, then of head 1, ... (G == H) */
+    bool qk_whole;           /* q_norm and k_norm are over all heads together (OLMo 2) */
     bool parallel;           /* x + attention(norm(x)) + mlp(norm'(x)) (GPT-NeoX) */
     bool gated;
     wn_act act;
@@ -37,11 +43,17 @@ typedef struct wn_stack {
     float *rope[2];          /* [positions, rot]: cos, then sin */
     size_t rot, positions;
     bool interleaved;
+    int bias;                /* T5's relative position table [buckets, H] among the params, WN_NO_PARAM: none */
+    size_t buckets, max_distance;
     float *slope;            /* [H] ALiBi, NULL: none */
     wn_layer *layer;         /* [L] */
 } wn_stack;
 
 void wn_stack_free(wn_stack *s);
+
+/* The i-th of a layer's WN_LAYER_LINEARS linear layers: queries, keys, values, attention's output, gate, up, down,
+ * then queries, keys, values and output of attention to an encoder. N is 0 where the family has none. */
+wn_linear *wn_layer_linear(wn_layer *l, int i);
 
 /* Where a layer keeps what its backward needs. */
 typedef struct wn_acts {
@@ -52,7 +64,9 @@ typedef struct wn_acts {
     float *mid, *mid_mean, *mid_rinv;
     float *up;                         /* [T, F] or [T, 2F]: gate | up */
     float *mlp, *mlp_mean, *mlp_rinv;
-    float *xa[7];                      /* LoRA: qkv 0-2, out 3, up 4-5, down 6 */
+    float *cross, *cross_mean, *cross_rinv;   /* the state before attention to the source */
+    float *cross_q, *cross_kv, *cross_ctx, *cross_lse;
+    float *xa[WN_LAYER_LINEARS];       /* LoRA, in the order of wn_layer_linear */
 } wn_acts;
 
 /* Memory of passes over a stack, planned for at most T tokens. */
@@ -60,8 +74,13 @@ typedef struct wn_stack_work {
     size_t T;
     wn_acts *acts;            /* [L] when training, else one for all layers */
     float *h, *act, *gradient, *d_mid, *d_h, *d_qkv, *d_ctx, *d_up, *d_act;
-    float *drop, *low;
+    float *mean, *rinv;       /* of the norm behind an encoder's stack */
+    float *drop, *low, *mixed;
+    const float *source;      /* [source tokens, D]: the encoder's output */
+    float *d_source;          /* its gradient, summed over the layers */
+    float *d_cross_q, *d_cross_kv, *d_bias;
     uint32_t *pre, *own;      /* key ranges of segments */
+    uint32_t *from, *none;    /* the same in the source; empty ranges */
     int32_t *pos;
 } wn_stack_work;
 

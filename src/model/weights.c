@@ -188,6 +188,8 @@ void wn_weights_close(wn_weights *w)
 const wn_tensor *wn_weights_find(const wn_weights *w, const char *name)
 {
     char other[256];
+    if (!w->is_gguf && strlen(name) > w->skip)
+        name += w->skip;
     if (w->is_gguf)
         return gguf_name(other, sizeof other, name) ? wn_gguf_find(w->gguf, other) : NULL;
     snprintf(other, sizeof other, "%s%s", w->prefix, name);

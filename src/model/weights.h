@@ -17,6 +17,7 @@ typedef struct wn_weights {
     wn_safetensors *st;
     wn_gguf *gguf;
     json_t *config;       /* config.json, or made from the metadata */
+    size_t skip;          /* characters of a name this checkpoint leaves out at its beginning */
     const char *prefix;   /* before every tensor's name in this checkpoint, "" or "model." or "bert." */
     bool permuted;        /* GGUF "llama": rows of q and k are interleaved */
 } wn_weights;

@@ -10,14 +10,29 @@
 
 typedef enum wn_metric { WN_METRIC_L2, WN_METRIC_IP, WN_METRIC_COSINE } wn_metric;
 wn_err wn_metric_parse(wn_metric *m, const char *name); /* NULL: l2 */
+const char *wn_metric_name(wn_metric m);
 
 enum { WN_NO_ROW = -1 };
 
 /* row [Q,k] out: positions, best first, WN_NO_ROW behind the end where the store has fewer than k rows;
  * score [Q,k] out: squared distance (l2, smaller is better), inner product or cosine (larger is better), in
- * float64. rows [N,D], query [Q,D] float32. A row or query that holds NaN or infinity is refused by
- * position. Memory: O(Q k) and a tile a thread. */
+ * float64; NaN behind the end. rows [N,D], query [Q,D] float32. The cosine with a zero vector is 0. A row
+ * or query that holds NaN or infinity is refused by position. Memory: O(Q k) and a tile. */
 wn_err wn_search_exact(int64_t *row, double *score, const float *rows, uint64_t N, const float *query,
                        size_t Q, size_t D, size_t k, wn_metric metric);
+
+/* The same over the rows whose bit in `skip` (bit r % 64 of word r / 64) is clear; NULL: all rows. */
+wn_err wn_search_among(int64_t *row, double *score, const float *rows, uint64_t N, const uint64_t *skip,
+                       const float *query, size_t Q, size_t D, size_t k, wn_metric metric);
+
+static inline bool wn_bit(const uint64_t *bits, uint64_t i)
+{
+    return bits && (bits[i / 64] >> (i % 64) & 1);
+}
+
+static inline void wn_bit_set(uint64_t *bits, uint64_t i)
+{
+    bits[i / 64] |= (uint64_t)1 << (i % 64);
+}
 
 #endif

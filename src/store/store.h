@@ -64,7 +64,8 @@ wn_err wn_store_writer_open(wn_store_writer **out, const char *path, const json_
                             bool overwrite, uint64_t *rows_done);
 wn_err wn_store_writer_add(wn_store_writer *w, const wn_store_row *row);
 wn_err wn_store_writer_sync(wn_store_writer *w);   /* makes all rows so far last */
-/* Writes store.json and closes. extra: members added to the manifest at the end (counts), NULL: none. */
+/* Writes store.json and closes, in every case. extra: members added to the manifest at the end (counts),
+ * NULL: none. */
 wn_err wn_store_writer_finish(wn_store_writer *w, const json_t *extra);
 void wn_store_writer_close(wn_store_writer *w);    /* leaves the unfinished store for a later resume */
 

@@ -1,10 +1,10 @@
 /* Tokenizers: text to ids exactly as the model's own tokenizer.json (Hugging Face tokenizers), its
  * SentencePiece .model, or the metadata of a GGUF file say. Normalisers, pre-tokenisers and
- * post-processors are data: a small pipeline built from the JSON's node types, no per-model code. An
- * unknown node type, or a known one with an unknown option, is refused by name.
+ * post-processors are data: a small pipeline built from the JSON's node types, no per-model code.
+ * An unknown node type, or a known one with an unknown option, is refused by name.
  *
- * Open, encode, decode, close and wn_tokenizer_vocab are public (winnow.h); here is what the rest of
- * the library also needs. */
+ * Open, encode, decode, close and wn_tokenizer_vocab are public (winnow.h); here is what the rest
+ * of the library also needs. */
 #ifndef WN_TOKEN_TOKENIZER_H
 #define WN_TOKEN_TOKENIZER_H
 
@@ -29,26 +29,30 @@ typedef struct wn_token_work {
 } wn_token_work;
 void wn_token_work_free(wn_token_work *w);
 
-/* Appends the ids of text without special tokens of the post-processor (special tokens spelled out in
- * the text become their ids, as the reference does). */
+/* Appends the ids of text without special tokens of the post-processor (special tokens spelled out
+ * in the text become their ids, as the reference does). */
 wn_err wn_tokenizer_append(const wn_tokenizer *t, wn_token_work *w, const char *text, size_t len,
                            wn_ids *out);
 
 typedef struct wn_token_facts {
-    int32_t bos, eos, unk, pad;   /* -1: none. eos: tokenizer_config.json's eos_token, else config.json's,
-                                     else generation_config's; from GGUF: tokenizer.ggml.eos_token_id */
-    const int32_t *prefix;        /* what the post-processor puts before a single text ([CLS], BOS, ...) */
+    int32_t bos, eos, unk,
+        pad;               /* -1: none. eos: tokenizer_config.json's eos_token, else config.json's,
+                              else generation_config's; from GGUF: tokenizer.ggml.eos_token_id */
+    const int32_t *prefix; /* what the post-processor puts before a single text ([CLS], BOS, ...) */
     size_t n_prefix;
-    const int32_t *suffix;        /* and behind it ([SEP], </s>, ...) */
+    const int32_t *suffix; /* and behind it ([SEP], </s>, ...) */
     size_t n_suffix;
-    bool adds_space;              /* puts a space before every text (SentencePiece's dummy prefix) */
-    size_t vocab;                 /* ids are below this */
-    const char *kind;             /* "wordpiece", "bpe", "unigram" */
-    const char *chat_template;    /* Jinja text or NULL */
+    bool adds_space;           /* puts a space before every text (SentencePiece's dummy prefix) */
+    size_t vocab;              /* ids are below this */
+    const char *kind;          /* "wordpiece", "bpe", "unigram" */
+    const char *chat_template; /* Jinja text or NULL */
 } wn_token_facts;
 const wn_token_facts *wn_tokenizer_facts(const wn_tokenizer *t);
-const char *wn_tokenizer_token(const wn_tokenizer *t, int32_t id); /* its text, NULL if there is none */
+const char *wn_tokenizer_token(const wn_tokenizer *t,
+                               int32_t id); /* its text, NULL if there is none */
 int32_t wn_tokenizer_id(const wn_tokenizer *t, const char *token); /* -1 if there is none */
-const char *wn_tokenizer_sha(const wn_tokenizer *t);               /* of the file it came from */
+/* Of the file it came from; for GGUF of the tokenizer's metadata, as the file also holds the
+ * weights. */
+const char *wn_tokenizer_sha(const wn_tokenizer *t);
 
 #endif

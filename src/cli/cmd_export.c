@@ -1,0 +1,38 @@
+/* winnow export */
+#include <string.h>
+
+#include "cli/cli.h"
+
+static const wn_opt opts[] = {OPT_CHOICE(wn_export_opts, format, "format", "npy|jsonl",
+                                         "npy, or what --out ends in", "what to write"),
+                              OPT_END};
+
+static wn_err job(const void *o)
+{
+    return wn_export_job(o);
+}
+
+static wn_err run(const wn_call *c)
+{
+    wn_export_opts *o = c->opts;
+    const char *out = c->shared->out, *dot = out ? strrchr(out, '.') : NULL;
+    o->store = c->args[0];
+    if (o->format == NULL)
+        o->format = out == NULL || (dot != NULL && strcmp(dot, ".jsonl") == 0) ? "jsonl" : "npy";
+    return wn_print_lines(c, job, NULL);
+}
+
+const wn_command wn_cmd_export = {
+    "export",
+    "S",
+    "a store's vectors as a NumPy array or JSON lines",
+    "npy: an array [rows, dim] of float32 in row order, and beside it the ids, a line each, in OUT "
+    "with "
+    ".npy replaced by .ids.txt. jsonl: `id`, `task`, `loss` and `margin` where known, `vector`.",
+    "winnow export vectors --format npy --out vectors.npy",
+    1,
+    1,
+    sizeof(wn_export_opts),
+    opts,
+    WN_OUT_LINES,
+    run};

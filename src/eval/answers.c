@@ -1,0 +1,264 @@
+#include "eval/answers.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "io/file.h"
+#include "io/json.h"
+
+wn_err wn_predictions_init(wn_predictions *p, uint64_t rows)
+{
+    *p = (wn_predictions){.rows = rows};
+    WN_NEW(p->start, rows);
+    p->len = wn_calloc(rows, sizeof *p->len);
+    if (!p->len) {
+        wn_predictions_free(p);
+        return WN_ENOMEM;
+    }
+    for (uint64_t r = 0; r < rows; r++)
+        p->start[r] = SIZE_MAX;
+    return WN_OK;
+}
+
+void wn_predictions_free(wn_predictions *p)
+{
+    wn_str_free(&p->text);
+    wn_free(p->start);
+    wn_free(p->len);
+    *p = (wn_predictions){0};
+}
+
+wn_err wn_predictions_set(wn_predictions *p, uint64_t row, wn_span text)
+{
+    p->start[row] = p->text.len;
+    p->len[row] = text.len;
+    wn_str_add(&p->text, text.p, text.len);
+    return wn_str_check(&p->text);
+}
+
+wn_span wn_predictions_get(const wn_predictions *p, uint64_t row)
+{
+    return (wn_span){p->text.p ? p->text.p + p->start[row] : "", p->len[row]};
+}
+
+/* ---- a file of predictions ---- */
+
+/* The id's text: of a number as it is written in the file, which is how rows hold theirs. */
+static wn_err read_id(wn_span *id, wn_span line, const json_t *v, const char *where)
+{
+    if (json_is_string(v)) {
+        *id = (wn_span){json_string_value(v), json_string_length(v)};
+        return WN_OK;
+    }
+    wn_span key, value;
+    size_t at = 0;
+    while (json_is_number(v) && wn_json_member(line.p, line.len, &at, &key, &value))
+        if (wn_span_is(key, "id")) {
+            *id = value;
+            return WN_OK;
+        }
+    return wn_fail(WN_EFORMAT, "%s: id: expected a string or a number", where);
+}
+
+static wn_err take_line(wn_predictions *p, wn_pool *rows, wn_span line, const json_t *v,
+                        const char *where)
+{
+    wn_span id = {0};
+    if (!json_is_object(v))
+        return wn_fail(WN_EFORMAT, "%s: expected an object with id and prediction", where);
+    WN_TRY(read_id(&id, line, json_object_get(v, "id"), where));
+    const json_t *text = json_object_get(v, "prediction");
+    if (!json_is_string(text))
+        return wn_fail(WN_EFORMAT, "%s: prediction: expected a string", where);
+    uint64_t row = wn_pool_find(rows, id.p, id.len);
+    if (row == UINT64_MAX)
+        return wn_fail(WN_EARG, "%s: no row of %s has the id \"%.*s\"", where, wn_pool_path(rows),
+                       (int)id.len, id.p);
+    if (p->start[row] != SIZE_MAX)
+        return wn_fail(WN_EARG, "%s: the id \"%.*s\" has a second prediction", where, (int)id.len,
+                       id.p);
+    return wn_predictions_set(p, row, (wn_span){json_string_value(text), json_string_length(text)});
+}
+
+static wn_err read_lines(wn_predictions *p, wn_pool *rows, wn_lines *lines, const char *path)
+{
+    wn_span line;
+    wn_err err = WN_OK;
+    while (wn_lines_next(lines, &line, &err)) {
+        if (line.len == 0)
+            continue;
+        wn_str where = {0};
+        json_t *v = NULL;
+        wn_str_printf(&where, "%s:%llu", path, (unsigned long long)wn_lines_number(lines));
+        err = wn_str_check(&where);
+        if (err == WN_OK)
+            err = wn_json_parse(&v, line.p, line.len, where.p);
+        if (err == WN_OK)
+            err = take_line(p, rows, line, v, where.p);
+        json_decref(v);
+        wn_str_free(&where);
+        WN_TRY(err);
+    }
+    return err;
+}
+
+static wn_err all_there(const wn_predictions *p, const wn_pool *rows, const char *path)
+{
+    for (uint64_t r = 0; r < p->rows; r++) {
+        if (p->start[r] != SIZE_MAX)
+            continue;
+        wn_row row = {0};
+        wn_err err = wn_pool_row(rows, r, &row);
+        if (err == WN_OK)
+            err = wn_fail(WN_EARG, "%s: no prediction for the id \"%.*s\" of %s", path,
+                          (int)row.id.len, row.id.p, wn_pool_path(rows));
+        wn_row_free(&row);
+        return err;
+    }
+    return WN_OK;
+}
+
+wn_err wn_predictions_read(wn_predictions *p, wn_pool *rows, const char *path)
+{
+    wn_lines *lines;
+    WN_TRY(wn_predictions_init(p, wn_pool_rows(rows)));
+    wn_err err = wn_lines_open(&lines, path);
+    if (err == WN_OK) {
+        err = read_lines(p, rows, lines, path);
+        wn_lines_close(lines);
+    }
+    if (err == WN_OK)
+        err = all_there(p, rows, path);
+    if (err)
+        wn_predictions_free(p);
+    return err;
+}
+
+/* ---- scoring ---- */
+
+struct scoring {
+    const wn_predictions *p;
+    const wn_pool *rows;
+    wn_metric_kind kind;
+    wn_row row, first; /* first: row 0, whose choices name the labels */
+    wn_span *answers;  /* of the row at hand */
+    size_t answers_cap;
+    bool by_place; /* macro-f1: rows differ in their choices, so labels are their places */
+    int labels;
+};
+
+static bool same(wn_span a, wn_span b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.p, b.p, a.len) == 0);
+}
+
+static int find_text(const wn_span *list, size_t n, wn_span text)
+{
+    for (size_t i = 0; i < n; i++)
+        if (same(list[i], text))
+            return (int)i;
+    return -1;
+}
+
+static wn_err fetch(struct scoring *s, uint64_t r)
+{
+    WN_TRY(wn_pool_row(s->rows, r, &s->row));
+    const wn_row *row = &s->row;
+    if (!row->has_target && !row->n_references)
+        return wn_fail(WN_EARG, "%s: row \"%.*s\" has no target", wn_pool_path(s->rows),
+                       (int)row->id.len, row->id.p);
+    bool ranked = s->kind == WN_SCORE_ACCURACY || s->kind == WN_SCORE_MACRO_F1;
+    if (ranked && row->n_choices && wn_row_answer(row) < 0)
+        return wn_fail(WN_EARG, "%s: row \"%.*s\": its target is none of its %zu choices",
+                       wn_pool_path(s->rows), (int)row->id.len, row->id.p, row->n_choices);
+    return WN_OK;
+}
+
+static wn_err score_row(double *score, struct scoring *s, uint64_t r)
+{
+    WN_TRY(fetch(s, r));
+    const wn_row *row = &s->row;
+    size_t n = 0;
+    while (s->answers_cap < row->n_references + 1)
+        if (!WN_GROW(s->answers, s->answers_cap, s->answers_cap))
+            return WN_ENOMEM;
+    if (row->has_target)
+        s->answers[n++] = row->target;
+    for (size_t i = 0; i < row->n_references; i++)
+        s->answers[n++] = row->references[i];
+    return wn_metric_row(score, s->kind, wn_predictions_get(s->p, r), s->answers, n);
+}
+
+/* Labels are texts where all rows offer the same choices, in whatever order, else places. */
+static wn_err find_labels(struct scoring *s)
+{
+    size_t most = 0;
+    WN_TRY(wn_pool_row(s->rows, 0, &s->first));
+    for (uint64_t r = 0; r < s->p->rows; r++) {
+        WN_TRY(fetch(s, r));
+        const wn_row *row = &s->row;
+        if (!row->n_choices)
+            return wn_fail(WN_EARG, "%s: row \"%.*s\" has no choices, which are macro-f1's labels",
+                           wn_pool_path(s->rows), (int)row->id.len, row->id.p);
+        most = row->n_choices > most ? row->n_choices : most;
+        s->by_place |= row->n_choices != s->first.n_choices;
+        for (size_t i = 0; i < row->n_choices && !s->by_place; i++)
+            s->by_place = find_text(s->first.choices, s->first.n_choices, row->choices[i]) < 0;
+    }
+    s->labels = (int)most + 1; /* the last: a prediction that is no choice */
+    return WN_OK;
+}
+
+static int label_of(const struct scoring *s, wn_span text)
+{
+    const wn_row *from = s->by_place ? &s->row : &s->first;
+    int at = find_text(from->choices, from->n_choices, text);
+    return at < 0 ? s->labels - 1 : at;
+}
+
+static wn_err score_macro(double *score, struct scoring *s)
+{
+    int *label;
+    WN_TRY(find_labels(s));
+    WN_NEW(label, 2 * s->p->rows);
+    int *gold = label, *predicted = label + s->p->rows;
+    wn_err err = WN_OK;
+    for (uint64_t r = 0; r < s->p->rows && err == WN_OK; r++) {
+        err = fetch(s, r);
+        if (err)
+            break;
+        gold[r] = label_of(s, s->row.target);
+        predicted[r] = label_of(s, wn_predictions_get(s->p, r));
+    }
+    if (err == WN_OK)
+        err = wn_macro_f1_rows(score, gold, predicted, s->p->rows, s->labels);
+    wn_free(label);
+    return err;
+}
+
+wn_err wn_predictions_score(double *score, const wn_predictions *p, const wn_pool *rows,
+                            wn_metric_kind k)
+{
+    struct scoring s = {.p = p, .rows = rows, .kind = k};
+    wn_err err = WN_OK;
+    if (k == WN_SCORE_MACRO_F1)
+        err = score_macro(score, &s);
+    for (uint64_t r = 0; k != WN_SCORE_MACRO_F1 && r < p->rows && err == WN_OK; r++)
+        err = score_row(&score[r], &s, r);
+    wn_free(s.answers);
+    wn_row_free(&s.row);
+    wn_row_free(&s.first);
+    return err;
+}
+
+void wn_row_id_json(wn_str *s, const wn_row *row)
+{
+    wn_span key, value;
+    size_t at = 0;
+    while (row->raw.len && wn_json_member(row->raw.p, row->raw.len, &at, &key, &value))
+        if (wn_span_is(key, "id") && !wn_span_is(value, "null")) {
+            wn_str_add(s, value.p, value.len);
+            return;
+        }
+    wn_json_string(s, row->id.p, row->id.len);
+}

@@ -1,0 +1,59 @@
+#include "eval/job.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "io/file.h"
+#include "kernel/kernel.h"
+
+bool wn_out_is_file(const char *out)
+{
+    return out && strcmp(out, "-") != 0;
+}
+
+wn_err wn_out_refuse_old(const wn_common *common)
+{
+    if (wn_out_is_file(common->out) && !common->overwrite && wn_file_exists(common->out))
+        return wn_fail(WN_EARG, "%s: exists already; --overwrite replaces it", common->out);
+    return WN_OK;
+}
+
+static wn_err fill(json_t *manifest, wn_model *m, wn_pool *rows)
+{
+    char hex[WN_SHA_HEX];
+    if (m) {
+        json_t *model;
+        WN_TRY(wn_model_manifest(&model, m));
+        json_object_set_new(manifest, "model", model);
+    }
+    WN_TRY(wn_pool_sha(rows, hex));
+    json_object_set_new(manifest, "rows",
+                        json_pack("{s:s, s:s, s:I}", "path", wn_pool_path(rows), "sha256", hex,
+                                  "count", (json_int_t)wn_pool_rows(rows)));
+    return WN_OK;
+}
+
+wn_err wn_eval_manifest(const char *format, const wn_common *common, wn_model *m, wn_pool *rows,
+                        json_t *options)
+{
+    json_t *manifest;
+    wn_str path = {0};
+    wn_common resolved = *common;
+    if (m)
+        resolved.precision = wn_model_facts_of(m)->precision;
+    wn_err err = wn_manifest_new(&manifest, format, &resolved, wn_kernel_name());
+    if (err) {
+        json_decref(options);
+        return err;
+    }
+    json_object_set_new(manifest, "options", options);
+    err = fill(manifest, m, rows);
+    wn_str_printf(&path, "%s.manifest.json", common->out);
+    if (err == WN_OK)
+        err = wn_str_check(&path);
+    if (err == WN_OK)
+        err = wn_manifest_write(path.p, manifest);
+    wn_str_free(&path);
+    json_decref(manifest);
+    return err;
+}

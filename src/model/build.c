@@ -1,0 +1,295 @@
+/* From files to layers: the pieces every family's page is written in. Matrices are read, checked for NaN
+ * and packed in parallel, some rows at a time, so no second copy of a model is ever in memory. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/par.h"
+#include "model/internal.h"
+
+/* ---- config ---------------------------------------------------------------------------------------- */
+
+wn_err wn_config_size(size_t *out, const wn_model *m, const char *key, size_t fallback, bool required)
+{
+    uint64_t v = fallback;
+    json_t *found = json_object_get(m->files.config, key);
+    if (json_is_null(found) && !required) {
+        *out = fallback;
+        return WN_OK;
+    }
+    WN_TRY(wn_json_get_u64(&v, m->files.config, key, required, m->files.place));
+    if (v > 1u << 24 || (required && v == 0))
+        return wn_fail(WN_EFORMAT, "%s: %s: expected a size, found %llu", m->files.place, key,
+                       (unsigned long long)v);
+    *out = (size_t)v;
+    return WN_OK;
+}
+
+wn_err wn_config_real(double *out, const wn_model *m, const char *key, double fallback)
+{
+    *out = fallback;
+    if (json_is_null(json_object_get(m->files.config, key)))
+        return WN_OK;
+    return wn_json_get_number(out, m->files.config, key, false, m->files.place);
+}
+
+wn_err wn_config_flag(bool *out, const wn_model *m, const char *key, bool fallback)
+{
+    *out = fallback;
+    if (json_is_null(json_object_get(m->files.config, key)))
+        return WN_OK;
+    return wn_json_get_bool(out, m->files.config, key, false, m->files.place);
+}
+
+const char *wn_config_text(const wn_model *m, const char *key, const char *fallback)
+{
+    const char *s = json_string_value(json_object_get(m->files.config, key));
+    return s ? s : fallback;
+}
+
+wn_err wn_config_act(wn_act *out, const wn_model *m, const char *key)
+{
+    static const struct {
+        const char *name;
+        wn_act act;
+    } known[] = {{"silu", WN_ACT_SILU},           {"swish", WN_ACT_SILU},
+                 {"gelu", WN_ACT_GELU},           {"gelu_new", WN_ACT_GELU_TANH},
+                 {"gelu_pytorch_tanh", WN_ACT_GELU_TANH}, {"gelu_fast", WN_ACT_GELU_TANH},
+                 {"relu", WN_ACT_RELU}};
+    const char *name = wn_config_text(m, key, "");
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(known[i].name, name) == 0) {
+            *out = known[i].act;
+            return WN_OK;
+        }
+    return wn_fail(WN_EFORMAT, "%s: %s: activation \"%s\" is not supported", m->files.place, key, name);
+}
+
+/* ---- matrices ------------------------------------------------------------------------------------- */
+
+enum { PACK_ROWS = 64 }; /* a multiple of WN_NR */
+
+struct pack_job {
+    const wn_weights *files;
+    const wn_tensor *tensor;
+    wn_mat *mat;   /* NULL: only check or keep */
+    float *keep;   /* the master, NULL: none */
+    size_t rows, cols, head;
+};
+
+static wn_err pack_rows(void *ctx, size_t i, int thread)
+{
+    (void)thread;
+    struct pack_job *j = ctx;
+    size_t first = i * PACK_ROWS, n = j->rows - first < PACK_ROWS ? j->rows - first : PACK_ROWS;
+    float *rows = j->keep ? j->keep + first * j->cols : wn_malloc(n * j->cols * sizeof *rows);
+    if (!rows)
+        return WN_ENOMEM;
+    wn_err e = wn_weights_rows(rows, j->files, j->tensor, first, n, j->head);
+    if (!e && j->mat)
+        wn_mat_pack(j->mat, rows, first, n);
+    if (!j->keep)
+        wn_free(rows);
+    return e;
+}
+
+static wn_err pack(const wn_model *m, const wn_tensor *t, wn_mat *mat, float *keep, size_t rows, size_t cols,
+                   size_t head)
+{
+    struct pack_job j = {&m->files, t, mat, keep, rows, cols, head};
+    return wn_par_for((rows + PACK_ROWS - 1) / PACK_ROWS, pack_rows, &j);
+}
+
+static wn_err mat_new(const wn_model *m, wn_mat *mat, size_t N, size_t K)
+{
+    *mat = (wn_mat){.N = N, .K = K,
+                    .kind = m->facts.precision == WN_PRECISION_BF16 ? WN_MAT_BF16 : WN_MAT_F32};
+    mat->panel = wn_malloc(wn_mat_bytes(N, K));
+    return mat->panel ? WN_OK : WN_ENOMEM;
+}
+
+static wn_err finish(wn_mat *mat)
+{
+    return wn_mat_finish(mat) ? WN_OK : wn_fail_nomem(wn_mat_bytes(mat->N, mat->K), "packed bf16 weights");
+}
+
+struct repack_job {
+    wn_mat *mat;
+    const float *value;
+    bool transposed;
+};
+
+static wn_err repack_rows(void *ctx, size_t i, int thread)
+{
+    (void)thread;
+    struct repack_job *j = ctx;
+    size_t first = i * PACK_ROWS, left = j->mat->N - first, n = left < PACK_ROWS ? left : PACK_ROWS, K = j->mat->K;
+    if (!j->transposed) {
+        wn_mat_pack(j->mat, j->value + first * K, first, n);
+        return WN_OK;
+    }
+    float *rows = wn_malloc(n * K * sizeof *rows);
+    if (!rows)
+        return WN_ENOMEM;
+    for (size_t k = 0; k < K; k++)
+        for (size_t r = 0; r < n; r++)
+            rows[r * K + k] = j->value[k * j->mat->N + first + r];
+    wn_mat_pack(j->mat, rows, first, n);
+    wn_free(rows);
+    return WN_OK;
+}
+
+static wn_err repack(wn_mat *mat, const float *value, bool transposed)
+{
+    struct repack_job j = {mat, value, transposed};
+    return wn_par_for((mat->N + PACK_ROWS - 1) / PACK_ROWS, repack_rows, &j);
+}
+
+void wn_repack(wn_mat *mat, const float *value, bool transposed)
+{
+    wn_mat_release(mat);
+    WN_ASSERT(repack(mat, value, transposed) == WN_OK); /* a few rows of scratch */
+    wn_mat_finish(mat);
+}
+
+/* A matrix stored [K, N]: read whole, then packed by its columns. */
+static wn_err pack_transposed(const wn_model *m, const wn_tensor *t, wn_mat *mat, float *keep)
+{
+    float *all = keep ? keep : wn_malloc(mat->N * mat->K * sizeof *all);
+    if (!all)
+        return WN_ENOMEM;
+    wn_err e = pack(m, t, NULL, all, mat->K, mat->N, 0);
+    if (!e)
+        e = repack(mat, all, true);
+    if (!keep)
+        wn_free(all);
+    return e;
+}
+
+/* A vector parameter (norm or bias): always has a value. */
+static wn_err vector(wn_model *m, int *index, const char *name, size_t n, size_t head, float offset)
+{
+    const wn_tensor *t;
+    size_t i;
+    WN_TRY(wn_weights_get(&t, &m->files, name, n, 0));
+    WN_TRY(wn_params_add(&m->params, &i, name, n, 1, false));
+    float *value;
+    WN_NEW(value, n);
+    m->params.p[i].value = value;
+    m->params.p[i].offset = offset;
+    *index = (int)i;
+    WN_TRY(wn_weights_rows(value, &m->files, t, 0, 1, head));
+    for (size_t k = 0; offset != 0 && k < n; k++)
+        value[k] += offset;
+    return WN_OK;
+}
+
+wn_err wn_build_linear(wn_model *m, wn_linear *l, const char *module, size_t N, size_t K, const wn_linear_form *form)
+{
+    char name[256];
+    bool turned = form->transposed;
+    *l = (wn_linear){.N = N, .K = K, .bias = WN_NO_PARAM, .lora_a = WN_NO_PARAM, .lora_b = WN_NO_PARAM,
+                     .transposed = turned, .number = m->n_linear++};
+    l->module = wn_strdup(module);
+    if (!l->module)
+        return WN_ENOMEM;
+    const wn_tensor *t;
+    size_t i;
+    snprintf(name, sizeof name, "%s.weight", module);
+    WN_TRY(wn_weights_get(&t, &m->files, name, turned ? K : N, turned ? N : K));
+    if (!m->facts.dtype)
+        m->facts.dtype = wn_dtype_name(t->dtype);
+    WN_TRY(wn_params_add(&m->params, &i, name, turned ? K : N, turned ? N : K, true));
+    l->weight = (int)i;
+    if (m->train_full)
+        WN_NEW(m->params.p[i].value, N * K);
+    WN_TRY(mat_new(m, &l->mat, N, K));
+    if (turned)
+        WN_TRY(pack_transposed(m, t, &l->mat, m->params.p[i].value));
+    else
+        WN_TRY(pack(m, t, &l->mat, m->params.p[i].value, N, K, form->head));
+    WN_TRY(finish(&l->mat));
+    if (!form->bias)
+        return WN_OK;
+    snprintf(name, sizeof name, "%s.bias", module);
+    return vector(m, &l->bias, name, N, form->head, 0);
+}
+
+wn_norm wn_no_norm(void)
+{
+    return (wn_norm){.gain = WN_NO_PARAM, .bias = WN_NO_PARAM};
+}
+
+wn_err wn_build_norm(wn_model *m, wn_norm *n, const char *module, size_t D, const wn_norm_form *form)
+{
+    char name[256];
+    *n = (wn_norm){.gain = WN_NO_PARAM, .bias = WN_NO_PARAM, .eps = form->eps, .rms = form->rms};
+    snprintf(name, sizeof name, "%s.weight", module);
+    WN_TRY(vector(m, &n->gain, name, D, 0, form->gain_offset));
+    if (!form->bias)
+        return WN_OK;
+    snprintf(name, sizeof name, "%s.bias", module);
+    return vector(m, &n->bias, name, D, 0, 0);
+}
+
+wn_err wn_build_table(wn_model *m, wn_table *t, const char *name, size_t rows, size_t D)
+{
+    size_t i;
+    WN_TRY(wn_weights_get(&t->tensor, &m->files, name, rows, D));
+    WN_TRY(wn_params_add(&m->params, &i, name, rows, D, true));
+    t->param = (int)i;
+    t->rows = rows;
+    if (m->train_full)
+        WN_NEW(m->params.p[i].value, rows * D);
+    return pack(m, t->tensor, NULL, m->params.p[i].value, rows, D, 0);
+}
+
+wn_err wn_build_head(wn_model *m, const char *name, bool tied)
+{
+    size_t V = m->facts.vocab, D = m->facts.width, i = (size_t)m->token.param;
+    const wn_tensor *t = m->token.tensor;
+    if (!tied) {
+        WN_TRY(wn_weights_get(&t, &m->files, name, V, D));
+        WN_TRY(wn_params_add(&m->params, &i, name, V, D, true));
+        if (m->train_full)
+            WN_NEW(m->params.p[i].value, V * D);
+    }
+    WN_TRY(mat_new(m, &m->head_mat, V, D));
+    WN_TRY(pack(m, t, &m->head_mat, m->params.p[i].value, V, D, 0));
+    WN_TRY(finish(&m->head_mat));
+    m->head = (wn_head){.norm = m->final_norm, .mat = &m->head_mat, .weight = (int)i, .bias = WN_NO_PARAM,
+                        .V = V, .D = D, .scale = 1, .softcap = m->head.softcap};
+    return WN_OK;
+}
+
+wn_err wn_layer_new(wn_stack *s)
+{
+    WN_NEW(s->layer, s->L);
+    for (size_t i = 0; i < s->L; i++) {
+        wn_layer *l = &s->layer[i];
+        l->attn_in = l->attn_out = l->mlp_in = l->mlp_out = l->q_norm = l->k_norm = l->cross_in = wn_no_norm();
+        l->rope = -1;
+    }
+    return WN_OK;
+}
+
+wn_linear *wn_model_linear(wn_model *m, size_t i)
+{
+    size_t layer = i / WN_LAYER_LINEARS, L = m->encoder.L;
+    if (layer >= L + m->stack.L)
+        return NULL;
+    return wn_layer_linear(layer < L ? &m->encoder.layer[layer] : &m->stack.layer[layer - L], (int)(i % WN_LAYER_LINEARS));
+}
+
+wn_err wn_build_rope(float **table, const double *freq, size_t rot, size_t positions, double scale)
+{
+    WN_NEW(*table, positions * rot);
+    for (size_t p = 0; p < positions; p++)
+        for (size_t i = 0; i < rot / 2; i++) {
+            /* the reference multiplies in float32; the angle's rounding is part of the model */
+            float angle = (float)p * (float)freq[i];
+            (*table)[p * rot + i] = (float)(cos((double)angle) * scale);
+            (*table)[p * rot + rot / 2 + i] = (float)(sin((double)angle) * scale);
+        }
+    return WN_OK;
+}

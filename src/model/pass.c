@@ -1,0 +1,298 @@
+/* Forward and backward of a whole model, and the memory they run in. */
+#include <string.h>
+
+#include "base/par.h"
+#include "model/internal.h"
+
+/* ---- memory ---------------------------------------------------------------------------------------------- */
+
+static void plan(wn_work *w, const wn_model *m, size_t T, size_t segments, size_t labels, bool train)
+{
+    wn_arena *a = &w->arena;
+    w->x = wn_arena_push(a, T * m->facts.width * sizeof(float));
+    w->zero = m->type.tensor ? wn_arena_push(a, T * sizeof(int32_t)) : NULL;
+    if (m->encoder.L) {
+        w->source_x = wn_arena_push(a, T * m->facts.width * sizeof(float));
+        w->source_out = wn_arena_push(a, T * m->facts.width * sizeof(float));
+        wn_stack_plan(&w->source, &m->encoder, a, w->source_acts, T, segments, train);
+    }
+    wn_stack_plan(&w->stack, &m->stack, a, w->acts, T, segments, train);
+    if (m->head_mat.N)
+        wn_head_plan(&w->head, &m->head, a, labels, segments, train);
+}
+
+wn_err wn_work_new(wn_work **out, const wn_model *m, size_t max_tokens, size_t max_segments,
+                   size_t max_labels, bool train)
+{
+    *out = NULL;
+    wn_work *w;
+    WN_NEW(w, 1);
+    w->model = m;
+    w->T = max_tokens;
+    w->segments = max_segments;
+    w->train = train;
+    w->acts = wn_calloc(train ? m->stack.L : 1, sizeof *w->acts);
+    w->source_acts = wn_calloc(train ? m->encoder.L : 1, sizeof *w->source_acts);
+    wn_err e = w->acts && w->source_acts ? WN_OK : WN_ENOMEM;
+    if (!e) {
+        plan(w, m, max_tokens, max_segments, max_labels, train);
+        size_t bytes = w->arena.used;
+        e = wn_arena_init(&w->arena, bytes);
+    }
+    if (e) {
+        wn_work_free(w);
+        return e;
+    }
+    plan(w, m, max_tokens, max_segments, max_labels, train);
+    if (w->zero)
+        memset(w->zero, 0, max_tokens * sizeof(int32_t));
+    *out = w;
+    return WN_OK;
+}
+
+void wn_work_free(wn_work *w)
+{
+    if (!w)
+        return;
+    wn_arena_free(&w->arena);
+    wn_free(w->acts);
+    wn_free(w->source_acts);
+    wn_free(w);
+}
+
+size_t wn_work_bytes(const wn_model *m, size_t max_tokens, size_t max_segments, size_t max_labels, bool train)
+{
+    wn_work w = {.model = m};
+    w.acts = wn_calloc(train ? m->stack.L : 1, sizeof *w.acts);
+    w.source_acts = wn_calloc(train ? m->encoder.L : 1, sizeof *w.source_acts);
+    if (w.acts && w.source_acts)
+        plan(&w, m, max_tokens, max_segments, max_labels, train);
+    bool planned = w.acts && w.source_acts;
+    wn_free(w.acts);
+    wn_free(w.source_acts);
+    return planned ? w.arena.used : SIZE_MAX;
+}
+
+/* ---- embeddings ------------------------------------------------------------------------------------------ */
+
+struct look_job {
+    const wn_model *m;
+    const wn_table *t;
+    const int32_t *id;
+    float *x;
+    float scale;
+    int32_t offset;
+    bool add;
+    size_t T;
+};
+
+enum { LOOK_ROWS = 32 };
+
+static wn_err look_rows(void *ctx, size_t i, int thread)
+{
+    (void)thread;
+    const struct look_job *j = ctx;
+    size_t D = j->m->facts.width, end = (i + 1) * LOOK_ROWS < j->T ? (i + 1) * LOOK_ROWS : j->T;
+    const float *value = j->m->params.p[j->t->param].value;
+    float row[4096];
+    float *wide = D > 4096 ? wn_malloc(D * sizeof *wide) : row;
+    wn_err e = wide ? WN_OK : WN_ENOMEM;
+    for (size_t t = i * LOOK_ROWS; !e && t < end; t++) {
+        size_t id = (size_t)j->id[t] + (size_t)j->offset;
+        if (id >= j->t->rows) {
+            e = wn_fail(WN_EARG, "id %d: the table %s has %zu rows", j->id[t], j->m->params.p[j->t->param].name,
+                        j->t->rows);
+            break;
+        }
+        float *x = j->x + t * D;
+        if (value)
+            memcpy(wide, value + id * D, D * sizeof(float));
+        else
+            e = wn_tensor_to_f32(wide, j->t->tensor, (uint64_t)id * D, D);
+        if (j->scale != 1)
+            wn_scale(wide, j->scale, D);
+        if (j->add)
+            wn_add(x, wide, D);
+        else
+            memcpy(x, wide, D * sizeof(float));
+    }
+    if (wide != row)
+        wn_free(wide);
+    return e;
+}
+
+static wn_err look_up(const wn_model *m, const wn_table *t, const int32_t *id, float *x, float scale,
+                      size_t offset, bool add, size_t T)
+{
+    struct look_job j = {m, t, id, x, scale, (int32_t)offset, add, T};
+    return wn_par_for((T + LOOK_ROWS - 1) / LOOK_ROWS, look_rows, &j);
+}
+
+/* With keep the sum before the embedding's norm goes to w->stack.gradient, which the stack's backward does not
+ * need before it is overwritten: see embed_bwd. */
+static wn_err embed_fwd(const wn_model *m, wn_work *w, const wn_batch *b)
+{
+    WN_TRY(look_up(m, &m->token, b->id, w->x, m->embed_scale, 0, false, b->T));
+    if (m->position.tensor)
+        WN_TRY(look_up(m, &m->position, w->stack.pos, w->x, 1, m->position_offset, true, b->T));
+    if (m->type.tensor)
+        WN_TRY(look_up(m, &m->type, w->zero, w->x, 1, 0, true, b->T));
+    return WN_OK;
+}
+
+static void embed_norm(const wn_model *m, wn_work *w, const wn_batch *b)
+{
+    if (m->embed_norm.gain != WN_NO_PARAM)
+        wn_norm_fwd(w->x, NULL, NULL, w->x, &m->embed_norm, &m->params, b->T, m->facts.width);
+}
+
+static bool embeds_train(const wn_model *m)
+{
+    const wn_params *ps = &m->params;
+    return ps->p[m->token.param].trainable || (m->position.tensor && ps->p[m->position.param].trainable) ||
+           (m->type.tensor && ps->p[m->type.param].trainable) ||
+           (m->embed_norm.gain != WN_NO_PARAM && ps->p[m->embed_norm.gain].trainable);
+}
+
+/* Gradient dx of the stack's input to the tables. */
+static wn_err embed_bwd(const wn_model *m, wn_work *w, wn_pass *pass, float *dx)
+{
+    const wn_batch *b = pass->batch;
+    size_t D = m->facts.width, T = b->T;
+    wn_seg seg = {b->B, b->off};
+    wn_param *ps = pass->params->p;
+    if (m->embed_norm.gain != WN_NO_PARAM) { /* make the norm's input and statistics again */
+        float *mean = w->stack.d_mid, *rinv = mean + T;
+        WN_TRY(embed_fwd(m, w, b));
+        wn_norm_fwd(w->stack.h, mean, rinv, w->x, &m->embed_norm, pass->params, T, D);
+        wn_norm_bwd(w->stack.h, dx, w->x, mean, rinv, &m->embed_norm, pass, &seg, T, D, false);
+        memcpy(dx, w->stack.h, T * D * sizeof(float));
+    }
+    if (m->position.tensor && ps[m->position.param].trainable) {
+        int32_t *id = (int32_t *)w->stack.d_qkv;
+        for (size_t t = 0; t < T; t++)
+            id[t] = w->stack.pos[t] + (int32_t)m->position_offset;
+        pass->sink->embed(pass->sink->ctx, &ps[m->position.param], dx, id, D, &seg);
+    }
+    if (m->type.tensor && ps[m->type.param].trainable)
+        pass->sink->embed(pass->sink->ctx, &ps[m->type.param], dx, w->zero, D, &seg);
+    if (m->embed_scale != 1)
+        wn_scale(dx, m->embed_scale, T * D);
+    if (ps[m->token.param].trainable)
+        pass->sink->embed(pass->sink->ctx, &ps[m->token.param], dx, b->id, D, &seg);
+    return WN_OK;
+}
+
+/* ---- passes ------------------------------------------------------------------------------------------------ */
+
+/* Parameters are only read in passes without a sink. */
+static wn_pass pass_of(const wn_model *m, const wn_batch *b)
+{
+    return (wn_pass){.params = (wn_params *)&m->params, .batch = b};
+}
+
+/* An encoder-decoder's encoder: w->source_out [source tokens, D]. */
+static wn_err run_source(const wn_model *m, wn_work *w, wn_pass *pass, size_t last, bool keep)
+{
+    const wn_batch *b = pass->batch;
+    WN_ASSERT(b->T <= w->T && b->B <= w->segments);
+    WN_TRY(wn_stack_prepare(&m->encoder, &w->source, b));
+    WN_TRY(look_up(m, &m->token, b->id, w->source_x, m->embed_scale, 0, false, b->T));
+    wn_stack_fwd(&m->encoder, &w->source, pass, w->source_x, last, keep);
+    if (last == m->encoder.L)
+        wn_norm_fwd(w->source_out, w->source.mean, w->source.rinv, w->source_x, &m->encoder_norm, &m->params, b->T,
+                    m->facts.width);
+    w->stack.source = w->source_out;
+    return WN_OK;
+}
+
+static wn_err start(const wn_model *m, wn_work *w, const wn_batch *b, const wn_pass *pass, bool keep)
+{
+    WN_ASSERT(w->model == m && b->T <= w->T && b->B <= w->segments);
+    if (m->encoder.L) {
+        WN_ASSERT(b->source && b->source_of);
+        wn_pass source = *pass;
+        source.batch = b->source;
+        WN_TRY(run_source(m, w, &source, m->encoder.L, keep));
+    }
+    WN_TRY(wn_stack_prepare(&m->stack, &w->stack, b));
+    WN_TRY(embed_fwd(m, w, b));
+    embed_norm(m, w, b);
+    return WN_OK;
+}
+
+wn_err wn_model_hidden(const wn_model *m, wn_work *w, const wn_batch *b, int layer, float *hidden)
+{
+    bool two = m->encoder.L > 0;
+    size_t all = two ? m->encoder.L : m->stack.L, last = layer ? (size_t)layer : all, D = m->facts.width;
+    if (layer < 0 || last > all)
+        return wn_fail(WN_EARG, "layer %d: the model has %zu", layer, all);
+    wn_pass pass = pass_of(m, b);
+    if (two) {
+        WN_TRY(run_source(m, w, &pass, last, false));
+        memcpy(hidden, last == all ? w->source_out : w->source_x, b->T * D * sizeof(float));
+        return WN_OK;
+    }
+    WN_TRY(start(m, w, b, &pass, false));
+    wn_stack_fwd(&m->stack, &w->stack, &pass, w->x, last, false);
+    if (last == all && m->final_norm.gain != WN_NO_PARAM)
+        wn_norm_fwd(hidden, NULL, NULL, w->x, &m->final_norm, &m->params, b->T, D);
+    else
+        memcpy(hidden, w->x, b->T * D * sizeof(float));
+    return WN_OK;
+}
+
+static wn_err need_head(const wn_model *m)
+{
+    if (!m->head_mat.N)
+        return wn_fail(WN_EARG, "%s: a %s encoder has no output head: it can embed, not score or train",
+                       m->files.path, m->facts.family);
+    return WN_OK;
+}
+
+wn_err wn_model_nll(const wn_model *m, wn_work *w, const wn_batch *b, double *nll, uint32_t *count)
+{
+    WN_TRY(need_head(m));
+    wn_pass pass = pass_of(m, b);
+    WN_TRY(start(m, w, b, &pass, false));
+    wn_stack_fwd(&m->stack, &w->stack, &pass, w->x, m->stack.L, false);
+    return wn_head_run(&m->head, &w->head, &pass, w->x, NULL, NULL, nll, count);
+}
+
+/* From the gradient of the encoder's output, which the decoder's layers summed up, to the encoder's parameters. */
+static void source_bwd(const wn_model *m, wn_work *w, const wn_pass *decoder, bool embeds)
+{
+    wn_pass pass = *decoder;
+    const wn_batch *b = pass.batch = decoder->batch->source;
+    wn_seg seg = {b->B, b->off};
+    size_t D = m->facts.width;
+    wn_norm_bwd(w->source.gradient, w->stack.d_source, w->source_x, w->source.mean, w->source.rinv, &m->encoder_norm,
+                &pass, &seg, b->T, D, false);
+    wn_stack_bwd(&m->encoder, &w->source, &pass, embeds);
+    wn_param *token = &pass.params->p[m->token.param];
+    if (token->trainable)
+        pass.sink->embed(pass.sink->ctx, token, w->source.gradient, b->id, D, &seg);
+}
+
+wn_err wn_model_loss_back(const wn_model *m, wn_work *w, const wn_batch *b, const float *weight,
+                          uint64_t seed, uint64_t step, double *nll, uint32_t *count, const wn_sink *sink)
+{
+    WN_ASSERT(w->train);
+    WN_TRY(need_head(m));
+    wn_pass pass = pass_of(m, b);
+    pass.sink = sink;
+    pass.seed = seed;
+    pass.step = step;
+    WN_TRY(start(m, w, b, &pass, true));
+    wn_stack_fwd(&m->stack, &w->stack, &pass, w->x, m->stack.L, true);
+    WN_TRY(wn_head_run(&m->head, &w->head, &pass, w->x, weight, w->stack.gradient, nll, count));
+    bool embeds = embeds_train(m);
+    if (m->encoder.L)
+        memset(w->stack.d_source, 0, b->source->T * m->facts.width * sizeof(float));
+    wn_stack_bwd(&m->stack, &w->stack, &pass, embeds);
+    if (embeds)
+        WN_TRY(embed_bwd(m, w, &pass, w->stack.gradient));
+    if (m->encoder.L)
+        source_bwd(m, w, &pass, embeds);
+    return WN_OK;
+}

@@ -1,0 +1,75 @@
+/* The sink of ordinary training. Every gradient is a sum over examples in their order, each example's share
+ * added by itself, so the sum's bits do not depend on how an update was cut into batches. */
+#include <string.h>
+
+#include "base/par.h"
+#include "kernel/kernel.h"
+#include "model/model.h"
+
+enum { TILE = 192 }; /* columns of a gradient one thread adds up */
+
+struct linear_job {
+    wn_param *p, *bias;
+    float scale;
+    const float *dy, *x;
+    size_t ldy, ldx, N, K;
+    const wn_seg *seg;
+};
+
+/* Columns [i * TILE, ...) of dW, or the bias for the last piece. */
+static void add_columns(void *ctx, size_t i, int thread)
+{
+    (void)thread;
+    const struct linear_job *j = ctx;
+    size_t k0 = i * TILE, n = j->K - k0 < TILE ? j->K - k0 : TILE;
+    for (size_t b = 0; b < j->seg->B; b++) {
+        size_t t = j->seg->off[b], T = j->seg->off[b + 1] - t;
+        if (T)
+            wn_gemm(true, false, j->N, n, T, j->scale, j->dy + t * j->ldy, j->ldy, j->x + t * j->ldx + k0,
+                    j->ldx, true, j->p->grad + k0, j->K);
+    }
+}
+
+static void add_linear(void *ctx, wn_param *p, wn_param *bias, float scale, const float *dy, size_t ldy,
+                       const float *x, size_t ldx, size_t N, size_t K, const wn_seg *seg)
+{
+    (void)ctx;
+    struct linear_job j = {p, bias, scale, dy, x, ldy, ldx, N, K, seg};
+    if (p)
+        wn_par_do((K + TILE - 1) / TILE, add_columns, &j);
+    if (bias)
+        for (uint32_t t = seg->off[0]; t < seg->off[seg->B]; t++)
+            wn_axpy(bias->grad, scale, dy + t * ldy, N);
+}
+
+static void add_norm(void *ctx, wn_param *g, wn_param *bias, const float *dy, const float *x,
+                     const float *mean, const float *rinv, size_t D, const wn_seg *seg)
+{
+    (void)ctx;
+    for (size_t b = 0; b < seg->B; b++) {
+        uint32_t t0 = seg->off[b], t1 = seg->off[b + 1];
+        if (mean)
+            wn_layernorm_gain(g ? g->grad : NULL, bias ? bias->grad : NULL, dy, x, mean, rinv, t0, t1, D);
+        else
+            wn_rmsnorm_gain(g->grad, dy, x, rinv, t0, t1, D);
+    }
+}
+
+static void add_table(void *ctx, wn_param *p, const float *d, size_t n, size_t example)
+{
+    (void)ctx;
+    (void)example;
+    wn_add(p->grad, d, n);
+}
+
+static void add_embed(void *ctx, wn_param *e, const float *dx, const int32_t *id, size_t D, const wn_seg *seg)
+{
+    (void)ctx;
+    for (uint32_t t = seg->off[0]; t < seg->off[seg->B]; t++)
+        wn_add(e->grad + (size_t)id[t] * D, dx + t * D, D);
+}
+
+wn_sink wn_sink_train(void)
+{
+    return (wn_sink){NULL, add_linear, add_norm, add_table, add_embed};
+}

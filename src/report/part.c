@@ -1,0 +1,316 @@
+/* The parts of an experiment as calls of the public jobs: for each kind what it depends on (its
+ * key) and what is done. The two stand side by side, since an option that is passed to a job and is
+ * not in the key would let a part pass for finished that is not. */
+#include <string.h>
+
+#include "base/mem.h"
+#include "io/file.h"
+#include "report/plan.h"
+
+static json_t *text_or_null(const char *s)
+{
+    return s ? json_string(s) : json_null();
+}
+
+static wn_err input(json_t *inputs, wn_run *r, const char *name, const char *path)
+{
+    const char *hex;
+    WN_TRY(wn_run_sha(&hex, r, path));
+    return json_object_set_new(inputs, name, json_string(hex)) == 0 ? WN_OK
+                                                                    : wn_fail_nomem(64, "key");
+}
+
+static wn_common common_of(const wn_run *r, const wn_part *p)
+{
+    wn_common c = r->o->common;
+    c.out = p->out;
+    c.overwrite = false;
+    c.seed = p->seed == WN_NO_SEED ? 0 : r->recipe.seed[p->seed];
+    return c;
+}
+
+static const char *pool_dir(const wn_run *r)
+{
+    return wn_plan_find(r, WN_PART_POOL, 0, 0, WN_NO_SEED)->out;
+}
+
+/* ---- pool ---- */
+
+static wn_err pool_key(json_t *options, json_t *inputs, wn_run *r)
+{
+    const wn_recipe *c = &r->recipe;
+    json_object_set_new(options, "map", text_or_null(c->map));
+    json_object_set_new(options, "dedup", text_or_null(c->dedup));
+    for (size_t i = 0; i < c->n_sources; i++) {
+        char name[40];
+        snprintf(name, sizeof name, "source %zu", i + 1);
+        WN_TRY(input(inputs, r, name, c->sources[i]));
+    }
+    if (c->map && wn_file_exists(c->map))
+        WN_TRY(input(inputs, r, "map", c->map));
+    return WN_OK;
+}
+
+static wn_err pool_do(wn_run *r, const wn_part *p)
+{
+    const wn_recipe *c = &r->recipe;
+    const wn_pool_build_opts o = {.common = common_of(r, p),
+                                  .sources = c->sources,
+                                  .n_sources = c->n_sources,
+                                  .map = c->map,
+                                  .dedup = c->dedup};
+    return wn_pool_build_job(&o);
+}
+
+/* ---- embed ---- */
+
+static const char *embedded_rows(const wn_run *r, const wn_part *p)
+{
+    return p->kind == WN_PART_EMBED_POOL ? pool_dir(r) : r->target[p->target].queries;
+}
+
+static wn_err embed_key(json_t *options, json_t *inputs, wn_run *r, const wn_part *p)
+{
+    const wn_embed_opts *e = &r->recipe.embed;
+    json_object_set_new(options, "pooling", text_or_null(e->pooling));
+    json_object_set_new(options, "normalize", text_or_null(e->normalize));
+    json_object_set_new(options, "text", text_or_null(e->text));
+    json_object_set_new(options, "template", text_or_null(e->tmpl));
+    json_object_set_new(options, "layer", json_integer(e->layer));
+    json_object_set_new(options, "max_tokens", json_integer((json_int_t)e->max_tokens));
+    WN_TRY(input(inputs, r, "encoder", r->recipe.encoder));
+    return input(inputs, r, "rows", embedded_rows(r, p));
+}
+
+static wn_err embed_do(wn_run *r, const wn_part *p)
+{
+    wn_embed_opts o = r->recipe.embed;
+    o.common = common_of(r, p);
+    o.model = r->recipe.encoder;
+    o.pool = embedded_rows(r, p);
+    return wn_embed_job(&o);
+}
+
+/* ---- select ---- */
+
+static wn_err select_opts(wn_select_opts *o, wn_run *r, const wn_part *p)
+{
+    const wn_recipe_arm *a = &r->recipe.arm[p->arm];
+    *o = (wn_select_opts){.common = common_of(r, p),
+                          .strategy = a->strategy,
+                          .pool = pool_dir(r),
+                          .metric = a->distance,
+                          .k = (size_t)a->k,
+                          .budget = a->budget,
+                          .budget_tokens = a->budget_tokens,
+                          .per_task = a->per_task,
+                          .dedup = a->dedup};
+    if (a->uses_store) {
+        o->store = wn_plan_find(r, WN_PART_EMBED_POOL, 0, 0, WN_NO_SEED)->out;
+        o->queries = wn_plan_find(r, WN_PART_EMBED_QUERIES, p->target, 0, WN_NO_SEED)->out;
+    }
+    if (a->by_seed && r->reference != SIZE_MAX && !a->own_budget) {
+        const wn_part *ref = wn_plan_find(r, WN_PART_SELECT, p->target, r->reference, WN_NO_SEED);
+        wn_selection_facts f;
+        WN_TRY(wn_selection_read(&f, ref->out, &r->recipe));
+        bool tokens = r->recipe.arm[r->reference].budget_tokens != 0;
+        o->budget = tokens ? 0 : f.rows;
+        o->budget_tokens = tokens ? f.tokens : 0;
+        wn_selection_free(&f);
+    }
+    if (strcmp(a->strategy, "all") == 0)
+        o->budget = o->budget_tokens = o->per_task = 0;
+    if (o->budget_tokens)
+        o->model = r->recipe.model;
+    return WN_OK;
+}
+
+static wn_err select_key(json_t *options, json_t *inputs, wn_run *r, const wn_part *p)
+{
+    wn_select_opts o;
+    WN_TRY(select_opts(&o, r, p));
+    json_object_set_new(options, "strategy", text_or_null(o.strategy));
+    json_object_set_new(options, "distance", text_or_null(o.metric));
+    json_object_set_new(options, "k", json_integer((json_int_t)o.k));
+    json_object_set_new(options, "budget", json_integer((json_int_t)o.budget));
+    json_object_set_new(options, "budget_tokens", json_integer((json_int_t)o.budget_tokens));
+    json_object_set_new(options, "per_task", json_integer((json_int_t)o.per_task));
+    json_object_set_new(options, "dedup", text_or_null(o.dedup));
+    json_object_set_new(options, "veto", json_boolean(r->recipe.veto));
+    WN_TRY(input(inputs, r, "pool", o.pool));
+    if (o.store)
+        WN_TRY(input(inputs, r, "store", o.store));
+    if (o.queries)
+        WN_TRY(input(inputs, r, "query store", o.queries));
+    if (o.model)
+        WN_TRY(input(inputs, r, "model", o.model));
+    if (!r->recipe.veto)
+        return WN_OK;
+    WN_TRY(input(inputs, r, "queries", r->target[p->target].queries));
+    return input(inputs, r, "test", r->target[p->target].test);
+}
+
+static wn_err select_do(wn_run *r, const wn_part *p)
+{
+    wn_select_opts o;
+    const wn_run_target *t = &r->target[p->target];
+    const char *const avoid[] = {t->queries, t->test};
+    WN_TRY(select_opts(&o, r, p));
+    o.avoid = avoid;
+    o.n_avoid = r->recipe.veto ? 2 : 0;
+    return wn_select_job(&o);
+}
+
+/* ---- train ---- */
+
+static const char *selection_of(const wn_run *r, const wn_part *p)
+{
+    return wn_plan_find(r, WN_PART_SELECT, p->target, p->arm, p->seed)->out;
+}
+
+static wn_err train_key(json_t *options, json_t *inputs, wn_run *r, const wn_part *p)
+{
+    const json_t *training = json_object_get(r->recipe.tree, "training");
+    json_object_set_new(options, "training", training ? json_deep_copy(training) : json_object());
+    WN_TRY(input(inputs, r, "model", r->recipe.model));
+    return input(inputs, r, "data", selection_of(r, p));
+}
+
+static wn_err train_do(wn_run *r, const wn_part *p)
+{
+    wn_train_opts o = r->recipe.train;
+    o.common = common_of(r, p);
+    o.model = r->recipe.model;
+    o.data = selection_of(r, p);
+    return wn_train_job(&o);
+}
+
+/* ---- eval ---- */
+
+static bool trains_adapter(const wn_run *r)
+{
+    return !r->recipe.train.method || strcmp(r->recipe.train.method, "full") != 0;
+}
+
+/* The model and adapter that the part evaluates. */
+static void evaluated(const char **model, const char **adapter, const wn_run *r, const wn_part *p)
+{
+    const wn_part *trained = wn_plan_find(r, WN_PART_TRAIN, p->target, p->arm, p->seed);
+    bool on_top = !trained || trains_adapter(r);
+    *model = on_top ? r->recipe.model : trained->out;
+    *adapter = on_top && trained ? trained->out : NULL;
+}
+
+static wn_err eval_key(json_t *options, json_t *inputs, wn_run *r, const wn_part *p)
+{
+    const json_t *eval = json_object_get(r->recipe.tree, "eval");
+    const char *model, *adapter;
+    evaluated(&model, &adapter, r, p);
+    json_object_set_new(options, "eval", eval ? json_deep_copy(eval) : json_object());
+    json_object_set_new(options, "metric", text_or_null(r->recipe.target[p->target].metric));
+    WN_TRY(input(inputs, r, "model", model));
+    if (adapter)
+        WN_TRY(input(inputs, r, "adapter", adapter));
+    return input(inputs, r, "test", r->target[p->target].test);
+}
+
+static wn_err eval_do(wn_run *r, const wn_part *p)
+{
+    char *json = NULL;
+    wn_eval_opts o = r->recipe.eval;
+    o.common = common_of(r, p);
+    o.metric = r->recipe.target[p->target].metric;
+    o.rows = r->target[p->target].test;
+    evaluated(&o.model, &o.adapter, r, p);
+    wn_err err = wn_eval_job(&o, &json);
+    wn_text_free(json);
+    return err;
+}
+
+/* ---- all ---- */
+
+static wn_err fill_key(json_t *options, json_t *inputs, wn_run *r, const wn_part *p)
+{
+    switch (p->kind) {
+    case WN_PART_POOL:
+        return pool_key(options, inputs, r);
+    case WN_PART_EMBED_POOL:
+    case WN_PART_EMBED_QUERIES:
+        return embed_key(options, inputs, r, p);
+    case WN_PART_SELECT:
+        return select_key(options, inputs, r, p);
+    case WN_PART_TRAIN:
+        return train_key(options, inputs, r, p);
+    case WN_PART_EVAL:
+        return eval_key(options, inputs, r, p);
+    }
+    return WN_OK;
+}
+
+wn_err wn_part_key(json_t **key, wn_run *r, const wn_part *p)
+{
+    json_t *options = json_object(), *inputs = json_object();
+    wn_common common = common_of(r, p);
+    *key = json_pack("{s:s, s:s, s:I, s:o, s:o}", "part", p->name, "version", WN_VERSION, "seed",
+                     (json_int_t)common.seed, "options", options, "inputs", inputs);
+    if (!*key)
+        return wn_fail_nomem(256, "key");
+    if (p->kind != WN_PART_POOL && p->kind != WN_PART_SELECT)
+        json_object_set_new(options, "precision", json_integer(common.precision));
+    wn_err err = fill_key(options, inputs, r, p);
+    if (err) {
+        json_decref(*key);
+        *key = NULL;
+    }
+    return err;
+}
+
+/* Outputs appear by rename, so one that is there is whole; a store is a folder from its first row
+ * on and whole when its manifest is there. */
+static bool is_whole(const wn_part *p)
+{
+    if (p->kind != WN_PART_EMBED_POOL && p->kind != WN_PART_EMBED_QUERIES)
+        return wn_file_exists(p->out) || wn_is_dir(p->out);
+    char *manifest;
+    if (wn_path_join(&manifest, p->out, "store.json") != WN_OK)
+        return false;
+    bool there = wn_file_exists(manifest);
+    wn_free(manifest);
+    return there;
+}
+
+wn_err wn_part_do(wn_run *r, const wn_part *p)
+{
+    if (is_whole(p)) /* a kill between the rename and the stamp */
+        return WN_OK;
+    switch (p->kind) {
+    case WN_PART_POOL:
+        return pool_do(r, p);
+    case WN_PART_EMBED_POOL:
+    case WN_PART_EMBED_QUERIES:
+        return embed_do(r, p);
+    case WN_PART_SELECT:
+        return select_do(r, p);
+    case WN_PART_TRAIN:
+        return train_do(r, p);
+    case WN_PART_EVAL:
+        return eval_do(r, p);
+    }
+    return WN_OK;
+}
+
+wn_err wn_part_remove(const wn_part *p)
+{
+    static const char *const ends[] = {"", ".partial", ".manifest.json", ".hits.jsonl",
+                                       ".stamp.json"};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        wn_str path = {0};
+        wn_str_printf(&path, "%s%s", p->out, ends[i]);
+        wn_err err = wn_str_check(&path);
+        if (err == WN_OK)
+            err = wn_remove_tree(path.p);
+        wn_str_free(&path);
+        WN_TRY(err);
+    }
+    return WN_OK;
+}

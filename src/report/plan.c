@@ -1,0 +1,202 @@
+#include "report/plan.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "report/stamp.h"
+
+const char *wn_stage_name(wn_part_kind k)
+{
+    static const char *const name[] = {"pool", "embed", "embed", "select", "train", "eval"};
+    return name[k];
+}
+
+static wn_err add(wn_run *r, wn_part p, wn_str *name, wn_str *out)
+{
+    wn_err err = wn_str_check(name);
+    if (err == WN_OK)
+        err = wn_str_check(out);
+    if (err == WN_OK && !WN_GROW(r->part, r->n_parts, r->parts_cap))
+        err = WN_ENOMEM;
+    if (err) {
+        wn_str_free(name);
+        wn_str_free(out);
+        return err;
+    }
+    p.name = name->p;
+    p.out = out->p;
+    r->part[r->n_parts++] = p;
+    return WN_OK;
+}
+
+static wn_err add_plain(wn_run *r, wn_part_kind k, const char *name, const char *file)
+{
+    wn_str n = {0}, out = {0};
+    wn_str_puts(&n, name);
+    wn_str_printf(&out, "%s/%s", r->dir, file);
+    return add(r, (wn_part){.kind = k, .seed = WN_NO_SEED}, &n, &out);
+}
+
+static wn_err add_queries(wn_run *r, size_t t)
+{
+    wn_str n = {0}, out = {0};
+    const char *target = r->recipe.target[t].name;
+    wn_str_printf(&n, "embed queries of %s", target);
+    wn_str_printf(&out, "%s/stores/queries-%s", r->dir, target);
+    return add(r,
+               (wn_part){.kind = WN_PART_EMBED_QUERIES,
+                         .target = t,
+                         .seed = WN_NO_SEED,
+                         .work = r->target[t].n_queries},
+               &n, &out);
+}
+
+/* One of select, train, eval: DIR/targets/TARGET/STAGE/ARM[-SEED][.jsonl]. */
+static wn_err add_arm(wn_run *r, wn_part_kind k, size_t t, size_t a, int seed)
+{
+    wn_str n = {0}, out = {0};
+    const char *target = r->recipe.target[t].name, *arm = r->recipe.arm[a].name;
+    const char *stage = wn_stage_name(k);
+    wn_str_printf(&n, "%s %s", stage, arm);
+    wn_str_printf(&out, "%s/targets/%s/%s/%s", r->dir, target, stage, arm);
+    if (seed != WN_NO_SEED) {
+        wn_str_printf(&n, " seed %llu", (unsigned long long)r->recipe.seed[seed]);
+        wn_str_printf(&out, "-%llu", (unsigned long long)r->recipe.seed[seed]);
+    }
+    wn_str_printf(&n, " %s %s", k == WN_PART_SELECT ? "for" : "on", target);
+    wn_str_puts(&out, k == WN_PART_TRAIN ? "" : ".jsonl");
+    return add(r,
+               (wn_part){.kind = k,
+                         .target = t,
+                         .arm = a,
+                         .seed = seed,
+                         .work = k == WN_PART_EVAL ? r->target[t].n_test : 0},
+               &n, &out);
+}
+
+static bool is_zero_shot(const wn_recipe_arm *a)
+{
+    return strcmp(a->strategy, "zero-shot") == 0;
+}
+
+static wn_err add_selections(wn_run *r, size_t t, size_t a)
+{
+    const wn_recipe_arm *arm = &r->recipe.arm[a];
+    if (is_zero_shot(arm))
+        return WN_OK;
+    if (!arm->by_seed)
+        return add_arm(r, WN_PART_SELECT, t, a, WN_NO_SEED);
+    for (size_t s = 0; s < r->recipe.n_seeds; s++)
+        WN_TRY(add_arm(r, WN_PART_SELECT, t, a, (int)s));
+    return WN_OK;
+}
+
+/* The reference's selection comes before those that match its size. */
+static wn_err add_target(wn_run *r, size_t t)
+{
+    const wn_recipe *c = &r->recipe;
+    if (r->reference != SIZE_MAX) {
+        WN_TRY(add_queries(r, t));
+        WN_TRY(add_selections(r, t, r->reference));
+    }
+    for (size_t a = 0; a < c->n_arms; a++)
+        if (a != r->reference)
+            WN_TRY(add_selections(r, t, a));
+    for (size_t a = 0; a < c->n_arms; a++) {
+        if (is_zero_shot(&c->arm[a])) {
+            WN_TRY(add_arm(r, WN_PART_EVAL, t, a, WN_NO_SEED));
+            continue;
+        }
+        for (size_t s = 0; s < c->n_seeds; s++) {
+            WN_TRY(add_arm(r, WN_PART_TRAIN, t, a, (int)s));
+            WN_TRY(add_arm(r, WN_PART_EVAL, t, a, (int)s));
+        }
+    }
+    return WN_OK;
+}
+
+static wn_err check_budgets(const wn_run *r)
+{
+    for (size_t a = 0; a < r->recipe.n_arms; a++) {
+        const wn_recipe_arm *arm = &r->recipe.arm[a];
+        if (arm->by_seed && r->reference == SIZE_MAX && !arm->budget && !arm->budget_tokens &&
+            !arm->per_task)
+            return wn_fail(WN_EARG,
+                           "%s: %s has no budget, and there is no strategy whose size it "
+                           "could match; expected budget or budget_tokens",
+                           r->recipe.path, arm->name);
+    }
+    return WN_OK;
+}
+
+wn_err wn_plan_make(wn_run *r)
+{
+    r->reference = SIZE_MAX;
+    for (size_t a = r->recipe.n_arms; a-- > 0;)
+        if (r->recipe.arm[a].uses_store)
+            r->reference = a;
+    WN_TRY(check_budgets(r));
+    WN_TRY(add_plain(r, WN_PART_POOL, "pool", "pool"));
+    if (r->reference != SIZE_MAX)
+        WN_TRY(add_plain(r, WN_PART_EMBED_POOL, "embed pool", "stores/pool"));
+    for (size_t t = 0; t < r->recipe.n_targets; t++)
+        WN_TRY(add_target(r, t));
+    return WN_OK;
+}
+
+void wn_plan_free(wn_run *r)
+{
+    for (size_t i = 0; i < r->n_parts; i++) {
+        wn_free(r->part[i].name);
+        wn_free(r->part[i].out);
+    }
+    wn_free(r->part);
+    for (size_t i = 0; i < r->n_memo; i++)
+        wn_free(r->memo[i].path);
+    wn_free(r->memo);
+    r->part = NULL;
+    r->memo = NULL;
+    r->n_parts = r->n_memo = r->parts_cap = r->memo_cap = 0;
+}
+
+const wn_part *wn_plan_find(const wn_run *r, wn_part_kind k, size_t target, size_t arm, int seed)
+{
+    for (size_t i = 0; i < r->n_parts; i++) {
+        const wn_part *p = &r->part[i];
+        bool any_target = k == WN_PART_POOL || k == WN_PART_EMBED_POOL;
+        bool any_arm = any_target || k == WN_PART_EMBED_QUERIES;
+        if (p->kind == k && (any_target || p->target == target) && (any_arm || p->arm == arm) &&
+            (p->seed == WN_NO_SEED || p->seed == seed))
+            return p;
+    }
+    return NULL;
+}
+
+wn_err wn_run_sha(const char **hex, wn_run *r, const char *path)
+{
+    for (size_t i = 0; i < r->n_memo; i++)
+        if (strcmp(r->memo[i].path, path) == 0) {
+            *hex = r->memo[i].hex;
+            return WN_OK;
+        }
+    wn_sha_memo m = {0};
+    WN_TRY(wn_tree_sha(m.hex, path));
+    if (!WN_GROW(r->memo, r->n_memo, r->memo_cap))
+        return WN_ENOMEM;
+    m.path = wn_strdup(path);
+    if (!m.path)
+        return WN_ENOMEM;
+    r->memo[r->n_memo++] = m;
+    *hex = r->memo[r->n_memo - 1].hex;
+    return WN_OK;
+}
+
+void wn_run_forget_sha(wn_run *r, const char *path)
+{
+    for (size_t i = 0; i < r->n_memo; i++)
+        if (strcmp(r->memo[i].path, path) == 0) {
+            wn_free(r->memo[i].path);
+            r->memo[i] = r->memo[--r->n_memo];
+            return;
+        }
+}

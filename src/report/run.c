@@ -1,0 +1,408 @@
+/* winnow run: the parts of the plan one after the other, each unless its stamp says that it stands;
+ * then the verdict. A kill anywhere loses at most what the part at hand cannot resume. */
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/report.h"
+#include "eval/metric.h"
+#include "io/file.h"
+#include "io/manifest.h"
+#include "kernel/kernel.h"
+#include "pool/pool.h"
+#include "report/html.h"
+#include "report/stamp.h"
+#include "report/verdict.h"
+
+/* ---- targets ---- */
+
+static wn_err make_parent(const char *path)
+{
+    char *dir = wn_strdup(path);
+    if (!dir)
+        return WN_ENOMEM;
+    char *slash = strrchr(dir, '/');
+    if (slash)
+        *slash = '\0';
+    wn_err err = slash ? wn_mkdirs(dir) : WN_OK;
+    wn_free(dir);
+    return err;
+}
+
+/* The first `max` rows (0: all) of a file as winnow's own rows. */
+static wn_err copy_rows(const char *to, const wn_pool *rows, uint64_t max)
+{
+    wn_out out;
+    uint64_t n = wn_pool_rows(rows);
+    n = max && max < n ? max : n;
+    WN_TRY(wn_out_open(&out, to));
+    wn_err err = WN_OK;
+    for (uint64_t i = 0; i < n && err == WN_OK; i++) {
+        wn_span raw = wn_pool_raw(rows, i);
+        err = wn_out_write(&out, raw.p, raw.len);
+        if (err == WN_OK)
+            err = wn_out_write(&out, "\n", 1);
+    }
+    if (err == WN_OK)
+        err = wn_out_commit(&out);
+    wn_out_abort(&out);
+    return err;
+}
+
+static wn_err check_answers(const wn_pool *rows)
+{
+    wn_row row = {0};
+    wn_err err = WN_OK;
+    for (uint64_t i = 0; i < wn_pool_rows(rows) && err == WN_OK; i++) {
+        err = wn_pool_row(rows, i, &row);
+        if (err == WN_OK && !row.has_target && !row.n_references)
+            err =
+                wn_fail(WN_EARG, "%s: row \"%.*s\" has no target; expected test rows with answers",
+                        wn_pool_path(rows), (int)row.id.len, row.id.p);
+    }
+    wn_row_free(&row);
+    return err;
+}
+
+/* Opens one of a target's files, which finds every fault before any work. The stages read it where
+ * it is, unless the recipe maps or cuts it: then a copy in DIR/targets/NAME. */
+static wn_err check_file(char **path, uint64_t *n, const wn_run *r, const wn_recipe_target *t,
+                         const char *file, const char *kind, uint64_t max)
+{
+    wn_pool *rows;
+    wn_str copy = {0};
+    WN_TRY(wn_pool_open(&rows, file, t->map, true));
+    *n = max && max < wn_pool_rows(rows) ? max : wn_pool_rows(rows);
+    wn_err err = strcmp(kind, "test") == 0 ? check_answers(rows) : WN_OK;
+    wn_pool_close(rows);
+    WN_TRY(err);
+    if (t->map || max)
+        wn_str_printf(&copy, "%s/targets/%s/%s.jsonl", r->dir, t->name, kind);
+    else
+        wn_str_puts(&copy, file);
+    *path = copy.p;
+    return wn_str_check(&copy);
+}
+
+static wn_err copy_file(const char *to, const wn_recipe_target *t, const char *file, uint64_t max)
+{
+    wn_pool *rows;
+    if (!t->map && !max)
+        return WN_OK;
+    WN_TRY(make_parent(to));
+    WN_TRY(wn_pool_open(&rows, file, t->map, true));
+    wn_err err = copy_rows(to, rows, max);
+    wn_pool_close(rows);
+    return err;
+}
+
+static wn_err check_targets(wn_run *r)
+{
+    WN_NEW(r->target, r->recipe.n_targets);
+    for (size_t i = 0; i < r->recipe.n_targets; i++) {
+        const wn_recipe_target *t = &r->recipe.target[i];
+        wn_run_target *own = &r->target[i];
+        wn_metric_kind k;
+        if (t->metric)
+            WN_TRY(wn_metric_kind_parse(&k, t->metric));
+        WN_TRY(check_file(&own->queries, &own->n_queries, r, t, t->queries, "queries",
+                          t->max_queries));
+        WN_TRY(check_file(&own->test, &own->n_test, r, t, t->test, "test", t->max_test));
+    }
+    return WN_OK;
+}
+
+static wn_err copy_targets(const wn_run *r)
+{
+    for (size_t i = 0; i < r->recipe.n_targets; i++) {
+        const wn_recipe_target *t = &r->recipe.target[i];
+        WN_TRY(copy_file(r->target[i].queries, t, t->queries, t->max_queries));
+        WN_TRY(copy_file(r->target[i].test, t, t->test, t->max_test));
+    }
+    return WN_OK;
+}
+
+/* ---- the folder ---- */
+
+/* Ours is a folder that is not there yet or empty, or one with a run's manifest. */
+static wn_err claim_folder(const wn_run *r)
+{
+    char **names, *manifest;
+    size_t n;
+    if (!wn_is_dir(r->dir))
+        return WN_OK;
+    WN_TRY(wn_path_join(&manifest, r->dir, "run.json"));
+    bool ours = wn_file_exists(manifest);
+    wn_free(manifest);
+    if (ours)
+        return WN_OK;
+    WN_TRY(wn_dir_list(&names, &n, r->dir));
+    wn_names_free(names, n);
+    if (n)
+        return wn_fail(WN_EARG,
+                       "%s: is not empty and holds no experiment; expected a new folder or "
+                       "that of an earlier run",
+                       r->dir);
+    return WN_OK;
+}
+
+static wn_err write_manifest(wn_run *r)
+{
+    json_t *m;
+    char *path;
+    const char *hex;
+    wn_common common = r->o->common;
+    common.seed = 0;
+    WN_TRY(wn_manifest_new(&m, "winnow run", &common, wn_kernel_name()));
+    wn_err err = wn_run_sha(&hex, r, r->recipe.path);
+    if (err == WN_OK) {
+        json_object_set_new(m, "recipe_sha256", json_string(hex));
+        json_object_set(m, "recipe", r->recipe.tree);
+        err = wn_path_join(&path, r->dir, "run.json");
+    }
+    if (err == WN_OK) {
+        err = wn_manifest_write(path, m);
+        wn_free(path);
+    }
+    json_decref(m);
+    return err;
+}
+
+static wn_err open_folder(wn_run *r)
+{
+    WN_TRY(wn_mkdirs(r->dir));
+    if (r->o->common.overwrite)
+        for (size_t i = 0; i < r->n_parts; i++)
+            WN_TRY(wn_part_remove(&r->part[i]));
+    WN_TRY(write_manifest(r));
+    WN_TRY(wn_cost_open(&r->cost, r->dir));
+    if (r->o->common.overwrite)
+        for (size_t i = 0; i < r->n_parts; i++)
+            WN_TRY(wn_cost_anew(r->cost, r->part[i].name));
+    return WN_OK;
+}
+
+/* ---- parts ---- */
+
+/* "about 12 min 05 s left", by what parts of the same stage have taken; "at least" where a stage
+ * has not been seen yet. */
+static void put_time_left(wn_str *s, const wn_run *r, size_t from)
+{
+    double sum = 0;
+    bool all = true;
+    for (size_t i = from; i < r->n_parts; i++) {
+        double seconds = 0;
+        all &= wn_cost_guess(&seconds, r->cost, wn_stage_name(r->part[i].kind), r->part[i].work);
+        sum += seconds;
+    }
+    if (sum < 1)
+        return;
+    wn_str_puts(s, all ? ", about " : ", at least ");
+    wn_cost_text(s, sum);
+    wn_str_puts(s, " left");
+}
+
+static wn_err announce(const wn_run *r, size_t i)
+{
+    wn_str s = {0};
+    wn_str_printf(&s, "part %zu of %zu: %s", i + 1, r->n_parts, r->part[i].name);
+    put_time_left(&s, r, i);
+    wn_err err = wn_str_check(&s);
+    if (err == WN_OK)
+        wn_message("%s", s.p);
+    if (err == WN_OK)
+        err = wn_progress("run", "parts", i, r->n_parts, r->part[i].name);
+    wn_str_free(&s);
+    return err;
+}
+
+/* How many rows a part has to do with, once they are known: guesses of time go by them. */
+static wn_err learn_work(wn_run *r, const wn_part *p)
+{
+    if (p->kind != WN_PART_POOL && p->kind != WN_PART_SELECT)
+        return WN_OK;
+    wn_pool *rows;
+    WN_TRY(wn_pool_open(&rows, p->out, NULL, true));
+    uint64_t n = wn_pool_rows(rows);
+    wn_pool_close(rows);
+    for (size_t i = 0; i < r->n_parts; i++) {
+        wn_part *q = &r->part[i];
+        bool fed = p->kind == WN_PART_POOL
+                       ? q->kind == WN_PART_EMBED_POOL
+                       : q->kind == WN_PART_TRAIN && q->target == p->target && q->arm == p->arm &&
+                             (p->seed == WN_NO_SEED || p->seed == q->seed);
+        if (fed)
+            q->work = n;
+    }
+    return WN_OK;
+}
+
+/* Puts what is left of other work away, and says so; leaves what the same work can go on from. */
+static wn_err clear_way(wn_run *r, const wn_part *p, wn_stamp_state state, const char *why)
+{
+    if (state == WN_STAMP_BEGUN) {
+        wn_message("%s: was interrupted, goes on", p->name);
+        return WN_OK;
+    }
+    if (state == WN_STAMP_OTHER)
+        wn_message("%s: made again, since this changed: %s", p->name, why);
+    if (state == WN_STAMP_TOUCHED)
+        wn_message("%s: made again, since %s is not as it was left", p->name, why);
+    WN_TRY(wn_cost_anew(r->cost, p->name));
+    return wn_part_remove(p);
+}
+
+static wn_err work_on(wn_run *r, const wn_part *p, const json_t *key, const char *stamp)
+{
+    double start = wn_seconds();
+    WN_TRY(make_parent(p->out));
+    WN_TRY(wn_stamp_begin(stamp, key));
+    wn_err err = wn_part_do(r, p);
+    if (err) { /* the cost so far is kept; the failure's text is the one to show */
+        wn_str text = {0};
+        wn_str_puts(&text, wn_error_text());
+        wn_cost_add(r->cost, p->name, wn_stage_name(p->kind), wn_seconds() - start, 0, false);
+        wn_error_set_text(text.failed ? "out of memory" : text.p);
+        wn_str_free(&text);
+        return wn_context(err, "%s", p->name);
+    }
+    WN_TRY(learn_work(r, p));
+    WN_TRY(
+        wn_cost_add(r->cost, p->name, wn_stage_name(p->kind), wn_seconds() - start, p->work, true));
+    wn_run_forget_sha(r, p->out);
+    return wn_stamp_finish(stamp, key, p->out);
+}
+
+static wn_err run_part(wn_run *r, size_t i, size_t *stood)
+{
+    const wn_part *p = &r->part[i];
+    json_t *key;
+    wn_str stamp = {0}, why = {0};
+    wn_stamp_state state = WN_STAMP_NONE;
+    WN_TRY(wn_part_key(&key, r, p));
+    wn_str_printf(&stamp, "%s.stamp.json", p->out);
+    wn_err err = wn_str_check(&stamp);
+    if (err == WN_OK)
+        err = wn_stamp_check(&state, &why, stamp.p, key, p->out);
+    if (err == WN_OK && state == WN_STAMP_DONE) {
+        (*stood)++;
+        err = learn_work(r, p);
+    } else if (err == WN_OK) {
+        err = announce(r, i);
+        if (err == WN_OK)
+            err = clear_way(r, p, state, why.len ? why.p : "an option");
+        if (err == WN_OK)
+            err = work_on(r, p, key, stamp.p);
+    }
+    wn_str_free(&stamp);
+    wn_str_free(&why);
+    json_decref(key);
+    return err;
+}
+
+/* ---- the end ---- */
+
+static wn_err write_file(const char *dir, const char *name, const wn_str *text)
+{
+    char *path;
+    WN_TRY(wn_str_check(text));
+    WN_TRY(wn_path_join(&path, dir, name));
+    wn_err err = wn_file_write(path, text->p, text->len);
+    wn_free(path);
+    return err;
+}
+
+static wn_err finish(wn_run *r, char **table)
+{
+    json_t *verdict = NULL;
+    wn_str json = {0}, html = {0}, text = {0};
+    wn_err err = wn_verdict_make(&verdict, r);
+    if (err == WN_OK)
+        err = wn_json_dump(&json, verdict, 1, false);
+    wn_str_putc(&json, '\n');
+    if (err == WN_OK)
+        err = write_file(r->dir, "verdict.json", &json);
+    if (err == WN_OK)
+        err = wn_html_report(&html, verdict);
+    if (err == WN_OK)
+        err = write_file(r->dir, "report.html", &html);
+    if (err == WN_OK)
+        err = wn_verdict_text(&text, verdict);
+    if (err == WN_OK)
+        err = wn_str_check(&text);
+    wn_str_free(&json);
+    wn_str_free(&html);
+    json_decref(verdict);
+    if (err) {
+        wn_str_free(&text);
+        return err;
+    }
+    *table = text.p;
+    return WN_OK;
+}
+
+static wn_err run_all(wn_run *r, char **table)
+{
+    size_t stood = 0;
+    WN_TRY(claim_folder(r));
+    WN_TRY(check_targets(r));
+    WN_TRY(wn_plan_make(r));
+    WN_TRY(open_folder(r));
+    WN_TRY(copy_targets(r));
+    for (size_t i = 0; i < r->n_parts; i++)
+        WN_TRY(run_part(r, i, &stood));
+    WN_TRY(wn_progress("run", "parts", r->n_parts, r->n_parts, NULL));
+    if (stood)
+        wn_message("%zu of %zu parts stood from an earlier run", stood, r->n_parts);
+    return finish(r, table);
+}
+
+wn_err wn_run_job(const wn_run_opts *o, char **table)
+{
+    wn_run r = {.o = o, .dir = o->common.out};
+    *table = NULL;
+    if (!o->recipe)
+        return wn_fail(WN_EARG, "run: expected a recipe");
+    if (!o->common.out || strcmp(o->common.out, "-") == 0)
+        return wn_fail(WN_EARG, "run: --out: expected a folder");
+    WN_TRY(wn_recipe_open(&r.recipe, o->recipe));
+    wn_err err = run_all(&r, table);
+    wn_plan_free(&r);
+    wn_cost_close(r.cost);
+    for (size_t i = 0; r.target && i < r.recipe.n_targets; i++) {
+        wn_free(r.target[i].queries);
+        wn_free(r.target[i].test);
+    }
+    wn_free(r.target);
+    wn_recipe_close(&r.recipe);
+    return err;
+}
+
+wn_err wn_report_job(const char *dir, const wn_common *common)
+{
+    char *path;
+    json_t *verdict = NULL;
+    wn_str html = {0};
+    WN_TRY(wn_path_join(&path, dir, "verdict.json"));
+    wn_err err = wn_json_load(&verdict, path);
+    wn_free(path);
+    if (err == WN_OK)
+        err = wn_html_report(&html, verdict);
+    if (err == WN_OK)
+        err = wn_str_check(&html);
+    if (err == WN_OK && common && common->out) {
+        wn_out out = {0};
+        err = wn_out_open(&out, common->out);
+        if (err == WN_OK)
+            err = wn_out_write(&out, html.p, html.len);
+        if (err == WN_OK)
+            err = wn_out_commit(&out);
+        wn_out_abort(&out);
+    } else if (err == WN_OK) {
+        err = write_file(dir, "report.html", &html);
+    }
+    wn_str_free(&html);
+    json_decref(verdict);
+    return err;
+}

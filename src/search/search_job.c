@@ -1,0 +1,99 @@
+/* `winnow search`: a JSON line a query. */
+#include <string.h>
+
+#include "base/mem.h"
+#include "io/file.h"
+#include "io/json.h"
+#include "search/search.h"
+
+static void hits_line(wn_str *line, const wn_store *s, const wn_store *queries, size_t q,
+                      const int64_t *row, const double *score, size_t k)
+{
+    wn_span id = wn_store_id(queries, q);
+    wn_str_puts(line, "{\"query\": ");
+    wn_json_string(line, id.p, id.len);
+    wn_str_puts(line, ", \"hits\": [");
+    for (size_t i = 0; i < k && row[i] != WN_NO_ROW; i++) {
+        id = wn_store_id(s, (uint64_t)row[i]);
+        wn_str_puts(line, i ? ", {\"id\": " : "{\"id\": ");
+        wn_json_string(line, id.p, id.len);
+        wn_str_puts(line, ", \"score\": ");
+        wn_json_f64(line, score[i]);
+        wn_str_putc(line, '}');
+    }
+    wn_str_puts(line, "]}\n");
+}
+
+/* Queries a pass: keeps the answers below some 64 MB however many queries there are. */
+static size_t block_of(size_t Q, size_t k)
+{
+    size_t most = ((size_t)1 << 26) / (16 * k + 1);
+    most = most < 1 ? 1 : most;
+    return most < Q ? most : Q;
+}
+
+static wn_err write_hits(wn_out *out, const wn_store *s, const wn_store *queries, size_t k,
+                         wn_metric metric)
+{
+    size_t Q = wn_store_rows(queries), D = wn_store_dim(s), block = block_of(Q, k);
+    int64_t *row = wn_malloc(block * k * sizeof *row + 1);
+    double *score = wn_malloc(block * k * sizeof *score + 1);
+    wn_str line = {0};
+    wn_err err = row && score ? WN_OK : WN_ENOMEM;
+    for (size_t q0 = 0; q0 < Q && err == WN_OK; q0 += block) {
+        size_t n = Q - q0 < block ? Q - q0 : block;
+        err = wn_search_exact(row, score, wn_store_vector(s, 0), wn_store_rows(s),
+                              wn_store_vector(queries, q0), n, D, k, metric);
+        err = wn_context(err, "%s, %s", wn_store_path(s), wn_store_path(queries));
+        for (size_t q = 0; q < n && err == WN_OK; q++) {
+            wn_str_clear(&line);
+            hits_line(&line, s, queries, q0 + q, row + q * k, score + q * k, k);
+            err = wn_str_check(&line);
+            if (err == WN_OK)
+                err = wn_out_write(out, line.p, line.len);
+        }
+    }
+    wn_str_free(&line);
+    wn_free(row);
+    wn_free(score);
+    return err;
+}
+
+static wn_err search(const wn_search_opts *o, const wn_store *s, const wn_store *queries)
+{
+    wn_metric metric;
+    WN_TRY(wn_metric_parse(&metric, o->metric));
+    WN_TRY(wn_store_match(s, queries));
+    if (wn_store_rows(s) == 0)
+        return wn_fail(WN_EARG, "%s: the store has no rows", wn_store_path(s));
+    if (wn_store_rows(queries) == 0)
+        return wn_fail(WN_EARG, "%s: no query", wn_store_path(queries));
+    size_t k = o->k ? o->k : 500;
+    if (k > wn_store_rows(s))
+        k = wn_store_rows(s);
+    wn_out out;
+    WN_TRY(wn_out_open(&out, o->common.out));
+    wn_err err = write_hits(&out, s, queries, k, metric);
+    if (err == WN_OK)
+        return wn_out_commit(&out);
+    wn_out_abort(&out);
+    return err;
+}
+
+wn_err wn_search_job(const wn_search_opts *o)
+{
+    if (!o->store || !o->queries)
+        return wn_fail(WN_EARG, "search: %s is required", o->store ? "--queries" : "--store");
+    if (o->common.out && strcmp(o->common.out, "-") != 0 && !o->common.overwrite &&
+        wn_file_exists(o->common.out))
+        return wn_fail(WN_EARG, "%s: is there already; --overwrite replaces it", o->common.out);
+    wn_store *s = NULL, *queries = NULL;
+    wn_err err = wn_store_open(&s, o->store);
+    if (err == WN_OK)
+        err = wn_store_open(&queries, o->queries);
+    if (err == WN_OK)
+        err = search(o, s, queries);
+    wn_store_close(queries);
+    wn_store_close(s);
+    return err;
+}

@@ -1,0 +1,188 @@
+/* The list of candidates, and the inputs behind it. A pool and a store of the same rows are usually
+ * row for row the same, which is checked by comparing ids; a store of other rows, or in another
+ * order, is matched by id. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "feature/embed.h"
+#include "io/file.h"
+#include "select/select.h"
+
+static bool same(wn_span a, wn_span b)
+{
+    return a.len == b.len && memcmp(a.p, b.p, a.len) == 0;
+}
+
+uint64_t wn_candidate_pool_row(const wn_candidates *c, uint64_t i)
+{
+    return c->pool_row ? c->pool_row[i] : i;
+}
+
+wn_span wn_candidate_id(const wn_candidates *c, uint64_t i, wn_row *work)
+{
+    if (c->store)
+        return wn_store_id(c->store, i);
+    if (wn_pool_row(c->pool, i, work) != WN_OK)
+        return (wn_span){"", 0};
+    return work->id;
+}
+
+const char *wn_candidate_task(const wn_candidates *c, uint64_t i)
+{
+    return c->pool ? wn_pool_task_name(c->pool, c->task[i])
+                   : wn_store_task_name(c->store, c->task[i]);
+}
+
+/* ---- a store's rows in the pool ---- */
+
+static wn_err check_text(const wn_candidates *c, uint64_t i, uint64_t row)
+{
+    uint64_t there = wn_store_text_hash(c->store, i);
+    if (there == 0 || there == wn_pool_text_hash(c->pool, row))
+        return WN_OK;
+    wn_span id = wn_store_id(c->store, i);
+    return wn_fail(WN_EARG, "%s: row %.*s: its text is not the one that %s was made from",
+                   wn_pool_path(c->pool), (int)id.len, id.p, wn_store_path(c->store));
+}
+
+static wn_err same_rows(bool *yes, const wn_candidates *c)
+{
+    wn_row row = {0};
+    wn_err err = WN_OK;
+    *yes = wn_pool_rows(c->pool) == c->N;
+    for (uint64_t i = 0; i < c->N && *yes && err == WN_OK; i++) {
+        err = wn_pool_row(c->pool, i, &row);
+        *yes = err == WN_OK && same(row.id, wn_store_id(c->store, i));
+        if (*yes)
+            err = check_text(c, i, i);
+    }
+    wn_row_free(&row);
+    return err;
+}
+
+static wn_err match_by_id(wn_candidates *c)
+{
+    WN_NEW(c->pool_row, c->N + 1);
+    for (uint64_t i = 0; i < c->N; i++) {
+        wn_span id = wn_store_id(c->store, i);
+        c->pool_row[i] = wn_pool_find(c->pool, id.p, id.len);
+        if (c->pool_row[i] == UINT64_MAX)
+            return wn_fail(WN_EARG, "%s: no row %.*s, which %s has", wn_pool_path(c->pool),
+                           (int)id.len, id.p, wn_store_path(c->store));
+        WN_TRY(check_text(c, i, c->pool_row[i]));
+    }
+    return WN_OK;
+}
+
+static wn_err list(wn_candidates *c)
+{
+    c->N = c->store ? wn_store_rows(c->store) : wn_pool_rows(c->pool);
+    c->left = c->N;
+    if (c->store && c->pool) {
+        bool yes;
+        WN_TRY(same_rows(&yes, c));
+        if (!yes)
+            WN_TRY(match_by_id(c));
+    }
+    c->tasks = c->pool ? wn_pool_tasks(c->pool) : wn_store_tasks(c->store);
+    WN_NEW(c->task, c->N + 1);
+    WN_NEW(c->skip, c->N / 64 + 1);
+    for (uint64_t i = 0; i < c->N; i++)
+        c->task[i] = c->pool ? wn_pool_task_of(c->pool, wn_candidate_pool_row(c, i))
+                             : wn_store_task_number(c->store, i);
+    return WN_OK;
+}
+
+/* ---- queries given as rows ---- */
+
+/* A folder of our own for the queries' vectors; removed by wn_candidates_close. */
+static wn_err make_scratch(wn_candidates *c)
+{
+    const char *tmp = getenv("TMPDIR");
+    wn_str s = {0};
+    wn_str_printf(&s, "%s/winnow-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+    wn_err err = wn_str_check(&s);
+    if (err == WN_OK && !mkdtemp(s.p))
+        err = wn_fail(WN_EIO, "%s: cannot make a temporary folder", s.p);
+    if (err == WN_OK) {
+        c->scratch = wn_strdup(s.p);
+        err = c->scratch ? WN_OK : WN_ENOMEM;
+    }
+    wn_str_free(&s);
+    return err;
+}
+
+/* Embeds them as the store's own rows were embedded. */
+static wn_err embed_queries(wn_candidates *c, const wn_select_opts *o)
+{
+    const json_t *m = wn_store_manifest(c->store), *normalize = json_object_get(m, "normalize");
+    if (!o->model)
+        return wn_fail(
+            WN_EARG,
+            "%s: expected a store (a folder with store.json), or rows and --model to embed them",
+            o->queries);
+    WN_TRY(make_scratch(c));
+    wn_embed_opts e = {.common = o->common,
+                       .model = o->model,
+                       .pool = o->queries,
+                       .map = o->map,
+                       .pooling = json_string_value(json_object_get(m, "pooling")),
+                       .normalize = normalize ? (json_is_true(normalize) ? "yes" : "no") : NULL,
+                       .text = json_string_value(json_object_get(m, "text")),
+                       .tmpl = json_string_value(json_object_get(m, "template")),
+                       .layer = (int)json_integer_value(json_object_get(m, "layer")),
+                       .max_tokens = (size_t)json_integer_value(json_object_get(m, "max_tokens"))};
+    e.common.out = c->scratch;
+    WN_TRY(wn_embed_job(&e));
+    return wn_store_open(&c->queries, c->scratch);
+}
+
+static wn_err open_vectors(wn_candidates *c, const wn_select_opts *o)
+{
+    WN_TRY(wn_store_open(&c->store, o->store));
+    if (wn_store_rows(c->store) == 0)
+        return wn_fail(WN_EARG, "%s: the store has no rows", o->store);
+    if (!o->queries)
+        return WN_OK;
+    if (wn_is_store(o->queries))
+        WN_TRY(wn_store_open(&c->queries, o->queries));
+    else
+        WN_TRY(embed_queries(c, o));
+    if (wn_store_rows(c->queries) == 0)
+        return wn_fail(WN_EARG, "%s: no query", o->queries);
+    return wn_store_match(c->store, c->queries);
+}
+
+static wn_err open_all(wn_candidates *c, const wn_select_opts *o)
+{
+    if (o->store)
+        WN_TRY(open_vectors(c, o));
+    if (o->pool)
+        WN_TRY(wn_pool_open(&c->pool, o->pool, o->map, false));
+    return list(c);
+}
+
+wn_err wn_candidates_open(wn_candidates *c, const wn_select_opts *o)
+{
+    *c = (wn_candidates){0};
+    wn_err err = open_all(c, o);
+    if (err != WN_OK)
+        wn_candidates_close(c);
+    return err;
+}
+
+void wn_candidates_close(wn_candidates *c)
+{
+    wn_store_close(c->queries);
+    wn_store_close(c->store);
+    if (c->scratch)
+        wn_remove_tree(c->scratch);
+    wn_free(c->scratch);
+    wn_pool_close(c->pool);
+    wn_free(c->pool_row);
+    wn_free(c->task);
+    wn_free(c->tokens);
+    wn_free(c->skip);
+    *c = (wn_candidates){0};
+}

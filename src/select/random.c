@@ -1,0 +1,56 @@
+/* random: uniform without replacement. A candidate's place in the order is decided by a number
+ * drawn for its position, so it does not matter how many others are struck out or how large the
+ * budget is. */
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "select/select.h"
+
+struct keyed {
+    uint64_t key, row;
+};
+
+static int by_key(const void *a, const void *b)
+{
+    const struct keyed *x = a, *y = b;
+    if (x->key != y->key)
+        return x->key < y->key ? -1 : 1;
+    return x->row < y->row ? -1 : 1;
+}
+
+wn_err wn_random_order(uint64_t **order, const wn_candidates *c, uint64_t seed, uint64_t first)
+{
+    struct keyed *k;
+    *order = NULL;
+    WN_NEW(k, c->left);
+    uint64_t n = 0;
+    for (uint64_t i = 0; i < c->N; i++)
+        if (!wn_bit(c->skip, i))
+            k[n++] = (struct keyed){wn_rng_u64(seed, WN_STREAM_SELECT, first + i), i};
+    qsort(k, n, sizeof *k, by_key);
+    uint64_t *out =
+        (uint64_t *)k; /* in place: entry i is written after entries i and i/2 were read */
+    for (uint64_t i = 0; i < n; i++)
+        out[i] = k[i].row;
+    *order = out;
+    return WN_OK;
+}
+
+wn_err wn_pick_random(wn_picks *out, const wn_candidates *c, const wn_select_opts *o)
+{
+    uint64_t *order;
+    wn_filler f;
+    WN_TRY(wn_random_order(&order, c, o->common.seed, 0));
+    wn_err err = wn_filler_init(&f, c, o);
+    for (uint64_t i = 0; i < c->left && err == WN_OK; i++) {
+        wn_fill fill = wn_filler_take(&f, order[i]);
+        if (fill == WN_FILL_FULL)
+            break;
+        if (fill == WN_FILL_TAKEN)
+            err = wn_picks_add(out, (wn_pick){.row = order[i]});
+    }
+    wn_filler_free(&f);
+    wn_free(order);
+    return err;
+}

@@ -1,0 +1,133 @@
+/* Choosing the rows to train on: a strategy = feature x score x rule, under common constraints.
+ *
+ * wn_select_job opens the inputs, makes the list of candidates (candidates.c), strikes out what the constraints
+ * forbid before anything is chosen (contamination, duplicates: constraints.c), counts tokens if the
+ * budget is in tokens, calls the strategy, and writes rows, manifest and hits (write.c). A strategy is
+ * one file with one function, and one row in the table of strategies.c; it never sees a file. */
+#ifndef WN_SELECT_SELECT_H
+#define WN_SELECT_SELECT_H
+
+#include "pool/pool.h"
+#include "search/search.h"
+#include "store/store.h"
+
+/* ---- what can be chosen ------------------------------------------------------------------------ */
+
+/* Candidate i is row i of the store if there is one, else of the pool. */
+typedef struct wn_candidates {
+    uint64_t N;
+    wn_pool *pool;          /* NULL: only ids are known */
+    wn_store *store;        /* NULL: no vectors */
+    wn_store *queries;
+    uint64_t *pool_row;     /* [N] row of the pool; NULL: the same number, or no pool */
+    uint32_t *task;         /* [N] number of the task */
+    uint32_t tasks;
+    uint32_t *tokens;       /* [N] NULL: not counted */
+    uint64_t *skip;         /* bits: may not be chosen */
+    uint64_t left;          /* candidates not skipped */
+    char *scratch;          /* folder of vectors made for this call, NULL: none */
+} wn_candidates;
+
+wn_err wn_candidates_open(wn_candidates *c, const wn_select_opts *o);
+void wn_candidates_close(wn_candidates *c);
+uint64_t wn_candidate_pool_row(const wn_candidates *c, uint64_t i);
+wn_span wn_candidate_id(const wn_candidates *c, uint64_t i, wn_row *work); /* work: as wn_pool_row's */
+const char *wn_candidate_task(const wn_candidates *c, uint64_t i);
+
+/* ---- constraints --------------------------------------------------------------------------------- */
+
+/* One struck-out row, for the manifest: which target row shares which words with it. */
+typedef struct wn_veto {
+    char *id, *by, *words;
+} wn_veto;
+enum { WN_VETO_SHOWN = 100 };
+typedef struct wn_constraint_counts {
+    uint64_t candidates, duplicates, vetoed;
+    wn_veto veto[WN_VETO_SHOWN];
+    size_t n_veto;
+} wn_constraint_counts;
+
+/* Sets bits of c->skip and c->left. avoid: the target rows, opened; may be empty. */
+wn_err wn_constrain(wn_constraint_counts *counts, wn_candidates *c, const char *dedup,
+                    wn_pool *const *avoid, size_t n_avoid);
+void wn_constraint_counts_free(wn_constraint_counts *counts);
+
+/* A selection being filled: budget in rows and tokens, cap per task. */
+typedef struct wn_filler {
+    const wn_candidates *c;
+    uint64_t rows, tokens;       /* taken */
+    uint64_t budget, budget_tokens, per_task; /* 0: none */
+    uint64_t *of_task;           /* [tasks] taken of each */
+} wn_filler;
+typedef enum wn_fill { WN_FILL_TAKEN, WN_FILL_TASK_FULL, WN_FILL_FULL } wn_fill;
+wn_err wn_filler_init(wn_filler *f, const wn_candidates *c, const wn_select_opts *o);
+void wn_filler_free(wn_filler *f);
+void wn_filler_clear(wn_filler *f);
+/* Takes candidate i if it fits. FULL: it does not fit the budget, which ends the filling: to go on to the
+ * next that fits would prefer short rows. */
+wn_fill wn_filler_take(wn_filler *f, uint64_t i);
+
+/* ---- the result ------------------------------------------------------------------------------------ */
+
+typedef struct wn_pick {
+    uint64_t row;       /* candidate */
+    uint64_t place;     /* its row of the pool, by which selections are ordered; set when written */
+    uint64_t query;     /* whose score it is */
+    double score;
+    uint32_t hits;      /* queries that have it; 0: the strategy has no scores */
+    uint32_t rank;      /* its place in that query's list, from 1 */
+} wn_pick;
+
+/* Zero it first. */
+typedef struct wn_picks {
+    wn_pick *pick;
+    size_t n, cap;
+    uint64_t tokens;
+    /* Strategies with queries: their lists, for explanations. [Q, width]; the first `used` of each list
+     * made the union, what follows would have been next. */
+    int64_t *list_row;
+    double *list_score;
+    size_t Q, width, used;
+    bool best_only;     /* one hit a query was still too many */
+} wn_picks;
+wn_err wn_picks_add(wn_picks *p, wn_pick pick);
+void wn_picks_free(wn_picks *p);
+
+/* ---- strategies ------------------------------------------------------------------------------------- */
+
+typedef enum wn_feature { WN_FEATURE_NONE, WN_FEATURE_VECTORS } wn_feature;
+
+typedef struct wn_strategy {
+    const char *name;
+    wn_feature feature;  /* VECTORS: needs --store and --queries */
+    bool fills;          /* needs a budget or a cap, or it would take everything */
+    /* Picks in any order; each candidate at most once, none that is skipped. */
+    wn_err (*pick)(wn_picks *out, const wn_candidates *c, const wn_select_opts *o);
+} wn_strategy;
+wn_err wn_strategy_find(const wn_strategy **s, const char *name);
+
+wn_err wn_pick_deft(wn_picks *out, const wn_candidates *c, const wn_select_opts *o);
+wn_err wn_pick_random(wn_picks *out, const wn_candidates *c, const wn_select_opts *o);
+wn_err wn_pick_balanced(wn_picks *out, const wn_candidates *c, const wn_select_opts *o);
+wn_err wn_pick_all(wn_picks *out, const wn_candidates *c, const wn_select_opts *o);
+
+/* The candidates that are left in the order of a random number each, which depends only on seed and
+ * position: a larger budget extends a smaller one's selection. `first`: where in the stream of random
+ * numbers row 0 stands. *order [c->left], wn_free. */
+wn_err wn_random_order(uint64_t **order, const wn_candidates *c, uint64_t seed, uint64_t first);
+
+/* ---- tokens, output ------------------------------------------------------------------------------------ */
+
+/* Fills c->tokens: prompt and target with what training puts around them, by `model`'s tokenizer; without
+ * a model as the store counted them. */
+wn_err wn_count_tokens(wn_candidates *c, const char *model);
+
+typedef struct wn_select_inputs {
+    wn_pool **avoid;
+    size_t n_avoid;
+} wn_select_inputs;
+/* OUT (rows in pool order), OUT.hits.jsonl (strategies with queries), OUT.manifest.json. */
+wn_err wn_selection_write(wn_picks *p, const wn_candidates *c, const wn_constraint_counts *counts,
+                          const wn_select_inputs *in, const wn_select_opts *o);
+
+#endif

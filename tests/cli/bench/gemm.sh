@@ -1,0 +1,2 @@
+winnow bench --what gemm --json --quiet >json
+grep -q '"gflops"' json && grep -q '"oneDNN f32"' json && echo measured

@@ -1,0 +1,59 @@
+# Helpers of the command-line tests.
+
+skip() {
+    echo "$1"
+    exit 77
+}
+
+# A command that must fail: prints its exit status, so that several stand in one case.
+fails() {
+    status=0
+    "$@" || status=$?
+    echo "exit $status"
+}
+
+# Nothing of a name is left, neither finished nor half-written.
+gone() {
+    for f in "$1" "$1".* ".$1"*; do
+        [ ! -e "$f" ] || echo "left behind: $f"
+    done
+}
+
+same() {
+    cmp "$1" "$2" && echo "same bytes: $1 $2"
+}
+
+# All files of two folders, byte for byte, but for logs, which hold clock times.
+same_tree() {
+    diff -r -x '*.log' -x train.jsonl "$1" "$2" && echo "same tree: $1 $2"
+}
+
+# Twelve small rows of three tasks.
+rows() {
+    i=0
+    while [ $i -lt 12 ]; do
+        case $((i % 3)) in
+        0) t=colour p="The colour of thing $i is" a=red b=blue ;;
+        1) t=animal p="Is animal $i a dog or a cat?" a=dog b=cat ;;
+        2) t=sum p="What is $i plus one?" a=$((i + 1)) b=$((i + 2)) ;;
+        esac
+        printf '{"id":"r%d","task":"%s","prompt":"%s","target":"%s","choices":["%s","%s"]}\n' \
+            $i $t "$p" "$a" "$a" "$b"
+        i=$((i + 1))
+    done
+}
+
+# Runs a command in the background and kills it -9 as soon as FILE has at least N bytes.
+kill_when() { # FILE N COMMAND...
+    file=$1 bytes=$2
+    shift 2
+    "$@" &
+    pid=$!
+    while kill -0 $pid 2>/dev/null; do
+        if [ "$(stat -c %s "$file" 2>/dev/null || echo 0)" -ge "$bytes" ]; then
+            kill -9 $pid 2>/dev/null
+            break
+        fi
+    done
+    wait $pid 2>/dev/null
+}

@@ -1,0 +1,3 @@
+winnow help
+winnow -h >h && winnow help | cmp - h
+winnow pool -h
