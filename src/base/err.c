@@ -7,12 +7,21 @@
 
 static _Thread_local char text[WN_ERROR_TEXT_BYTES] = "no error";
 
+/* Names from hostile files stand in the text: it stays one line whatever they hold. */
+static void one_line(void)
+{
+    for (char *p = text; *p; p++)
+        if ((unsigned char)*p < ' ' || *p == 0x7f)
+            *p = '?';
+}
+
 wn_err wn_fail(wn_err code, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
+    one_line();
     return code;
 }
 
@@ -31,6 +40,7 @@ wn_err wn_context(wn_err code, const char *fmt, ...)
     }
     memcpy(text, joined, sizeof text);
     text[sizeof text - 1] = '\0';
+    one_line();
     return code;
 }
 

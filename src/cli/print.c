@@ -66,6 +66,8 @@ static void value_text(wn_str *s, const json_t *v)
         wn_str_puts(s, "no");
         break;
     case JSON_ARRAY:
+        if (json_array_size(v) == 0)
+            wn_str_putc(s, '-');
         for (size_t i = 0; i < json_array_size(v); i++) {
             wn_str_puts(s, i ? ", " : "");
             value_text(s, json_array_get(v, i));
@@ -73,6 +75,8 @@ static void value_text(wn_str *s, const json_t *v)
         break;
     case JSON_OBJECT: {
         const char *key, *comma = "";
+        if (json_object_size(v) == 0)
+            wn_str_putc(s, '-');
         json_t *m;
         json_object_foreach((json_t *)(uintptr_t)v, key, m)
         {
@@ -172,9 +176,12 @@ static wn_err facts_text(wn_str *s, json_t *doc)
             wn_str_printf(s, "%s:\n", key);
             const char *inner;
             json_t *m;
+            size_t longest = 0;
+            json_object_foreach(v, inner, m) longest =
+                strlen(inner) > longest ? strlen(inner) : longest;
             json_object_foreach(v, inner, m)
             {
-                wn_str_printf(s, "  %s  ", inner);
+                wn_str_printf(s, "  %-*s  ", (int)longest, inner);
                 value_text(s, m);
                 wn_str_putc(s, '\n');
             }

@@ -162,6 +162,8 @@ struct embedder {
     int32_t *id;
     uint32_t *off;
     float *hidden, *vector;
+    uint64_t total, tokens;  /* rows to be done at the end; tokens so far */
+    double start;
 };
 
 static wn_err run_batch(struct embedder *e, const wn_embed_rule *rule, const struct by_length *order, size_t B)
@@ -182,6 +184,14 @@ static wn_err run_batch(struct embedder *e, const wn_embed_rule *rule, const str
     return WN_OK;
 }
 
+/* Rows leave in windows, but they are counted batch by batch. */
+static wn_err report(const struct embedder *e, uint64_t done)
+{
+    char note[64];
+    snprintf(note, sizeof note, "%.0f tokens/s", (double)e->tokens / (wn_seconds() - e->start + 1e-9));
+    return wn_progress("embed", "rows", done, e->total, note);
+}
+
 static wn_err run_window(struct embedder *e, const wn_embed_rule *rule)
 {
     struct window *w = &e->win;
@@ -196,6 +206,8 @@ static wn_err run_window(struct embedder *e, const wn_embed_rule *rule)
         for (B = 0; i + B < w->n && (B == 0 || T + e->order[i + B].n <= e->max_tokens); B++)
             T += e->order[i + B].n;
         WN_TRY(run_batch(e, rule, e->order + i, B));
+        e->tokens += T;
+        WN_TRY(report(e, w->first + i + B));
     }
     return WN_OK;
 }
@@ -269,24 +281,19 @@ wn_err wn_embed_rows(wn_model *m, const wn_pool *p, uint64_t first, uint64_t n, 
                      wn_embed_emit emit, void *ctx, wn_encode_counts *counts)
 {
     struct embedder e;
-    uint64_t tokens = 0;
-    double start = wn_seconds();
     wn_err err = embedder_init(&e, m, p, r);
+    e.total = first + n;
+    e.start = wn_seconds();
     for (uint64_t done = 0; !err && done < n; done += e.win.n) {
         e.win.first = first + done;
         e.win.n = n - done < WINDOW ? (size_t)(n - done) : WINDOW;
         err = run_window(&e, r);
         if (!err)
             err = emit_window(&e, emit, ctx);
-        for (size_t i = 0; !err && i * PIECE < e.win.n; i++) {
+        for (size_t i = 0; !err && i * PIECE < e.win.n; i++)
             add_counts(counts, &e.win.piece[i].counts);
-            tokens += e.win.piece[i].ids.n;
-        }
         if (err)
             break;
-        char note[64];
-        snprintf(note, sizeof note, "%.0f tokens/s", (double)tokens / (wn_seconds() - start + 1e-9));
-        err = wn_progress("embed", "rows", first + done + e.win.n, first + n, note);
     }
     embedder_free(&e);
     return err;

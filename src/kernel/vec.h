@@ -1,10 +1,12 @@
 /* A vector of WN_VW floats under one set of names, so that every fast kernel is written once:
- * AVX-512, AVX2, or plain vector extensions of 16 floats (WN_VEC_WIDE; what the tests use to run
- * the 16-wide paths on any processor). Partial loads fill with zeros; n may exceed the width. */
+ * AVX-512, AVX2, or plain arrays of 16 floats (WN_VEC_WIDE: what the tests use to run the 16-wide
+ * paths on any processor). Partial loads fill with zeros; n may exceed the width. */
 #ifndef WN_KERNEL_VEC_H
 #define WN_KERNEL_VEC_H
 
 #include <math.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -18,154 +20,153 @@
 #if defined(WN_VEC_WIDE)
 
 enum { WN_VW = 16 };
-typedef float vf __attribute__((vector_size(64)));
-typedef int32_t vm __attribute__((vector_size(64)));
+typedef struct vf {
+    float v[16];
+} vf;
+typedef struct vm {
+    bool v[16];
+} vm;
+typedef struct vd {
+    double v[8];
+} vd;
 
+#define EACH_LANE(type, expr)                                                                      \
+    type r;                                                                                        \
+    for (size_t i = 0; i < sizeof r.v / sizeof *r.v; i++)                                          \
+        r.v[i] = (expr);                                                                           \
+    return r
 INLINE vf vset(float a)
 {
-    return (vf){0} + a;
+    EACH_LANE(vf, a);
 }
 INLINE vf vload(const float *p)
 {
-    vf v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-INLINE void vstore(float *p, vf v)
-{
-    memcpy(p, &v, sizeof v);
+    EACH_LANE(vf, p[i]);
 }
 INLINE vf vloadn(const float *p, size_t n)
 {
-    vf v = {0};
-    memcpy(&v, p, (n < 16 ? n : 16) * sizeof *p);
-    return v;
+    EACH_LANE(vf, i < n ? p[i] : 0);
 }
-INLINE void vstoren(float *p, vf v, size_t n)
+INLINE void vstore(float *p, vf a)
 {
-    memcpy(p, &v, (n < 16 ? n : 16) * sizeof *p);
+    memcpy(p, a.v, sizeof a.v);
+}
+INLINE void vstoren(float *p, vf a, size_t n)
+{
+    memcpy(p, a.v, (n < 16 ? n : 16) * sizeof *p);
 }
 INLINE vf vadd(vf a, vf b)
 {
-    return a + b;
+    EACH_LANE(vf, a.v[i] + b.v[i]);
 }
 INLINE vf vsub(vf a, vf b)
 {
-    return a - b;
+    EACH_LANE(vf, a.v[i] - b.v[i]);
 }
 INLINE vf vmul(vf a, vf b)
 {
-    return a * b;
+    EACH_LANE(vf, a.v[i] * b.v[i]);
 }
 INLINE vf vdiv(vf a, vf b)
 {
-    return a / b;
+    EACH_LANE(vf, a.v[i] / b.v[i]);
 }
-#define EACH_LANE(expr)                                                                            \
-    vf r = {0};                                                                                    \
-    for (int i = 0; i < 16; i++)                                                                   \
-        r[i] = (expr);                                                                             \
-    return r
 INLINE vf vfma(vf a, vf b, vf c)
 {
-    EACH_LANE(__builtin_fmaf(a[i], b[i], c[i]));
+    EACH_LANE(vf, __builtin_fmaf(a.v[i], b.v[i], c.v[i]));
 }
 INLINE vf vmax(vf a, vf b)
 {
-    EACH_LANE(a[i] > b[i] ? a[i] : b[i]);
+    EACH_LANE(vf, a.v[i] > b.v[i] ? a.v[i] : b.v[i]);
 }
 INLINE vf vmin(vf a, vf b)
 {
-    EACH_LANE(a[i] < b[i] ? a[i] : b[i]);
+    EACH_LANE(vf, a.v[i] < b.v[i] ? a.v[i] : b.v[i]);
 }
 INLINE vf vsqrt(vf a)
 {
-    EACH_LANE(sqrtf(a[i]));
+    EACH_LANE(vf, sqrtf(a.v[i]));
 }
 INLINE vf vround(vf a)
 {
-    EACH_LANE(rintf(a[i]));
+    EACH_LANE(vf, rintf(a.v[i]));
 }
 INLINE vf vabs(vf a)
 {
-    EACH_LANE(fabsf(a[i]));
+    EACH_LANE(vf, fabsf(a.v[i]));
 }
 INLINE vf vsign(vf mag, vf sgn)
 {
-    EACH_LANE(copysignf(mag[i], sgn[i]));
+    EACH_LANE(vf, copysignf(mag.v[i], sgn.v[i]));
 }
 INLINE vf vpow2(vf a)
 {
-    EACH_LANE(isnan(a[i]) ? a[i] : ldexpf(1, (int)a[i]));
+    EACH_LANE(vf, isnan(a.v[i]) ? a.v[i] : ldexpf(1, (int)a.v[i]));
 }
 INLINE vm vless(vf a, vf b)
 {
-    return a < b;
+    EACH_LANE(vm, a.v[i] < b.v[i]);
 }
 INLINE vf vselect(vm m, vf a, vf b)
 {
-    EACH_LANE(m[i] ? a[i] : b[i]);
+    EACH_LANE(vf, m.v[i] ? a.v[i] : b.v[i]);
 }
 INLINE vf vbf16(vf a)
 {
-    vf r;
-    uint32_t u[16];
-    memcpy(u, &a, sizeof u);
     for (int i = 0; i < 16; i++) {
-        bool nan = (u[i] & 0x7fffffff) > 0x7f800000;
-        u[i] = (nan ? u[i] | 0x400000 : u[i] + 0x7fff + (u[i] >> 16 & 1)) & 0xffff0000;
+        uint32_t u;
+        memcpy(&u, &a.v[i], sizeof u);
+        bool nan = (u & 0x7fffffff) > 0x7f800000;
+        u = (nan ? u | 0x400000 : u + 0x7fff + (u >> 16 & 1)) & 0xffff0000;
+        memcpy(&a.v[i], &u, sizeof u);
     }
-    memcpy(&r, u, sizeof r);
-    return r;
+    return a;
 }
 INLINE float vsum(vf a)
 {
     for (int w = 8; w; w /= 2)
         for (int i = 0; i < w; i++)
-            a[i] += a[i + w];
-    return a[0];
+            a.v[i] += a.v[i + w];
+    return a.v[0];
 }
 INLINE float vtop(vf a)
 {
-    float m = a[0];
+    float m = a.v[0];
     for (int i = 1; i < 16; i++)
-        m = a[i] > m ? a[i] : m;
+        m = a.v[i] > m ? a.v[i] : m;
     return m;
 }
-typedef double vd __attribute__((vector_size(64)));
 INLINE vd vdzero(void)
 {
-    return (vd){0};
+    EACH_LANE(vd, 0);
 }
 INLINE vd vdadd(vd a, vd b)
 {
-    return a + b;
+    EACH_LANE(vd, a.v[i] + b.v[i]);
 }
 INLINE vd vdmac(vd s, vf a, vf b, int half)
 {
-    for (int i = 0; i < 8; i++)
-        s[i] += (double)a[i + 8 * half] * b[i + 8 * half];
-    return s;
+    EACH_LANE(vd, s.v[i] + (double)a.v[i + 8 * (size_t)half] * b.v[i + 8 * (size_t)half]);
 }
 INLINE double vdsum(vd a)
 {
     double s = 0;
     for (int i = 0; i < 8; i++)
-        s += a[i];
+        s += a.v[i];
     return s;
 }
-/* Pairs (2i, 2i+1): the vector with every pair swapped, its even and its odd lanes doubled. */
+/* Pairs (2i, 2i+1): every pair swapped; each element twice; two values in turn. */
 INLINE vf vswap2(vf a)
 {
-    EACH_LANE(a[i ^ 1]);
+    EACH_LANE(vf, a.v[i ^ 1]);
 }
 INLINE vf vdup(const float *p)
 {
-    EACH_LANE(p[i / 2]);
+    EACH_LANE(vf, p[i / 2]);
 }
 INLINE vf valternate(float even, float odd)
 {
-    EACH_LANE(i & 1 ? odd : even);
+    EACH_LANE(vf, i & 1 ? odd : even);
 }
 
 #elif defined(__AVX512F__)

@@ -29,7 +29,7 @@ static void expect(const wn_tokenizer *t, const char *word, int n, const int32_t
 {
     wn_ids got = {0};
     cr_assert_eq(wn_wordpiece_encode(t, NULL, word, strlen(word), &got), WN_OK);
-    cr_assert_eq(got.n, n, "%s: %zu pieces", word, got.n);
+    cr_assert_eq(got.n, (size_t)n, "%s: %zu pieces", word, got.n);
     for (int i = 0; i < n; i++)
         cr_assert_eq(got.id[i], want[i], "%s: piece %d is %d", word, i, (int)got.id[i]);
     wn_ids_release(&got);
