@@ -22,13 +22,19 @@ enum {
     NEAR = 1024 /* distances whose T5 buckets are looked up */
 };
 
-static _Thread_local struct scratch {
-    _Alignas(64) float kt[WN_HEAD_MAX * KEYS], vt[WN_HEAD_MAX * KEYS]; /* keys as columns */
-    float kp[WN_HEAD_MAX * KEYS];                                      /* keys as rows */
+struct scratch {
+    float kt[WN_HEAD_MAX * KEYS], vt[WN_HEAD_MAX * KEYS]; /* keys as columns */
+    float kp[WN_HEAD_MAX * KEYS];                         /* keys as rows */
     float qp[WN_HEAD_MAX * SUB], gp[WN_HEAD_MAX * SUB];
     float s[SUB * KEYS], dp[SUB * KEYS], capped[SUB * KEYS], turned[SUB * KEYS];
     float top[HEADS][BLOCK], sum[HEADS][BLOCK];
-} buf;
+};
+_Static_assert(sizeof(struct scratch) <= WN_SCRATCH * sizeof(float), "scratch");
+
+static struct scratch *room(void)
+{
+    return (struct scratch *)(void *)wn_kernel_scratch();
+}
 
 typedef struct job {
     const wn_kernels *t;
@@ -214,15 +220,15 @@ static void forward_tile(const job *w, const segment *g, size_t h, size_t i0, si
     wn_tile tile = {KEYS, rows, (n + WN_NR - 1) / WN_NR * WN_NR, lo, hi};
     size_t token = g->q0 + i0;
     float *o = w->o + token * a->ldo + h * a->dv;
-    t->mm(buf.s, KEYS, w->q + token * a->ldq + h * a->d, a->ldq, buf.kt, WN_NR, WN_NR * a->d, rows,
-          n, a->d, false);
+    t->mm(room()->s, KEYS, w->q + token * a->ldq + h * a->d, a->ldq, room()->kt, WN_NR,
+          WN_NR * a->d, rows, n, a->d, false);
     long first = (long)k0 - (long)(g->n_pre + i0 + rows - 1);
-    float scale = modify(w, buf.s, &tile, first, h, NULL);
-    t->tile_softmax(buf.s, top, sum, keep, &tile, scale);
+    float scale = modify(w, room()->s, &tile, first, h, NULL);
+    t->tile_softmax(room()->s, top, sum, keep, &tile, scale);
     for (size_t i = 0; i < rows; i++)
         if (keep[i] != 1)
             t->scale(o + i * a->ldo, keep[i], a->dv);
-    t->mm(o, a->ldo, buf.s, KEYS, buf.vt, WN_NR, WN_NR * KEYS, rows, a->dv, n, true);
+    t->mm(o, a->ldo, room()->s, KEYS, room()->vt, WN_NR, WN_NR * KEYS, rows, a->dv, n, true);
 }
 
 static void forward_end(const job *w, const segment *g, size_t h, size_t i0, size_t rows,
@@ -248,22 +254,22 @@ static void forward_block(const job *w, const segment *g, size_t kh, size_t h0, 
     look(a, g, i0 + rows - 1, &end, &hi);
     for (size_t h = h0; h < h1; h++) {
         for (size_t i = 0; i < rows; i++) {
-            buf.top[h - h0][i] = -INFINITY;
-            buf.sum[h - h0][i] = 0;
+            room()->top[h - h0][i] = -INFINITY;
+            room()->sum[h - h0][i] = 0;
             memset(w->o + (g->q0 + i0 + i) * a->ldo + h * a->dv, 0, a->dv * sizeof *w->o);
         }
     }
     for (size_t k0 = lo / KEYS * KEYS; k0 < hi; k0 += KEYS) {
         size_t nk = min(KEYS, hi - k0);
-        pack_columns(w->t, buf.kt, w->k + kh * a->d, a->ldk, a->d, g, k0, nk);
-        pack_key_rows(buf.vt, w->v + kh * a->dv, a->ldv, a->dv, g, k0, nk);
+        pack_columns(w->t, room()->kt, w->k + kh * a->d, a->ldk, a->d, g, k0, nk);
+        pack_key_rows(room()->vt, w->v + kh * a->dv, a->ldv, a->dv, g, k0, nk);
         for (size_t h = h0; h < h1; h++)
             for (size_t i = 0; i < rows; i += SUB)
-                forward_tile(w, g, h, i0 + i, min(SUB, rows - i), k0, nk, buf.top[h - h0] + i,
-                             buf.sum[h - h0] + i);
+                forward_tile(w, g, h, i0 + i, min(SUB, rows - i), k0, nk, room()->top[h - h0] + i,
+                             room()->sum[h - h0] + i);
     }
     for (size_t h = h0; h < h1; h++)
-        forward_end(w, g, h, i0, rows, buf.top[h - h0], buf.sum[h - h0]);
+        forward_end(w, g, h, i0, rows, room()->top[h - h0], room()->sum[h - h0]);
 }
 
 static void forward_task(void *ctx, size_t task, int thread)
@@ -306,14 +312,14 @@ static void add_to_keys(const job *w, const segment *g, size_t k0, const float *
 {
     const float *b = x;
     size_t bk = ldx, bp = WN_NR;
-    w->t->transpose(buf.turned, SUB, m, KEYS, rows, n);
+    w->t->transpose(room()->turned, SUB, m, KEYS, rows, n);
     if (width % WN_NR) {
         pack_rows(packed, SUB, x, ldx, width, 0, rows);
         b = packed, bk = WN_NR, bp = WN_NR * SUB;
     }
     for (size_t j = 0; j < n;) {
         size_t run, row = key_rows(g, k0 + j, k0 + n, &run);
-        w->t->mm(out + row * ldo, ldo, buf.turned + j * SUB, SUB, b, bk, bp, run, width, rows,
+        w->t->mm(out + row * ldo, ldo, room()->turned + j * SUB, SUB, b, bk, bp, run, width, rows,
                  true);
         j += run;
     }
@@ -323,7 +329,7 @@ static void add_to_bias(const job *w, const wn_tile *t, long first, size_t h)
 {
     float line[SUB + KEYS] = {0};
     for (size_t i = 0; i < t->rows; i++)
-        w->t->add(line + t->rows - 1 - i, buf.dp + i * KEYS, t->n);
+        w->t->add(line + t->rows - 1 - i, room()->dp + i * KEYS, t->n);
     for (size_t x = 0; x < t->rows + t->n; x++)
         if (line[x] != 0)
             w->dbias[bucket_of(w, first + (long)x) * w->a->H + h] += line[x];
@@ -348,21 +354,23 @@ static void backward_tile(const job *w, const segment *g, size_t h, size_t i0, s
         delta[i] = t->dot(go + i * a->ldo, o + i * a->ldo, a->dv);
     }
     long first = (long)k0 - (long)(g->n_pre + i0 + rows - 1);
-    t->mm(buf.s, KEYS, q, a->ldq, buf.kt, WN_NR, WN_NR * a->d, rows, n, a->d, false);
-    t->mm(buf.dp, KEYS, go, a->ldo, buf.vt, WN_NR, WN_NR * a->dv, rows, n, a->dv, false);
-    float scale = modify(w, buf.s, &tile, first, h, a->softcap > 0 ? buf.capped : NULL);
-    t->tile_softmax_back(buf.s, buf.dp, lse, delta, &tile, scale);
+    t->mm(room()->s, KEYS, q, a->ldq, room()->kt, WN_NR, WN_NR * a->d, rows, n, a->d, false);
+    t->mm(room()->dp, KEYS, go, a->ldo, room()->vt, WN_NR, WN_NR * a->dv, rows, n, a->dv, false);
+    float scale = modify(w, room()->s, &tile, first, h, a->softcap > 0 ? room()->capped : NULL);
+    t->tile_softmax_back(room()->s, room()->dp, lse, delta, &tile, scale);
     if (w->dbias && a->bias)
         add_to_bias(w, &tile, first, h);
     for (size_t i = 0; i < rows; i++) {
         if (a->softcap > 0)
-            t->softcap_back(buf.dp + i * KEYS, buf.capped + i * KEYS, n, a->softcap);
-        t->scale(buf.dp + i * KEYS, a->scale, n);
+            t->softcap_back(room()->dp + i * KEYS, room()->capped + i * KEYS, n, a->softcap);
+        t->scale(room()->dp + i * KEYS, a->scale, n);
     }
-    t->mm(w->dq + token * a->ldq + h * a->d, a->ldq, buf.dp, KEYS, buf.kp, WN_NR, WN_NR * KEYS,
-          rows, a->d, n, true);
-    add_to_keys(w, g, k0, buf.dp, rows, n, q, a->ldq, buf.qp, a->d, w->dk + kh * a->d, a->ldk);
-    add_to_keys(w, g, k0, buf.s, rows, n, go, a->ldo, buf.gp, a->dv, w->dv + kh * a->dv, a->ldv);
+    t->mm(w->dq + token * a->ldq + h * a->d, a->ldq, room()->dp, KEYS, room()->kp, WN_NR,
+          WN_NR * KEYS, rows, a->d, n, true);
+    add_to_keys(w, g, k0, room()->dp, rows, n, q, a->ldq, room()->qp, a->d, w->dk + kh * a->d,
+                a->ldk);
+    add_to_keys(w, g, k0, room()->s, rows, n, go, a->ldo, room()->gp, a->dv, w->dv + kh * a->dv,
+                a->ldv);
 }
 
 static void backward_segment(const job *w, const segment *g, size_t kh)
@@ -373,9 +381,9 @@ static void backward_segment(const job *w, const segment *g, size_t kh)
         memset(w->dq + (g->q0 + i) * a->ldq + kh * each * a->d, 0, each * a->d * sizeof *w->dq);
     for (size_t k0 = 0; k0 < keys; k0 += KEYS) {
         size_t nk = min(KEYS, keys - k0);
-        pack_columns(w->t, buf.kt, w->k + kh * a->d, a->ldk, a->d, g, k0, nk);
-        pack_columns(w->t, buf.vt, w->v + kh * a->dv, a->ldv, a->dv, g, k0, nk);
-        pack_key_rows(buf.kp, w->k + kh * a->d, a->ldk, a->d, g, k0, nk);
+        pack_columns(w->t, room()->kt, w->k + kh * a->d, a->ldk, a->d, g, k0, nk);
+        pack_columns(w->t, room()->vt, w->v + kh * a->dv, a->ldv, a->dv, g, k0, nk);
+        pack_key_rows(room()->kp, w->k + kh * a->d, a->ldk, a->d, g, k0, nk);
         for (size_t h = kh * each; h < (kh + 1) * each; h++)
             for (size_t i = 0; i < g->nq; i += SUB)
                 backward_tile(w, g, h, i, min(SUB, g->nq - i), k0, nk);

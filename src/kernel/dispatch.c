@@ -1,4 +1,5 @@
-/* Which table runs: the best one the processor has, unless WN_KERNEL or a test says otherwise. */
+/* Which table runs: the best one the processor has, unless WN_KERNEL or a test says otherwise; and
+ * the scratch of each thread. */
 #include "kernel/table.h"
 
 #include <stdio.h>
@@ -39,6 +40,12 @@ const wn_kernels *wn_kernel_table(void)
         t = __atomic_load_n(&current, __ATOMIC_ACQUIRE);
     }
     return t;
+}
+
+float *wn_kernel_scratch(void)
+{
+    static _Thread_local _Alignas(64) float scratch[WN_SCRATCH];
+    return scratch;
 }
 
 const char *wn_kernel_name(void)

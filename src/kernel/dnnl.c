@@ -15,9 +15,6 @@
 
 enum { ROWS = 64, IN = 2048, OUT = 1024 };
 
-static _Thread_local _Alignas(64) float in_buf[ROWS * IN];
-static _Thread_local _Alignas(64) float out_buf[ROWS * OUT];
-
 /* One direction of a weight: a product [ROWS, in] x [in, out]. Of the at most four block shapes,
  * shape (i last) + 2 * (o last). */
 typedef struct side {
@@ -234,7 +231,7 @@ typedef struct product {
 } product;
 
 /* Rows of x as the primitive reads them: dense, of its type, zeros below the last. */
-static void fill_in(const product *p, size_t t0, size_t rows, size_t i0, size_t in)
+static void fill_in(const product *p, float *in_buf, size_t t0, size_t rows, size_t i0, size_t in)
 {
     const wn_kernels *t = wn_kernel_table();
     bool bf16 = p->h->type == dnnl_bf16;
@@ -257,7 +254,8 @@ static void fill_in(const product *p, size_t t0, size_t rows, size_t i0, size_t 
     memset((char *)in_buf + rows * in * each, 0, (ROWS - rows) * in * each);
 }
 
-static bool run_block(const product *p, dnnl_stream_t stream, size_t bi, size_t bo)
+static bool run_block(const product *p, dnnl_stream_t stream, float *in_buf, float *out_buf,
+                      size_t bi, size_t bo)
 {
     const side *s = p->s;
     int shape = (bi + 1 == s->n_in) + 2 * (bo + 1 == s->n_out);
@@ -292,10 +290,12 @@ static void run_tile(void *ctx, size_t tile, int thread)
     int threads = omp_get_max_threads();
     omp_set_num_threads(1);
     dnnl_stream_t stream = NULL;
-    bool ok = !dnnl_stream_create(&stream, p->h->engine, dnnl_stream_default_flags);
+    float *in_buf = wn_malloc(ROWS * (IN + OUT) * sizeof *in_buf);
+    float *out_buf = in_buf ? in_buf + ROWS * IN : NULL;
+    bool ok = in_buf && !dnnl_stream_create(&stream, p->h->engine, dnnl_stream_default_flags);
     for (size_t bi = 0; ok && bi < p->s->n_in; bi++) {
-        fill_in(p, t0, rows, bi * IN, min(IN, p->s->in - bi * IN));
-        ok = run_block(p, stream, bi, bo);
+        fill_in(p, in_buf, t0, rows, bi * IN, min(IN, p->s->in - bi * IN));
+        ok = run_block(p, stream, in_buf, out_buf, bi, bo);
         for (size_t r = 0; ok && r < rows; r++) {
             float *y = p->y + (t0 + r) * p->ldy + bo * OUT;
             if (bi || p->add)
@@ -305,6 +305,7 @@ static void run_tile(void *ctx, size_t tile, int thread)
         }
     }
     dnnl_stream_destroy(stream);
+    wn_free(in_buf);
     omp_set_num_threads(threads);
     if (!ok)
         __atomic_store_n(&p->failed, true, __ATOMIC_RELAXED);

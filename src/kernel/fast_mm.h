@@ -86,9 +86,10 @@ INLINE void mm_block(const int MR, const int NV, const block *B)
 SHAPE(1, 1)
 SHAPE(2, 1)
 SHAPE(3, 1)
-SHAPE(4, 1) SHAPE(5, 1) SHAPE(6, 1) SHAPE(7, 1) SHAPE(8, 1) SHAPE(9, 1) SHAPE(10, 1) SHAPE(11, 1)
-    SHAPE(12, 1) SHAPE(1, 2) SHAPE(2, 2) SHAPE(3, 2) SHAPE(4, 2) SHAPE(5, 2) SHAPE(6, 2) SHAPE(1, 4)
-        SHAPE(2, 4) SHAPE(3, 4)
+SHAPE(4, 1)
+SHAPE(5, 1) SHAPE(6, 1) SHAPE(7, 1) SHAPE(8, 1) SHAPE(9, 1) SHAPE(10, 1) SHAPE(11, 1) SHAPE(12, 1)
+    SHAPE(1, 2) SHAPE(2, 2) SHAPE(3, 2) SHAPE(4, 2) SHAPE(5, 2) SHAPE(6, 2) SHAPE(1, 4) SHAPE(2, 4)
+        SHAPE(3, 4)
 
             typedef void (*shape)(const block *B);
 static const shape SHAPES_1[] = {NULL,   mm_1_1, mm_2_1, mm_3_1,  mm_4_1,  mm_5_1, mm_6_1,
@@ -97,7 +98,8 @@ static const shape SHAPES_1[] = {NULL,   mm_1_1, mm_2_1, mm_3_1,  mm_4_1,  mm_5_
 SHAPE(7, 2)
 SHAPE(8, 2)
 SHAPE(9, 2)
-SHAPE(10, 2) SHAPE(11, 2) SHAPE(12, 2) SHAPE(4, 4) SHAPE(5, 4)
+SHAPE(10, 2)
+SHAPE(11, 2) SHAPE(12, 2) SHAPE(4, 4) SHAPE(5, 4)
     SHAPE(6, 4) static const shape SHAPES_2[] = {NULL,    mm_1_2,  mm_2_2, mm_3_2, mm_4_2,
                                                  mm_5_2,  mm_6_2,  mm_7_2, mm_8_2, mm_9_2,
                                                  mm_10_2, mm_11_2, mm_12_2};
@@ -197,12 +199,14 @@ INLINE void transpose8(float *out, size_t ldo, const float *in, size_t ldi, size
 }
 #endif
 
+/* Sixteen rows at a time: an output line is written whole, not in halves that miss twice. */
 static void transpose(float *out, size_t ldo, const float *in, size_t ldi, size_t rows, size_t cols)
 {
-    for (size_t r = 0; r < rows; r += 8)
+    for (size_t top = 0; top < rows; top += 16)
         for (size_t c = 0; c < cols; c += 8)
-            transpose8(out + c * ldo + r, ldo, in + r * ldi + c, ldi, rows - r < 8 ? rows - r : 8,
-                       cols - c < 8 ? cols - c : 8);
+            for (size_t r = top; r < rows && r < top + 16; r += 8)
+                transpose8(out + c * ldo + r, ldo, in + r * ldi + c, ldi,
+                           rows - r < 8 ? rows - r : 8, cols - c < 8 ? cols - c : 8);
 }
 
 /* Twelve chains, so that neither latency nor memory hides the rate of the FMA units. */

@@ -1,10 +1,10 @@
 /* Matrix products: packing, and tiles for wn_par_do over the table's mm.
  *
- * Blocks: K_BLOCK of the inner dimension, so that a 16-column panel block (16 KB) stays in the
+ * Blocks: K_BLOCK of the inner dimension, so that a 16-column panel block (24 KB) stays in the
  * first cache; the tile's rows of x (rows * K_BLOCK floats) in the second. Tiles follow the shape
  * and the number of threads freely: an element is one sequence of multiply-adds over k, wherever
  * its tile's borders fall. The backward product transposes 16x16 blocks of the forward panels as it
- * goes, which costs a few percent at 240 rows to a tile and saves a second copy of every weight. */
+ * goes, which costs a few percent at 192 rows to a tile and saves a second copy of every weight. */
 #include "kernel/table.h"
 #include "base/err.h"
 #include "base/par.h"
@@ -13,18 +13,33 @@
 #include <string.h>
 
 enum {
-    K_BLOCK = 256,
-    ROWS = 240,   /* most rows of a tile */
-    COLS = 512,   /* most columns of a tile of wn_mm */
-    G_COLS = 128, /* ... of wn_gemm */
-    WIDE = 64,    /* columns transposed at once: enough that reading them is no chain of misses */
-    STRIP = 48    /* rows multiplied between two pieces of prefetching */
+    K_BLOCK = 384,
+    LINE = K_BLOCK + 16, /* row stride of transposed rows: an odd number of cache lines */
+    ROWS = 192,          /* most rows of a tile */
+    FORWARD_ROWS = 120,  /* ... of wn_mm, which packs nothing */
+    COLS = 512,          /* most columns of a tile */
+    G_COLS = 128,        /* columns that wn_gemm packs at once */
+    WIDE = 64, /* columns transposed at once: enough that reading them is no chain of misses */
+    STRIP = 48 /* rows multiplied between two pieces of prefetching */
 };
 
-/* Per-thread scratch: rows of x (rounded or transposed), panels, and a tile of sums. */
-static _Thread_local _Alignas(64) float rows_buf[ROWS * K_BLOCK];
-static _Thread_local _Alignas(64) float panel_buf[G_COLS * K_BLOCK];
-static _Thread_local _Alignas(64) float tile_buf[ROWS * G_COLS];
+/* Scratch: rows of x (rounded or transposed), panels, and a tile of sums. */
+_Static_assert(ROWS *LINE + G_COLS * K_BLOCK + ROWS * COLS <= WN_SCRATCH, "scratch");
+
+static float *rows_buf(void)
+{
+    return wn_kernel_scratch();
+}
+
+static float *panel_buf(void)
+{
+    return wn_kernel_scratch() + ROWS * LINE;
+}
+
+static float *tile_buf(void)
+{
+    return wn_kernel_scratch() + ROWS * LINE + G_COLS * K_BLOCK;
+}
 
 static size_t min(size_t a, size_t b)
 {
@@ -118,9 +133,9 @@ static const float *inputs(const product *p, size_t t0, size_t m, size_t k0, siz
     if (!p->round)
         return x;
     for (size_t i = 0; i < m; i++)
-        p->t->round_bf16(rows_buf + i * K_BLOCK, x + i * p->ldx, k);
-    *ld = K_BLOCK;
-    return rows_buf;
+        p->t->round_bf16(rows_buf() + i * k, x + i * p->ldx, k);
+    *ld = k;
+    return rows_buf();
 }
 
 static void mm_tile(void *ctx, size_t i, int thread)
@@ -148,8 +163,8 @@ static void turn(const product *p, size_t n0, size_t k, size_t c, size_t n)
     const float *w = p->W->panel + n0 * p->W->K + c * WN_NR;
     for (size_t r = 0; r < k; r += WN_NR)
         for (size_t j = 0; j < n; j += WN_NR)
-            p->t->transpose(panel_buf + j * K_BLOCK + r * WN_NR, WN_NR, w + r * p->W->K + j * WN_NR,
-                            WN_NR, min(WN_NR, n - j), WN_NR);
+            p->t->transpose(panel_buf() + j * K_BLOCK + r * WN_NR, WN_NR,
+                            w + r * p->W->K + j * WN_NR, WN_NR, min(WN_NR, n - j), WN_NR);
 }
 
 /* Asks for piece i of n of what turn() will read next. */
@@ -180,7 +195,7 @@ static void back_tile(void *ctx, size_t i, int thread)
                 float *y = p->y + (t0 + s * STRIP) * p->ldy + c;
                 if (c + WIDE < c1)
                     fetch(p, n0, k, c + WIDE, min(WIDE, c1 - c - WIDE), s, strips);
-                p->t->mm(y, p->ldy, x + s * STRIP * ld, ld, panel_buf, WN_NR, K_BLOCK * WN_NR,
+                p->t->mm(y, p->ldy, x + s * STRIP * ld, ld, panel_buf(), WN_NR, K_BLOCK * WN_NR,
                          min(STRIP, m - s * STRIP), n, k, n0 || p->flags & WN_MM_ADD);
             }
         }
@@ -230,7 +245,7 @@ void wn_mm(float *y, size_t ldy, const float *x, size_t ldx, const wn_mat *W, co
     if (through_onednn(&p, false))
         finish_all(&p);
     else
-        wn_par_do(cut(&p, ROWS / 2), mm_tile, &p);
+        wn_par_do(cut(&p, FORWARD_ROWS), mm_tile, &p);
 }
 
 void wn_mm_back(float *dx, size_t lddx, const float *dy, size_t lddy, const wn_mat *W, size_t T,
@@ -272,35 +287,44 @@ static const float *left(const gemm *g, size_t i0, size_t m, size_t k0, size_t k
     *ld = g->lda;
     if (!g->ta)
         return g->A + i0 * g->lda + k0;
-    g->t->transpose(rows_buf, K_BLOCK, g->A + k0 * g->lda + i0, g->lda, k, m);
-    *ld = K_BLOCK;
-    return rows_buf;
+    g->t->transpose(rows_buf(), LINE, g->A + k0 * g->lda + i0, g->lda, k, m);
+    *ld = LINE;
+    return rows_buf();
 }
 
-/* Panels of op(B) [k, n] for the columns from j0, in panel_buf. */
+/* Columns j of B's rows [0, k) into a panel. */
+static void copy_panel(float *panel, const float *b, size_t ldb, size_t w, size_t k)
+{
+    if (w == WN_NR)
+        for (size_t r = 0; r < k; r++)
+            memcpy(panel + r * WN_NR, b + r * ldb, WN_NR * sizeof *b);
+    else
+        for (size_t r = 0; r < k; r++)
+            memcpy(panel + r * WN_NR, b + r * ldb, w * sizeof *b);
+}
+
+/* Panels of op(B) [k, n] for the columns from j0, in panel_buf. Plain B is read a few rows at a
+ * time, since a column of panels alone would touch a page for each of its rows. */
 static void right(const gemm *g, size_t j0, size_t n, size_t k0, size_t k)
 {
-    for (size_t j = 0; j < n; j += WN_NR) {
-        float *panel = panel_buf + j * K_BLOCK;
-        size_t w = min(WN_NR, n - j);
-        if (g->tb) {
-            g->t->transpose(panel, WN_NR, g->B + (j0 + j) * g->ldb + k0, g->ldb, w, k);
-            continue;
+    size_t step = g->tb ? k : 8;
+    for (size_t r = 0; r < k; r += step) {
+        size_t rows = min(step, k - r);
+        for (size_t j = 0; j < n; j += WN_NR) {
+            float *panel = panel_buf() + j * K_BLOCK + r * WN_NR;
+            size_t w = min(WN_NR, n - j);
+            if (g->tb)
+                g->t->transpose(panel, WN_NR, g->B + (j0 + j) * g->ldb + k0, g->ldb, w, k);
+            else
+                copy_panel(panel, g->B + (k0 + r) * g->ldb + j0 + j, g->ldb, w, rows);
         }
-        const float *b = g->B + k0 * g->ldb + j0 + j;
-        if (w == WN_NR)
-            for (size_t r = 0; r < k; r++)
-                memcpy(panel + r * WN_NR, b + r * g->ldb, WN_NR * sizeof *b);
-        else
-            for (size_t r = 0; r < k; r++)
-                memcpy(panel + r * WN_NR, b + r * g->ldb, w * sizeof *b);
     }
 }
 
 static void deliver(const gemm *g, size_t i0, size_t j0, size_t m, size_t n)
 {
     for (size_t r = 0; r < m; r++) {
-        const float *s = tile_buf + r * G_COLS;
+        const float *s = tile_buf() + r * COLS;
         size_t step = g->turned ? g->ldc : 1;
         float *c = g->turned ? g->C + j0 * g->ldc + i0 + r : g->C + (i0 + r) * g->ldc + j0;
         if (g->add && !g->turned)
@@ -314,6 +338,21 @@ static void deliver(const gemm *g, size_t i0, size_t j0, size_t m, size_t n)
     }
 }
 
+/* c [m, n] of a tile's columns from j0 += a [m, k] times B's block. Few rows use each element of B
+ * once or twice: packing would cost more than it saves. */
+static void gemm_columns(const gemm *g, float *c, size_t ldc, const float *a, size_t lda, size_t m,
+                         size_t j0, size_t n, size_t k0, size_t k)
+{
+    size_t direct = !g->tb && m <= 12 ? n / WN_NR * WN_NR : 0;
+    if (direct)
+        g->t->mm(c, ldc, a, lda, g->B + k0 * g->ldb + j0, g->ldb, WN_NR, m, direct, k, k0);
+    if (direct < n) {
+        right(g, j0 + direct, n - direct, k0, k);
+        g->t->mm(c + direct, ldc, a, lda, panel_buf(), WN_NR, K_BLOCK * WN_NR, m, n - direct, k,
+                 k0);
+    }
+}
+
 static void gemm_tile(void *ctx, size_t i, int thread)
 {
     (void)thread;
@@ -321,20 +360,13 @@ static void gemm_tile(void *ctx, size_t i, int thread)
     size_t i0 = i % g->row_tiles * g->rows, m = min(g->rows, g->M - i0);
     size_t j0 = i / g->row_tiles * g->cols, n = min(g->cols, g->N - j0), lda;
     bool straight = !g->add && g->alpha == 1 && !g->turned;
-    float *c = straight ? g->C + i0 * g->ldc + j0 : tile_buf;
-    size_t ldc = straight ? g->ldc : G_COLS;
-    /* Few rows use each element of B once or twice: packing would cost more than it saves. */
-    size_t direct = !g->tb && m <= 12 ? n / WN_NR * WN_NR : 0;
+    float *c = straight ? g->C + i0 * g->ldc + j0 : tile_buf();
+    size_t ldc = straight ? g->ldc : COLS;
     for (size_t k0 = 0; k0 < g->K || !k0; k0 += K_BLOCK) {
         size_t k = min(K_BLOCK, g->K - k0);
         const float *a = left(g, i0, m, k0, k, &lda);
-        if (direct)
-            g->t->mm(c, ldc, a, lda, g->B + k0 * g->ldb + j0, g->ldb, WN_NR, m, direct, k, k0);
-        if (direct < n) {
-            right(g, j0 + direct, n - direct, k0, k);
-            g->t->mm(c + direct, ldc, a, lda, panel_buf, WN_NR, K_BLOCK * WN_NR, m, n - direct, k,
-                     k0);
-        }
+        for (size_t j = 0; j < n; j += G_COLS)
+            gemm_columns(g, c + j, ldc, a, lda, m, j0 + j, min(G_COLS, n - j), k0, k);
     }
     if (!straight)
         deliver(g, i0, j0, m, n);
@@ -382,6 +414,7 @@ void wn_gemm(bool ta, bool tb, size_t M, size_t N, size_t K, float alpha, const 
     if (g.N <= G_COLS && g.M >= 24 * want)
         g.rows = min(g.rows, div_up(div_up(g.M, want), 12) * 12);
     g.row_tiles = div_up(g.M, g.rows);
-    g.cols = min(G_COLS, div_up(div_up(g.N, div_up(want, g.row_tiles)), 2 * WN_NR) * 2 * WN_NR);
+    size_t pieces = div_up(want, g.row_tiles), least = div_up(g.N, COLS);
+    g.cols = div_up(div_up(g.N, pieces > least ? pieces : least), 2 * WN_NR) * 2 * WN_NR;
     wn_par_do(g.row_tiles * div_up(g.N, g.cols), gemm_tile, &g);
 }

@@ -86,6 +86,12 @@ extern const wn_kernels wn_kernel_table_ref;
 extern const wn_kernels wn_kernel_table_avx2, wn_kernel_table_avx512;
 #endif
 
+/* This thread's scratch of WN_SCRATCH floats, 64-byte aligned, for the operation that is running: a
+ * driver's tile may not call another driver. Kept under 1 MB, since it comes out of thread stacks.
+ */
+enum { WN_SCRATCH = 225 * 1024 };
+float *wn_kernel_scratch(void);
+
 /* oneDNN's packed forms of an [N, K] weight (dnnl.c), from our panels; NULL where oneDNN cannot: no
  * memory, or no bf16 on this processor. */
 typedef struct wn_dnnl wn_dnnl;
