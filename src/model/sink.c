@@ -1,5 +1,7 @@
 /* The sink of ordinary training. Every gradient is a sum over examples in their order, each example's share
- * added by itself, so the sum's bits do not depend on how an update was cut into batches. */
+ * added by itself, so the sum's bits do not depend on how an update was cut into batches. The exception are
+ * parameters with two uses (an output matrix tied to the embedding, tables that stacks share) in full fine-tuning:
+ * a batch adds all of one use before the other, so another cut may change their last bits. */
 #include <string.h>
 
 #include "base/par.h"

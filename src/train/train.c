@@ -1,6 +1,7 @@
 /* `winnow train`: the loop. All is done in OUT.partial, which becomes OUT by rename when it is finished; a kill
  * anywhere leaves a folder that the same command goes on from. An update's gradient is a sum over its examples
- * in their order, so it does not depend on how many tokens are computed at once. */
+ * in their order, so it does not depend on how many tokens are computed at once (but for the last bits of
+ * shared parameters in full fine-tuning: sink.c). */
 #include "train/train.h"
 
 #include <math.h>
