@@ -1,5 +1,6 @@
 /* Evaluation on labelled rows: rank classification (the prompt computed once a row and shared by
- * all its choices), generation, and metrics on given answers. */
+ * all its choices, be it a decoder's first tokens or an encoder's), generation, and metrics on
+ * given answers. */
 #ifndef WN_EVAL_EVAL_H
 #define WN_EVAL_EVAL_H
 
@@ -51,8 +52,9 @@ wn_err wn_score_texts(wn_model *m, const wn_pool *rows, const wn_encode_rule *ru
                       const wn_score_want *want, wn_score_emit emit, void *ctx,
                       wn_encode_counts *counts);
 
-/* The rule by which the jobs encode rows for this model: max_tokens 0 is the model's positions.
- * Refuses a model that gives no probabilities of a next token. */
+/* The rule by which the jobs encode rows for this model: max_tokens 0 is the model's positions, or
+ * 512 for an encoder-decoder's encoder. Refuses a model that gives no probabilities of a next
+ * token, and supervise_prompt of an encoder-decoder, whose prompt is not predicted. */
 wn_err wn_eval_rule(wn_encode_rule *rule, const wn_model *m, size_t max_tokens, size_t max_target,
                     const char *tmpl, bool supervise_prompt);
 

@@ -264,8 +264,8 @@ static wn_err prepare(bench *b, stage *s, const char *path, bool labels, bool tr
     wn_model_opts mo = {.precision = b->o->common.precision};
     WN_TRY(wn_model_open(&s->model, path, &mo));
     const wn_model_facts *f = wn_model_facts_of(s->model);
-    if (labels && f->shape == WN_SHAPE_ENCODER)
-        return wn_fail(WN_EARG, "%s: a %s encoder has no output head", path, f->family);
+    if (labels && f->shape != WN_SHAPE_DECODER)
+        return wn_fail(WN_EARG, "%s: expected a decoder-only model, found %s", path, f->family);
     if (f->max_positions != 0 && f->max_positions < LENGTH)
         return wn_fail(WN_EARG, "%s: expected room for %d positions, found %zu", path, LENGTH,
                        f->max_positions);

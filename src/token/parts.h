@@ -325,6 +325,10 @@ struct wn_tokenizer {
 wn_err wn_tokenizer_read_json(wn_tokenizer *t, const char *text, size_t len);
 wn_err wn_tokenizer_read_gguf(wn_tokenizer *t, const char *path);
 wn_err wn_tokenizer_read_spm(wn_tokenizer *t, const char *bytes, size_t len);
+/* From the text of a configuration whose tokenizer_class is ByT5Tokenizer; find says which of a
+ * folder's files that is, NULL: none. */
+wn_err wn_tokenizer_read_byt5(wn_tokenizer *t, const char *text, size_t len);
+wn_err wn_byt5_find(char **path, const char *folder);
 /* Ids of bos, eos, unk, pad and the chat template from the files beside a tokenizer.json. */
 wn_err wn_tokenizer_read_config(wn_tokenizer *t, const char *folder);
 /* Id of an added or vocabulary token, -1. */

@@ -341,13 +341,15 @@ static wn_err read_file(wn_tokenizer *t, const char *path)
     WN_TRY(wn_file_read(&text, &len, path, MAX_FILE));
     wn_err err = wn_sha_bytes(t->sha, text, len);
     if (!err)
-        err = ends_with(path, ".model") ? wn_tokenizer_read_spm(t, text, len)
-                                        : wn_tokenizer_read_json(t, text, len);
+        err = ends_with(path, ".model")        ? wn_tokenizer_read_spm(t, text, len)
+              : ends_with(path, "config.json") ? wn_tokenizer_read_byt5(t, text, len)
+                                               : wn_tokenizer_read_json(t, text, len);
     wn_free(text);
     return err;
 }
 
-/* In a folder: tokenizer.json, else a SentencePiece model under one of its usual names. */
+/* In a folder: tokenizer.json, else a SentencePiece model under one of its usual names, else a
+ * configuration that names a tokenizer without a file. */
 static wn_err find_file(char **path, const char *model)
 {
     static const char *const names[] = {"tokenizer.json", "spiece.model", "tokenizer.model"};
@@ -361,7 +363,9 @@ static wn_err find_file(char **path, const char *model)
             return WN_OK;
         wn_free(*path);
     }
-    *path = NULL;
+    WN_TRY(wn_byt5_find(path, model));
+    if (*path)
+        return WN_OK;
     return wn_fail(
         WN_EIO, "%s: expected tokenizer.json or a SentencePiece .model there, found none", model);
 }

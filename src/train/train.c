@@ -15,7 +15,7 @@
 #include "model/model.h"
 #include "train/data.h"
 
-enum { MICRO_TOKENS = 1024, CHECKPOINT_SEC = 60, SAVE_EVERY = 200 };
+enum { MICRO_TOKENS = 1024, ENCODER_TOKENS = 512, CHECKPOINT_SEC = 60, SAVE_EVERY = 200 };
 
 struct run {
     const wn_train_opts *o;
@@ -84,7 +84,11 @@ static wn_err encode_rule(wn_encode_rule *rule, const struct run *r)
     const wn_train_opts *o = r->o;
     if (f->shape == WN_SHAPE_ENCODER)
         return wn_fail(WN_EARG, "%s: a %s encoder has no output head to train", o->model, f->family);
-    size_t max = o->max_tokens ? o->max_tokens : f->max_positions;
+    bool encdec = f->shape == WN_SHAPE_ENCDEC;
+    if (encdec && o->loss_on_all)
+        return wn_fail(WN_EARG, "%s: loss-on all: a %s encoder's prompt is read, not predicted; expected target", o->model,
+                       f->family);
+    size_t max = o->max_tokens ? o->max_tokens : encdec ? ENCODER_TOKENS : f->max_positions;
     if (f->max_positions && max > f->max_positions)
         return wn_fail(WN_EARG, "max-tokens %zu: the model has %zu positions", max, f->max_positions);
     *rule = (wn_encode_rule){.shape = f->shape, .max_tokens = max, .max_target = o->max_target, .tmpl = o->tmpl,
@@ -98,10 +102,10 @@ static wn_err open_data(struct run *r)
     wn_encode_rule rule;
     WN_TRY(encode_rule(&rule, r));
     WN_TRY(wn_pool_open(&r->pool, o->data, o->map, true));
-    WN_TRY(wn_feed_open(&r->feed, r->pool, wn_model_tokenizer(r->model), &rule));
+    WN_TRY(wn_feed_open(&r->feed, r->pool, r->model, &rule));
     if (o->eval) {
         WN_TRY(wn_pool_open(&r->eval_pool, o->eval, o->map, true));
-        WN_TRY(wn_feed_open(&r->eval_feed, r->eval_pool, wn_model_tokenizer(r->model), &rule));
+        WN_TRY(wn_feed_open(&r->eval_feed, r->eval_pool, r->model, &rule));
     }
     wn_str line = {0};
     wn_encode_summary(&line, &r->feed.counts, &rule);
@@ -142,7 +146,7 @@ static wn_err plan(struct run *r)
         return wn_fail(WN_ENOMEM, "train: needs %zu MB (batches of %zu tokens), max-memory allows %llu MB",
                        (wn_mem_live() + need) >> 20, tokens, (unsigned long long)(o->common.max_memory >> 20));
     WN_TRY(wn_work_new(&r->work, r->model, tokens, rows, labels, true));
-    WN_TRY(wn_feed_batch_new(&r->batch, tokens, rows));
+    WN_TRY(wn_feed_batch_new(&r->batch, &r->feed, tokens, rows));
     WN_NEW(r->order, n);
     WN_NEW(r->nll, rows);
     WN_NEW(r->count, rows);
@@ -268,7 +272,7 @@ static wn_err run_micro_batch(struct run *r, const wn_sink *sink, double *loss)
                               r->count, sink));
     for (size_t i = 0; i < b->B; i++)
         *loss += r->nll[i] * (double)r->batch.weight[i];
-    r->at.tokens += b->T;
+    r->at.tokens += wn_feed_batch_tokens(&r->batch);
     wn_feed_batch_clear(&r->batch);
     return WN_OK;
 }

@@ -1,7 +1,8 @@
 # Damaged models: one line, exit 1, nothing left behind.
 rows >rows.jsonl
 try() {
-    fails winnow embed --model "$1" --pool rows.jsonl --out s --quiet
+    fails winnow embed --model "$1" --pool rows.jsonl --out s --quiet 2>err
+    sed 's/(known: .*/(known: ...)/' err >&2
     gone s
 }
 copy() {
