@@ -125,16 +125,27 @@ static size_t cut(product *p, size_t most_rows)
     return p->row_tiles * div_up(p->out, p->cols);
 }
 
-/* Rows of x for the inner range [k0, k0 + k): x itself, or rounded to bf16. */
+/* Rows a multiple of 4 KB apart compete for the same few cache lines (logits of a large
+ * vocabulary): such tiles are worked on in a dense copy. */
+static bool aliased(size_t ld)
+{
+    return ld % 1024 == 0;
+}
+
+/* Rows of x for the inner range [k0, k0 + k): x itself, or a copy, rounded for bf16. */
 static const float *inputs(const product *p, size_t t0, size_t m, size_t k0, size_t k, size_t *ld)
 {
     const float *x = p->x + t0 * p->ldx + k0;
     *ld = p->ldx;
-    if (!p->round)
+    if (!p->round && !aliased(p->ldx))
         return x;
-    for (size_t i = 0; i < m; i++)
-        p->t->round_bf16(rows_buf() + i * k, x + i * p->ldx, k);
-    *ld = k;
+    for (size_t i = 0; i < m; i++) {
+        if (p->round)
+            p->t->round_bf16(rows_buf() + i * LINE, x + i * p->ldx, k);
+        else
+            memcpy(rows_buf() + i * LINE, x + i * p->ldx, k * sizeof *x);
+    }
+    *ld = LINE;
     return rows_buf();
 }
 
@@ -144,17 +155,25 @@ static void mm_tile(void *ctx, size_t i, int thread)
     const product *p = ctx;
     size_t t0 = i % p->row_tiles * p->rows, m = min(p->rows, p->T - t0);
     size_t c0 = i / p->row_tiles * p->cols, n = min(p->cols, p->out - c0), K = p->in, ld;
-    float *y = p->y + t0 * p->ldy + c0;
     size_t step = K ? div_up(K, div_up(K, K_BLOCK)) : 1;
+    float *y = p->y + t0 * p->ldy + c0;
+    bool copy = aliased(p->ldy) && K > K_BLOCK, add = p->flags & WN_MM_ADD;
+    float *c = copy ? tile_buf() : y;
+    size_t ldc = copy ? COLS : p->ldy;
+    for (size_t r = 0; copy && add && r < m; r++)
+        memcpy(c + r * ldc, y + r * p->ldy, n * sizeof *y);
     for (size_t k0 = 0; k0 < K || !k0; k0 += step) {
         size_t k = min(step, K - k0);
         const float *x = inputs(p, t0, m, k0, k, &ld);
-        p->t->mm(y, p->ldy, x, ld, p->W->panel + c0 * K + k0 * WN_NR, WN_NR, K * WN_NR, m, n, k,
-                 k0 || p->flags & WN_MM_ADD);
+        p->t->mm(c, ldc, x, ld, p->W->panel + c0 * K + k0 * WN_NR, WN_NR, K * WN_NR, m, n, k,
+                 k0 || add);
     }
-    if (p->bias || p->flags & ~WN_MM_ADD)
-        for (size_t r = 0; r < m; r++)
-            p->t->finish(y + r * p->ldy, p->bias ? p->bias + c0 : NULL, n, p->flags);
+    for (size_t r = 0; r < m; r++) {
+        if (p->bias || p->flags & ~WN_MM_ADD)
+            p->t->finish(c + r * ldc, p->bias ? p->bias + c0 : NULL, n, p->flags);
+        if (copy)
+            memcpy(y + r * p->ldy, c + r * ldc, n * sizeof *y);
+    }
 }
 
 /* W's blocks for dx columns [c, c + n) and inner rows [n0, n0 + k), transposed into panels. */

@@ -92,10 +92,10 @@ static void check_linear(size_t T, size_t N, size_t K, int flags, bool with_bias
 
 Test(gemm, linear_layers_equal_double_sums)
 {
-    static const size_t SHAPES[][3] = {{1, 1, 1},     {0, 5, 5},   {1, 17, 300},  {2, 33, 5},
-                                       {5, 16, 257},  {7, 40, 64}, {13, 1, 513},  {300, 50, 19},
-                                       {250, 130, 7}, {3, 100, 0}, {26, 577, 31}, {4, 47, 33},
-                                       {600, 70, 300}};
+    static const size_t SHAPES[][3] = {
+        {1, 1, 1},     {0, 5, 5},    {1, 17, 300},   {2, 33, 5},       {5, 16, 257},
+        {7, 40, 64},   {13, 1, 513}, {300, 50, 19},  {250, 130, 7},    {3, 100, 0},
+        {26, 577, 31}, {4, 47, 33},  {600, 70, 300}, {14, 1019, 1021}, {14, 1021, 700}};
     for (size_t v = 0; v < 3; v++) {
         wn_kernel_use(TABLES[v]);
         for (size_t i = 0; i < sizeof SHAPES / sizeof *SHAPES; i++) {
