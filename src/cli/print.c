@@ -17,11 +17,7 @@ static bool to_stdout(const char *out)
 
 wn_err wn_print_check_out(const wn_call *c)
 {
-    struct stat st;
-    const char *out = c->shared->out;
-    if (c->shared->overwrite || to_stdout(out) || stat(out, &st) != 0 || !S_ISREG(st.st_mode))
-        return WN_OK;
-    return wn_fail(WN_EARG, "%s: exists already; --overwrite replaces it", out);
+    return wn_out_refuse(c->shared->out, c->shared->overwrite);
 }
 
 static wn_err write_text(const char *path, const char *text, size_t len)

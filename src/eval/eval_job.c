@@ -233,7 +233,7 @@ wn_err wn_eval_job(const wn_eval_opts *o, char **json)
     *json = NULL;
     if (!o->rows)
         return wn_fail(WN_EARG, "eval: expected rows");
-    WN_TRY(wn_out_refuse_old(&o->common));
+    WN_TRY(wn_out_refuse(o->common.out, o->common.overwrite));
     wn_err err = run(&j, json);
     wn_predictions_free(&j.predictions);
     wn_choice_scores_free(&j.ranked);

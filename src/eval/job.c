@@ -11,13 +11,6 @@ bool wn_out_is_file(const char *out)
     return out && strcmp(out, "-") != 0;
 }
 
-wn_err wn_out_refuse_old(const wn_common *common)
-{
-    if (wn_out_is_file(common->out) && !common->overwrite && wn_file_exists(common->out))
-        return wn_fail(WN_EARG, "%s: exists already; --overwrite replaces it", common->out);
-    return WN_OK;
-}
-
 static wn_err fill(json_t *manifest, wn_model *m, wn_pool *rows)
 {
     char hex[WN_SHA_HEX];

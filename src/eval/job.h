@@ -5,8 +5,6 @@
 #include "eval/eval.h"
 #include "io/manifest.h"
 
-/* A finished output is refused without common.overwrite; standard output never. */
-wn_err wn_out_refuse_old(const wn_common *common);
 bool wn_out_is_file(const char *out);
 
 /* OUT.manifest.json: format, model (NULL: none), rows, and `options` (taken over). */

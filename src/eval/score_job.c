@@ -66,7 +66,7 @@ wn_err wn_score_job(const wn_score_opts *o)
     struct score_job j = {0};
     if (!o->model || !o->rows)
         return wn_fail(WN_EARG, "score: expected a model and rows");
-    WN_TRY(wn_out_refuse_old(&o->common));
+    WN_TRY(wn_out_refuse(o->common.out, o->common.overwrite));
     wn_err err = wn_pool_open(&rows, o->rows, o->map, true);
     const wn_model_opts mo = {.precision = o->common.precision, .adapter = o->adapter};
     if (err == WN_OK)

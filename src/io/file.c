@@ -353,6 +353,15 @@ static void forget(wn_out *o)
     o->path = o->temp = NULL;
 }
 
+wn_err wn_out_refuse(const char *path, bool overwrite)
+{
+    struct stat st;
+    if (!path || strcmp(path, "-") == 0 || overwrite || stat(path, &st) != 0 ||
+        (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)))
+        return WN_OK;
+    return wn_fail(WN_EARG, "%s: exists already; --overwrite replaces it", path);
+}
+
 wn_err wn_out_open(wn_out *o, const char *path)
 {
     *o = (wn_out){0};

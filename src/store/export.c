@@ -129,8 +129,7 @@ wn_err wn_export_job(const wn_export_opts *o)
     if (!npy && (!o->format || strcmp(o->format, "jsonl") != 0))
         return wn_fail(WN_EARG, "--format: expected npy or jsonl, found %s",
                        o->format ? o->format : "nothing");
-    if (out && strcmp(out, "-") != 0 && !o->common.overwrite && wn_file_exists(out))
-        return wn_fail(WN_EARG, "%s: is there already; --overwrite replaces it", out);
+    WN_TRY(wn_out_refuse(out, o->common.overwrite));
     wn_store *s;
     WN_TRY(wn_store_open(&s, o->store));
     wn_err err = npy ? export_npy(s, out) : write_file(out, s, write_lines);

@@ -225,8 +225,7 @@ static wn_err run(block *b)
 {
     const char *path = b->o->common.out;
     wn_out out;
-    if (path && strcmp(path, "-") && !b->o->common.overwrite && wn_file_exists(path))
-        return wn_fail(WN_EARG, "%s: exists already; --overwrite replaces it", path);
+    WN_TRY(wn_out_refuse(path, b->o->common.overwrite));
     WN_NEW(b->scratch, (size_t)wn_par_threads());
     WN_TRY(wn_out_open(&out, path));
     wn_err err = b->o->field ? all_rows(b, &out) : all_lines(b, &out);

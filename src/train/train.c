@@ -205,8 +205,7 @@ static wn_err start_files(struct run *r)
     wn_str_printf(&s, "%s.partial", out);
     WN_TRY(wn_str_check(&s));
     r->partial = s.p;
-    if (wn_file_exists(out) && !r->o->common.overwrite)
-        return wn_fail(WN_EARG, "%s: exists already; --overwrite replaces it", out);
+    WN_TRY(wn_out_refuse(out, r->o->common.overwrite));
     WN_TRY(wn_path_join(&r->checkpoint, r->partial, "checkpoint.safetensors"));
     WN_TRY(wn_path_join(&r->log_path, r->partial, "train.jsonl"));
     if (wn_file_exists(r->checkpoint)) {
