@@ -17,32 +17,18 @@ static const struct {
     {"llama", "llama", true},
 };
 
-static wn_err set_int(json_t *c, const char *key, const wn_gguf *g, const char *arch, const char *name,
-                      bool required)
+/* Member `key` of the config from metadata key ARCH.name. */
+static wn_err set(json_t *c, const char *key, const wn_gguf *g, const char *arch, const char *name, bool required)
 {
     char full[128];
+    int64_t whole;
+    double real;
     snprintf(full, sizeof full, "%s.%s", arch, name);
-    int64_t v;
-    if (wn_gguf_i64(g, full, &v)) {
-        json_object_set_new(c, key, json_integer(v));
-        return WN_OK;
-    }
-    if (required)
-        return wn_fail(WN_EFORMAT, "%s: metadata key %s is missing", wn_gguf_path(g), full);
-    return WN_OK;
-}
-
-static wn_err set_real(json_t *c, const char *key, const wn_gguf *g, const char *arch, const char *name,
-                       bool required)
-{
-    char full[128];
-    snprintf(full, sizeof full, "%s.%s", arch, name);
-    double v;
-    if (wn_gguf_f64(g, full, &v)) {
-        json_object_set_new(c, key, json_real(v));
-        return WN_OK;
-    }
-    if (required)
+    if (wn_gguf_i64(g, full, &whole))
+        json_object_set_new(c, key, json_integer(whole));
+    else if (wn_gguf_f64(g, full, &real))
+        json_object_set_new(c, key, json_real(real));
+    else if (required)
         return wn_fail(WN_EFORMAT, "%s: metadata key %s is missing", wn_gguf_path(g), full);
     return WN_OK;
 }
@@ -68,15 +54,15 @@ static wn_err config_from_gguf(wn_weights *w)
     if (!c)
         return wn_fail_nomem(64, "a config");
     json_object_set_new(c, "model_type", json_string(model_type));
-    WN_TRY(set_int(c, "hidden_size", g, arch, "embedding_length", true));
-    WN_TRY(set_int(c, "num_hidden_layers", g, arch, "block_count", true));
-    WN_TRY(set_int(c, "intermediate_size", g, arch, "feed_forward_length", true));
-    WN_TRY(set_int(c, "num_attention_heads", g, arch, "attention.head_count", true));
-    WN_TRY(set_int(c, "num_key_value_heads", g, arch, "attention.head_count_kv", false));
-    WN_TRY(set_int(c, "head_dim", g, arch, "attention.key_length", false));
-    WN_TRY(set_int(c, "max_position_embeddings", g, arch, "context_length", true));
-    WN_TRY(set_real(c, "rms_norm_eps", g, arch, "attention.layer_norm_rms_epsilon", true));
-    WN_TRY(set_real(c, "rope_theta", g, arch, "rope.freq_base", false));
+    WN_TRY(set(c, "hidden_size", g, arch, "embedding_length", true));
+    WN_TRY(set(c, "num_hidden_layers", g, arch, "block_count", true));
+    WN_TRY(set(c, "intermediate_size", g, arch, "feed_forward_length", true));
+    WN_TRY(set(c, "num_attention_heads", g, arch, "attention.head_count", true));
+    WN_TRY(set(c, "num_key_value_heads", g, arch, "attention.head_count_kv", false));
+    WN_TRY(set(c, "head_dim", g, arch, "attention.key_length", false));
+    WN_TRY(set(c, "max_position_embeddings", g, arch, "context_length", true));
+    WN_TRY(set(c, "rms_norm_eps", g, arch, "attention.layer_norm_rms_epsilon", true));
+    WN_TRY(set(c, "rope_theta", g, arch, "rope.freq_base", false));
     wn_span scaling;
     char key[128];
     snprintf(key, sizeof key, "%s.rope.scaling.type", arch);
