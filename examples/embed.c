@@ -1,5 +1,6 @@
 /* Embeds the rows of a JSON Lines file: the README's example.
- *   cc examples/embed.c $(pkg-config --cflags --libs winnow) && ./a.out encoder rows.jsonl vectors */
+ *   cc examples/embed.c $(pkg-config --cflags --libs winnow) && ./a.out encoder rows.jsonl vectors
+ */
 #include <stdio.h>
 #include <winnow.h>
 
@@ -7,8 +8,8 @@ static bool progress(void *ctx, const char *stage, const char *unit, uint64_t do
                      const char *note)
 {
     (void)ctx, (void)note;
-    fprintf(stderr, "%s: %llu of %llu %s\n", stage, (unsigned long long)done, (unsigned long long)total,
-            unit);
+    fprintf(stderr, "%s: %llu of %llu %s\n", stage, (unsigned long long)done,
+            (unsigned long long)total, unit);
     return true;
 }
 

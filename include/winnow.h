@@ -20,7 +20,7 @@
 extern "C" {
 #endif
 
-#define WN_API __attribute__((visibility("default")))
+#define WN_API     __attribute__((visibility("default")))
 #define WN_VERSION "0.1.0"
 
 /* ---- errors ------------------------------------------------------------------------------- */
@@ -39,8 +39,8 @@ typedef enum wn_err {
 #undef WN_X
 } wn_err;
 
-WN_API const char *wn_strerror(wn_err code);   /* what a code means */
-WN_API const char *wn_error_message(void);     /* the line of this thread's last failure */
+WN_API const char *wn_strerror(wn_err code); /* what a code means */
+WN_API const char *wn_error_message(void);   /* the line of this thread's last failure */
 WN_API const char *wn_version(void);
 
 /* ---- the process ---------------------------------------------------------------------------- */
@@ -48,7 +48,8 @@ WN_API const char *wn_version(void);
 /* 0: all cores. Holds for the whole process; results do not depend on it. */
 WN_API void wn_set_threads(int n);
 
-/* Called from time to time during long work, from one thread at a time. `unit` names what is counted
+/* Called from time to time during long work, from one thread at a time. `unit` names what is
+ * counted
  * ("rows", "steps"); total 0 means unknown. `note` is a short text such as "loss 1.23" or NULL.
  * Return false to stop: the call then fails with WN_ESTOP and can be resumed. */
 typedef bool (*wn_progress_fn)(void *ctx, const char *stage, const char *unit, uint64_t done,
@@ -73,14 +74,16 @@ typedef enum wn_precision {
 } wn_precision;
 
 typedef struct wn_common {
-    const char *out;        /* file or folder to write; NULL or "-": standard output where a file is written */
+    const char
+        *out; /* file or folder to write; NULL or "-": standard output where a file is written */
     uint64_t seed;
     wn_precision precision;
-    uint64_t max_memory;    /* bytes; 0: no limit */
-    bool overwrite;         /* replace a finished `out` */
+    uint64_t max_memory; /* bytes; 0: no limit */
+    bool overwrite;      /* replace a finished `out` */
 } wn_common;
 
-/* ---- tokenizers -------------------------------------------------------------------------------- */
+/* ---- tokenizers --------------------------------------------------------------------------------
+ */
 
 typedef struct wn_tokenizer wn_tokenizer;
 
@@ -97,14 +100,15 @@ WN_API wn_err wn_tokenizer_decode(const wn_tokenizer *t, const int32_t *ids, siz
 WN_API void wn_ids_free(int32_t *ids);
 WN_API size_t wn_tokenizer_vocab(const wn_tokenizer *t);
 
-/* ---- jobs: one for each command; docs/ and `winnow COMMAND -h` give meanings and defaults ------- */
+/* ---- jobs: one for each command; docs/ and `winnow COMMAND -h` give meanings and defaults -------
+ */
 
 typedef struct wn_pool_build_opts {
     wn_common common;
     const char *const *sources; /* files, folders, "-" */
     size_t n_sources;
-    const char *map;            /* name or YAML file; NULL: winnow's own rows */
-    const char *dedup;          /* "exact" (NULL), "near", "none" */
+    const char *map;   /* name or YAML file; NULL: winnow's own rows */
+    const char *dedup; /* "exact" (NULL), "near", "none" */
 } wn_pool_build_opts;
 WN_API wn_err wn_pool_build_job(const wn_pool_build_opts *o);
 /* JSON text on facts of a pool: rows, tasks with rows, duplicates, rejected lines with reasons. */
@@ -116,7 +120,8 @@ WN_API wn_err wn_pool_check_job(const char *pool, char **json);
 
 typedef struct wn_tokenize_opts {
     wn_common common;
-    const char *model, *file, *field; /* field: NULL for plain lines of text, else a field of JSONL rows */
+    const char *model, *file,
+        *field; /* field: NULL for plain lines of text, else a field of JSONL rows */
     const char *map;
     bool no_special, decode;
 } wn_tokenize_opts;
@@ -163,40 +168,41 @@ WN_API wn_err wn_search_job(const wn_search_opts *o);
 
 typedef struct wn_select_opts {
     wn_common common;
-    const char *strategy;               /* "deft", "random", "balanced-random", "all" */
-    const char *pool, *map;             /* rows to choose from, or whose texts are attached */
-    const char *store, *queries;        /* vectors; queries: a store, or rows that `model` embeds */
+    const char *strategy;        /* "deft", "random", "balanced-random", "all" */
+    const char *pool, *map;      /* rows to choose from, or whose texts are attached */
+    const char *store, *queries; /* vectors; queries: a store, or rows that `model` embeds */
     const char *metric;
-    size_t k;                           /* neighbours a query; 0: 500 */
-    uint64_t budget, budget_tokens;     /* 0: none */
-    uint64_t per_task;                  /* most rows of one task; 0: no cap */
-    const char *dedup;                  /* "exact" (NULL), "near", "none" */
-    const char *const *avoid;           /* contamination veto: rows files */
+    size_t k;                       /* neighbours a query; 0: 500 */
+    uint64_t budget, budget_tokens; /* 0: none */
+    uint64_t per_task;              /* most rows of one task; 0: no cap */
+    const char *dedup;              /* "exact" (NULL), "near", "none" */
+    const char *const *avoid;       /* contamination veto: rows files */
     size_t n_avoid;
-    const char *model;                  /* whose tokens budget_tokens counts */
+    const char *model; /* whose tokens budget_tokens counts */
 } wn_select_opts;
 WN_API wn_err wn_select_job(const wn_select_opts *o);
 
 typedef struct wn_train_opts {
     wn_common common;
     const char *model, *adapter, *data, *map, *tmpl;
-    const char *method;     /* "lora" (NULL), "full" */
-    double epochs;          /* 0: 1, unless steps is given */
+    const char *method; /* "lora" (NULL), "full" */
+    double epochs;      /* 0: 1, unless steps is given */
     uint64_t steps;
-    double lr;              /* 0: 1e-4 for lora, 5e-5 for full */
-    size_t batch;           /* examples an update; 0: 8 */
-    size_t max_batch_tokens;/* tokens computed at once; 0: 2048; changes memory, never a result's meaning */
-    const char *optimizer;  /* "adamw" (NULL), "adam", "sgd" */
-    const char *schedule;   /* "linear" (NULL), "constant", "cosine", "slanted" */
-    const char *warmup;     /* updates, or a share with %; NULL: 0 */
+    double lr;               /* 0: 1e-4 for lora, 5e-5 for full */
+    size_t batch;            /* examples an update; 0: 8 */
+    size_t max_batch_tokens; /* tokens computed at once; 0: 2048; changes memory, never a result's
+                                meaning */
+    const char *optimizer;   /* "adamw" (NULL), "adam", "sgd" */
+    const char *schedule;    /* "linear" (NULL), "constant", "cosine", "slanted" */
+    const char *warmup;      /* updates, or a share with %; NULL: 0 */
     double clip_norm, clip_value, weight_decay, dropout; /* 0: off */
-    const char *shuffle;    /* "yes" (NULL), "no" */
-    size_t rank;            /* LoRA; 0: 8 */
-    double alpha;           /* 0: 2 * rank */
-    const char *targets;    /* "all-linear" (NULL) or names by comma: "q_proj,v_proj" */
-    const char *eval;       /* rows */
-    uint64_t eval_every;    /* updates */
-    uint64_t save_every;    /* updates between checkpoints; 0: 50 */
+    const char *shuffle;                                 /* "yes" (NULL), "no" */
+    size_t rank;                                         /* LoRA; 0: 8 */
+    double alpha;                                        /* 0: 2 * rank */
+    const char *targets; /* "all-linear" (NULL) or names by comma: "q_proj,v_proj" */
+    const char *eval;    /* rows */
+    uint64_t eval_every; /* updates */
+    uint64_t save_every; /* updates between checkpoints; 0: 50 */
     size_t max_tokens, max_target;
     bool loss_on_all;
     const char *save_dtype; /* NULL: the model's own */
@@ -234,13 +240,13 @@ WN_API wn_err wn_diff_job(const char *a, const char *b, bool json, char **text);
 /* Facts of a model as JSON: family, parameters (name, shape), memory, tokenizer. */
 WN_API wn_err wn_model_info_job(const char *model, const char *adapter, bool params, char **json);
 
-/* Checks this machine and the maths: JSON with a list of checks, each ok or not. dir: a folder to try
- * atomic writing in, NULL: the current one. */
+/* Checks this machine and the maths: JSON with a list of checks, each ok or not. dir: a folder to
+ * try atomic writing in, NULL: the current one. */
 WN_API wn_err wn_doctor_job(const char *dir, char **json, bool *all_ok);
 
 typedef struct wn_bench_opts {
     wn_common common;
-    const char *what;    /* NULL: all; "gemm", "embed", "forward", "train" */
+    const char *what; /* NULL: all; "gemm", "embed", "forward", "train" */
     const char *encoder, *model, *rows;
 } wn_bench_opts;
 WN_API wn_err wn_bench_job(const wn_bench_opts *o, char **json);

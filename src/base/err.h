@@ -27,7 +27,7 @@ wn_err wn_fail_nomem(size_t bytes, const char *what);
 _Noreturn void wn_assert_failed(const char *file, int line, const char *cond);
 
 /* Forwards a failure whose text the leaf has already written. */
-#define WN_TRY(expr)                                                                              \
+#define WN_TRY(expr)                                                                               \
     do {                                                                                           \
         wn_err try_err_ = (expr);                                                                  \
         if (try_err_ != WN_OK)                                                                     \

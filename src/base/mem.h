@@ -20,12 +20,12 @@ void wn_free(void *p); /* NULL is allowed */
 char *wn_strdup(const char *s);
 char *wn_strndup(const char *s, size_t n);
 
-size_t wn_mem_live(void);              /* bytes held now, all threads */
-size_t wn_mem_peak(void);              /* highest wn_mem_live so far */
-void wn_mem_fail_after(int64_t n);     /* the n-th next allocation fails once; negative: off */
+size_t wn_mem_live(void);          /* bytes held now, all threads */
+size_t wn_mem_peak(void);          /* highest wn_mem_live so far */
+void wn_mem_fail_after(int64_t n); /* the n-th next allocation fails once; negative: off */
 
 /* Allocate into `ptr` or return WN_ENOMEM from the calling function. */
-#define WN_NEW(ptr, n)                                                                            \
+#define WN_NEW(ptr, n)                                                                             \
     do {                                                                                           \
         (ptr) = wn_calloc((n), sizeof *(ptr));                                                     \
         if (!(ptr))                                                                                \

@@ -1,6 +1,6 @@
-/* Counter-based random numbers: value = f(seed, stream, index), so any draw can be made in any order
- * by any thread. Philox4x32-10 (Salmon, Moraes, Dror, Shaw 2011, "Parallel random numbers: as easy as
- * 1, 2, 3"), checked against its published vectors. */
+/* Counter-based random numbers: value = f(seed, stream, index), so any draw can be made in any
+ * order by any thread. Philox4x32-10 (Salmon, Moraes, Dror, Shaw 2011, "Parallel random numbers: as
+ * easy as 1, 2, 3"), checked against its published vectors. */
 #ifndef WN_BASE_RNG_H
 #define WN_BASE_RNG_H
 
@@ -12,9 +12,9 @@ void wn_philox(uint32_t out[4], const uint32_t ctr[4], const uint32_t key[2]);
 
 /* Streams keep different uses of one seed apart; give each use a number of its own. */
 enum {
-    WN_STREAM_SELECT = 1,   /* random strategies */
-    WN_STREAM_SHUFFLE = 2,  /* order of training rows */
-    WN_STREAM_LORA = 3,     /* initial adapter weights */
+    WN_STREAM_SELECT = 1,  /* random strategies */
+    WN_STREAM_SHUFFLE = 2, /* order of training rows */
+    WN_STREAM_LORA = 3,    /* initial adapter weights */
     WN_STREAM_DROPOUT = 4,
     WN_STREAM_BOOTSTRAP = 5,
     WN_STREAM_TEST = 6,

@@ -236,13 +236,15 @@ static void guard_streams(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
-/* libgomp lets a thread that waits spin for milliseconds. On a machine with other work, where two of
- * our threads may share a core, one then spins while the other waits for that core: training ran 10 times
- * slower beside one busy process. Some microseconds of spinning lose nothing on an idle machine. libgomp
- * reads its settings before main, so they are set for the same program started anew. */
+/* libgomp lets a thread that waits spin for milliseconds. On a machine with other work, where two
+ * of our threads may share a core, one then spins while the other waits for that core: training ran
+ * 10 times slower beside one busy process. Some microseconds of spinning lose nothing on an idle
+ * machine. libgomp reads its settings before main, so they are set for the same program started
+ * anew. */
 static void calm_threads(char **argv)
 {
-    if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY") || setenv("GOMP_SPINCOUNT", "2000", 1))
+    if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY") ||
+        setenv("GOMP_SPINCOUNT", "2000", 1))
         return;
     execv("/proc/self/exe", argv); /* where there is no /proc, the program goes on as it is */
 }

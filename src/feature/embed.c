@@ -1,6 +1,6 @@
-/* A window of rows is tokenised in parallel, sorted by length and run in batches of about equal lengths, so
- * that no batch holds a straggler; vectors leave in row order. Nothing of this shows in a vector: kernels treat
- * every row of a batch by itself. */
+/* A window of rows is tokenised in parallel, sorted by length and run in batches of about equal
+ * lengths, so that no batch holds a straggler; vectors leave in row order. Nothing of this shows in
+ * a vector: kernels treat every row of a batch by itself. */
 #include "feature/embed.h"
 
 #include <math.h>
@@ -30,7 +30,9 @@ wn_err wn_embed_rule_init(wn_embed_rule *r, const wn_model *m, const wn_embed_op
 {
     const wn_model_facts *f = wn_model_facts_of(m);
     *r = (wn_embed_rule){.layer = o->layer, .normalize = f->normalize};
-    WN_TRY(wn_pooling_parse(&r->pooling, o->pooling ? o->pooling : f->pooling ? f->pooling : "mean"));
+    WN_TRY(wn_pooling_parse(&r->pooling, o->pooling   ? o->pooling
+                                         : f->pooling ? f->pooling
+                                                      : "mean"));
     if (o->normalize && strcmp(o->normalize, "yes") != 0 && strcmp(o->normalize, "no") != 0)
         return wn_fail(WN_EARG, "normalize \"%s\": expected yes or no", o->normalize);
     if (o->normalize)
@@ -40,19 +42,21 @@ wn_err wn_embed_rule_init(wn_embed_rule *r, const wn_model *m, const wn_embed_op
     r->both = o->text && strcmp(o->text, "both") == 0;
     if (o->layer < 0 || (size_t)o->layer > f->layers)
         return wn_fail(WN_EARG, "layer %d: the model has %zu", o->layer, f->layers);
-    size_t max = o->max_tokens ? o->max_tokens
-                 : f->max_seq_length ? f->max_seq_length
+    size_t max = o->max_tokens                 ? o->max_tokens
+                 : f->max_seq_length           ? f->max_seq_length
                  : f->shape == WN_SHAPE_ENCDEC ? 512
                                                : f->max_positions;
     if (f->max_positions && max > f->max_positions)
-        return wn_fail(WN_EARG, "max-tokens %zu: the model has %zu positions", max, f->max_positions);
+        return wn_fail(WN_EARG, "max-tokens %zu: the model has %zu positions", max,
+                       f->max_positions);
     r->encode = (wn_encode_rule){.shape = f->shape, .max_tokens = max, .tmpl = o->tmpl};
     return WN_OK;
 }
 
-/* ---- tokens of a window -------------------------------------------------------------------------------- */
+/* ---- tokens of a window
+ * -------------------------------------------------------------------------------- */
 
-struct piece {               /* PIECE rows */
+struct piece { /* PIECE rows */
     wn_ids ids;
     uint32_t start[PIECE + 1];
     wn_encode_counts counts;
@@ -64,9 +68,9 @@ struct window {
     const wn_embed_rule *rule;
     uint64_t first;
     size_t n;
-    struct piece *piece;     /* [WINDOW / PIECE] */
-    wn_row *row;             /* [threads] */
-    wn_token_work *work;     /* [threads] */
+    struct piece *piece; /* [WINDOW / PIECE] */
+    wn_row *row;         /* [threads] */
+    wn_token_work *work; /* [threads] */
 };
 
 static wn_err encode_piece(void *ctx, size_t i, int thread)
@@ -85,8 +89,8 @@ static wn_err encode_piece(void *ctx, size_t i, int thread)
         WN_TRY(wn_encode_prompt(&p->ids, w->tokenizer, &w->work[thread], row, &w->rule->encode,
                                 w->rule->both, &p->counts));
         if (p->ids.n == p->start[k])
-            return wn_fail(WN_EARG, "%s: row %.*s: its text has no token to embed", wn_pool_path(w->pool),
-                           (int)row->id.len, row->id.p);
+            return wn_fail(WN_EARG, "%s: row %.*s: its text has no token to embed",
+                           wn_pool_path(w->pool), (int)row->id.len, row->id.p);
     }
     p->start[PIECE] = (uint32_t)p->ids.n;
     return WN_OK;
@@ -100,7 +104,8 @@ static const int32_t *row_ids(const struct window *w, size_t i, uint32_t *n)
     return p->ids.id + from;
 }
 
-/* ---- batches ------------------------------------------------------------------------------------------ */
+/* ---- batches
+ * ------------------------------------------------------------------------------------------ */
 
 struct by_length {
     uint32_t n, row;
@@ -114,13 +119,13 @@ static int longer_first(const void *a, const void *b)
     return x->row < y->row ? -1 : 1;
 }
 
-struct pool_job {            /* pooling of one batch's rows */
+struct pool_job { /* pooling of one batch's rows */
     const wn_embed_rule *rule;
     const wn_batch *batch;
     const struct by_length *order;
     const float *hidden;
     size_t D;
-    float *vector;           /* [WINDOW, D] */
+    float *vector; /* [WINDOW, D] */
 };
 
 static void pool_row(void *ctx, size_t b, int thread)
@@ -142,8 +147,10 @@ static void pool_row(void *ctx, size_t b, int thread)
         for (size_t d = 0; d < D; d++) {
             double sum = 0;
             for (size_t t = 0; t < n; t++)
-                sum += (double)h[t * D + d] * (j->rule->pooling == WN_POOL_MEAN ? 1.0 : (double)(t + 1));
-            double weight = j->rule->pooling == WN_POOL_MEAN ? (double)n : (double)n * (double)(n + 1) / 2;
+                sum += (double)h[t * D + d] *
+                       (j->rule->pooling == WN_POOL_MEAN ? 1.0 : (double)(t + 1));
+            double weight =
+                j->rule->pooling == WN_POOL_MEAN ? (double)n : (double)n * (double)(n + 1) / 2;
             v[d] = (float)(sum / weight);
         }
     }
@@ -162,11 +169,12 @@ struct embedder {
     int32_t *id;
     uint32_t *off;
     float *hidden, *vector;
-    uint64_t total, tokens;  /* rows to be done at the end; tokens so far */
+    uint64_t total, tokens; /* rows to be done at the end; tokens so far */
     double start;
 };
 
-static wn_err run_batch(struct embedder *e, const wn_embed_rule *rule, const struct by_length *order, size_t B)
+static wn_err run_batch(struct embedder *e, const wn_embed_rule *rule,
+                        const struct by_length *order, size_t B)
 {
     size_t T = 0;
     for (size_t b = 0; b < B; b++) {
@@ -188,7 +196,8 @@ static wn_err run_batch(struct embedder *e, const wn_embed_rule *rule, const str
 static wn_err report(const struct embedder *e, uint64_t done)
 {
     char note[64];
-    snprintf(note, sizeof note, "%.0f tokens/s", (double)e->tokens / (wn_seconds() - e->start + 1e-9));
+    snprintf(note, sizeof note, "%.0f tokens/s",
+             (double)e->tokens / (wn_seconds() - e->start + 1e-9));
     return wn_progress("embed", "rows", done, e->total, note);
 }
 
@@ -212,7 +221,8 @@ static wn_err run_window(struct embedder *e, const wn_embed_rule *rule)
     return WN_OK;
 }
 
-static wn_err embedder_init(struct embedder *e, wn_model *m, const wn_pool *p, const wn_embed_rule *r)
+static wn_err embedder_init(struct embedder *e, wn_model *m, const wn_pool *p,
+                            const wn_embed_rule *r)
 {
     size_t threads = (size_t)wn_par_threads(), pieces = WINDOW / PIECE;
     *e = (struct embedder){.m = m, .D = wn_model_facts_of(m)->width};
@@ -260,8 +270,8 @@ static wn_err emit_window(struct embedder *e, wn_embed_emit emit, void *ctx)
         WN_TRY(wn_pool_row(w->pool, w->first + i, &w->row[0]));
         row_ids(w, i, &tokens);
         if (!wn_all_finite(v, e->D))
-            return wn_fail(WN_EFORMAT, "%s: row %.*s: its embedding has NaN or infinity", wn_pool_path(w->pool),
-                           (int)w->row[0].id.len, w->row[0].id.p);
+            return wn_fail(WN_EFORMAT, "%s: row %.*s: its embedding has NaN or infinity",
+                           wn_pool_path(w->pool), (int)w->row[0].id.len, w->row[0].id.p);
         WN_TRY(emit(ctx, w->first + i, &w->row[0], v, tokens));
     }
     return WN_OK;
@@ -277,8 +287,9 @@ static void add_counts(wn_encode_counts *sum, const wn_encode_counts *c)
     sum->target_tokens_cut += c->target_tokens_cut;
 }
 
-wn_err wn_embed_rows(wn_model *m, const wn_pool *p, uint64_t first, uint64_t n, const wn_embed_rule *r,
-                     wn_embed_emit emit, void *ctx, wn_encode_counts *counts)
+wn_err wn_embed_rows(wn_model *m, const wn_pool *p, uint64_t first, uint64_t n,
+                     const wn_embed_rule *r, wn_embed_emit emit, void *ctx,
+                     wn_encode_counts *counts)
 {
     struct embedder e;
     wn_err err = embedder_init(&e, m, p, r);

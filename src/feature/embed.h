@@ -12,17 +12,20 @@ typedef struct wn_embed_rule {
     wn_pooling pooling;
     bool normalize;
     int layer;
-    bool both;             /* prompt and target */
+    bool both; /* prompt and target */
     wn_encode_rule encode;
 } wn_embed_rule;
 /* Fills what the caller left open (NULL strings, 0) from the model's own settings. */
 wn_err wn_embed_rule_init(wn_embed_rule *r, const wn_model *m, const wn_embed_opts *o);
 
-/* Embeds rows [first, first + n) of the pool and hands them to `emit` in row order (vector [D], row parsed,
- * tokens used). Rows are batched by length inside a window of some thousands; memory is bounded; a row's
- * vector does not depend on its neighbours or on the thread count. NaN or infinity is refused by id. */
-typedef wn_err (*wn_embed_emit)(void *ctx, uint64_t row, const wn_row *r, const float *vector, uint32_t tokens);
-wn_err wn_embed_rows(wn_model *m, const wn_pool *p, uint64_t first, uint64_t n, const wn_embed_rule *r,
-                     wn_embed_emit emit, void *ctx, wn_encode_counts *counts);
+/* Embeds rows [first, first + n) of the pool and hands them to `emit` in row order (vector [D], row
+ * parsed, tokens used). Rows are batched by length inside a window of some thousands; memory is
+ * bounded; a row's vector does not depend on its neighbours or on the thread count. NaN or infinity
+ * is refused by id. */
+typedef wn_err (*wn_embed_emit)(void *ctx, uint64_t row, const wn_row *r, const float *vector,
+                                uint32_t tokens);
+wn_err wn_embed_rows(wn_model *m, const wn_pool *p, uint64_t first, uint64_t n,
+                     const wn_embed_rule *r, wn_embed_emit emit, void *ctx,
+                     wn_encode_counts *counts);
 
 #endif

@@ -44,7 +44,8 @@ typedef struct wn_out {
     uint64_t written;
 } wn_out;
 
-/* Refuses an output that is there already, unless overwrite. Devices and pipes can always be written. */
+/* Refuses an output that is there already, unless overwrite. Devices and pipes can always be
+ * written. */
 wn_err wn_out_refuse(const char *path, bool overwrite);
 wn_err wn_out_open(wn_out *o, const char *path);
 wn_err wn_out_write(wn_out *o, const void *bytes, size_t n);

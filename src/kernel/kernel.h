@@ -1,15 +1,16 @@
 /* Arithmetic on pointers: the operations that models, search and training are made of. Nothing here
  * allocates (but packing and work sizes, which the caller provides), fails or prints.
  *
- * Two layers. Row kernels and tile kernels are single-threaded and live in a table (wn_kernel_table)
- * that is filled by ref.c (plain loops, double sums: what "correct" means) and by fast.c, compiled once
- * for each instruction set; dispatch.c chooses by CPUID, WN_KERNEL=ref|avx2|avx512 overrides. The
- * wn_* functions below cut work into fixed tiles for wn_par_do and call the table.
+ * Two layers. Row kernels and tile kernels are single-threaded and live in a table
+ * (wn_kernel_table) that is filled by ref.c (plain loops, double sums: what "correct" means) and by
+ * fast.c, compiled once for each instruction set; dispatch.c chooses by CPUID,
+ * WN_KERNEL=ref|avx2|avx512 overrides. The wn_* functions below cut work into fixed tiles for
+ * wn_par_do and call the table.
  *
- * Letters: T tokens (rows of a batch, end to end), D width, K inputs and N outputs of a linear layer, H
- * heads, G key/value heads, d head width, V vocabulary. All matrices are row-major float32, a row
- * stride (ld) in elements where it can differ from the width. No result depends on the number of
- * threads, on T or on the position of a row among the T rows. */
+ * Letters: T tokens (rows of a batch, end to end), D width, K inputs and N outputs of a linear
+ * layer, H heads, G key/value heads, d head width, V vocabulary. All matrices are row-major
+ * float32, a row stride (ld) in elements where it can differ from the width. No result depends on
+ * the number of threads, on T or on the position of a row among the T rows. */
 #ifndef WN_KERNEL_KERNEL_H
 #define WN_KERNEL_KERNEL_H
 
@@ -17,9 +18,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-const char *wn_kernel_name(void);      /* "ref", "avx2", "avx512": the table in use */
-void wn_kernel_use(const char *name);  /* for tests: NULL chooses by CPU; unknown or unsupported: ref */
-bool wn_cpu_fast_bf16(void);           /* AVX512-BF16 or AMX: oneDNN's bf16 products are native */
+const char *wn_kernel_name(void); /* "ref", "avx2", "avx512": the table in use */
+void wn_kernel_use(
+    const char *name);       /* for tests: NULL chooses by CPU; unknown or unsupported: ref */
+bool wn_cpu_fast_bf16(void); /* AVX512-BF16 or AMX: oneDNN's bf16 products are native */
 void wn_cpu_features(char *text, size_t size); /* "avx2 fma avx512f ..." */
 /* Runs bare fused multiply-adds on this thread and returns how many floating-point operations that
  * was: over the time it took, the rate that products are measured against. */
@@ -27,10 +29,11 @@ double wn_fma_spin(size_t rounds);
 
 /* ---- matrix products ----------------------------------------------------------------------------
  * A linear layer's weight W [N, K], packed once. The f32 form is ours: panels of WN_NR outputs, for
- * each panel K groups of WN_NR floats (element (n, k) at ((n / NR) * K + k) * NR + n % NR, the last panel
- * padded with zeros); it serves y = x W^T directly and dx = dy W by transposing small blocks on the
- * way. The bf16 form goes to oneDNN where the processor is fast at it; elsewhere weights and inputs are
- * rounded to bf16 and multiplied in f32, so that --precision bf16 means the same numbers everywhere. */
+ * each panel K groups of WN_NR floats (element (n, k) at ((n / NR) * K + k) * NR + n % NR, the last
+ * panel padded with zeros); it serves y = x W^T directly and dx = dy W by transposing small blocks
+ * on the way. The bf16 form goes to oneDNN where the processor is fast at it; elsewhere weights and
+ * inputs are rounded to bf16 and multiplied in f32, so that --precision bf16 means the same numbers
+ * everywhere. */
 enum { WN_NR = 16, WN_HEAD_MAX = 512 /* widest attention head: callers check, kernels assert */ };
 
 typedef enum wn_mat_kind { WN_MAT_F32, WN_MAT_BF16 } wn_mat_kind;
@@ -38,25 +41,25 @@ typedef enum wn_mat_kind { WN_MAT_F32, WN_MAT_BF16 } wn_mat_kind;
 typedef struct wn_mat {
     size_t N, K;
     wn_mat_kind kind;
-    float *panel;          /* the packed f32 form (bf16-rounded values for an emulated WN_MAT_BF16) */
-    struct wn_dnnl *dnnl;  /* oneDNN's packed forms for native bf16, else NULL */
+    float *panel; /* the packed f32 form (bf16-rounded values for an emulated WN_MAT_BF16) */
+    struct wn_dnnl *dnnl; /* oneDNN's packed forms for native bf16, else NULL */
 } wn_mat;
 
 /* Bytes of `panel` for an [N, K] matrix. */
 size_t wn_mat_bytes(size_t N, size_t K);
-/* Packs rows [n0, n0 + n) of W (row-major, n0 a multiple of WN_NR, n a multiple too or up to N); parts
- * may be packed in parallel. */
+/* Packs rows [n0, n0 + n) of W (row-major, n0 a multiple of WN_NR, n a multiple too or up to N);
+ * parts may be packed in parallel. */
 void wn_mat_pack(wn_mat *m, const float *W, size_t n0, size_t n);
 /* Row n of W back from the packed form (embedding look-up of tied weights). */
 void wn_mat_row(float *out, const wn_mat *m, size_t n);
-/* After all rows are packed: rounds to bf16 and builds oneDNN's forms if kind is WN_MAT_BF16 and the
- * processor has it. Frees with wn_mat_release (the panel stays the caller's). */
+/* After all rows are packed: rounds to bf16 and builds oneDNN's forms if kind is WN_MAT_BF16 and
+ * the processor has it. Frees with wn_mat_release (the panel stays the caller's). */
 bool wn_mat_finish(wn_mat *m);
 void wn_mat_release(wn_mat *m);
 
 enum {
-    WN_MM_ADD = 1,   /* y += instead of y = (residuals, sums of paths) */
-    WN_MM_GELU = 2,  /* erf GELU behind the bias */
+    WN_MM_ADD = 1,  /* y += instead of y = (residuals, sums of paths) */
+    WN_MM_GELU = 2, /* erf GELU behind the bias */
     WN_MM_GELU_TANH = 4,
     WN_MM_RELU = 8
 };
@@ -64,85 +67,105 @@ enum {
 void wn_mm(float *y, size_t ldy, const float *x, size_t ldx, const wn_mat *W, const float *bias,
            size_t T, int flags);
 /* dx [T, K] (+)= dy [T, N] W. flags: WN_MM_ADD. */
-void wn_mm_back(float *dx, size_t lddx, const float *dy, size_t lddy, const wn_mat *W, size_t T, int flags);
+void wn_mm_back(float *dx, size_t lddx, const float *dy, size_t lddy, const wn_mat *W, size_t T,
+                int flags);
 
 /* Plain products of unpacked matrices (adapters, weight gradients, projections, search):
  * C [M, N] (+)= alpha * op(A) op(B), op(A) [M, K], op(B) [K, N]; ta/tb: the stored matrix is the
  * transposed one. Parallel over tiles of C. */
-void wn_gemm(bool ta, bool tb, size_t M, size_t N, size_t K, float alpha, const float *A, size_t lda,
-             const float *B, size_t ldb, bool add, float *C, size_t ldc);
+void wn_gemm(bool ta, bool tb, size_t M, size_t N, size_t K, float alpha, const float *A,
+             size_t lda, const float *B, size_t ldb, bool add, float *C, size_t ldc);
 
-/* ---- norms (forward above backward; all add into their gradient outputs) ----------------------- */
+/* ---- norms (forward above backward; all add into their gradient outputs) -----------------------
+ */
 
 /* y = g * x / rms(x), rms = sqrt(mean(x*x) + eps). rinv [T] out: 1/rms, may be NULL. y may be x.
  * Zhang & Sennrich 2019, arXiv 1910.07467, eq. 4. */
-void wn_rmsnorm(float *y, float *rinv, const float *x, const float *g, size_t T, size_t D, float eps);
+void wn_rmsnorm(float *y, float *rinv, const float *x, const float *g, size_t T, size_t D,
+                float eps);
 /* dx [T,D] (+= if add) from dy. With u = g*dy, h = x*rinv: dx = rinv*(u - h*mean(u*h)). */
 void wn_rmsnorm_back(float *dx, const float *dy, const float *x, const float *g, const float *rinv,
                      size_t T, size_t D, bool add);
 /* dg [D] += sum over rows t0..t1 of dy * x * rinv, in row order. */
-void wn_rmsnorm_gain(float *dg, const float *dy, const float *x, const float *rinv, size_t t0, size_t t1, size_t D);
+void wn_rmsnorm_gain(float *dg, const float *dy, const float *x, const float *rinv, size_t t0,
+                     size_t t1, size_t D);
 
-/* y = g * (x - mean) / sqrt(var + eps) + b (b or NULL). mean, rinv [T] out, may be NULL. y may be x. */
-void wn_layernorm(float *y, float *mean, float *rinv, const float *x, const float *g, const float *b,
-                  size_t T, size_t D, float eps);
-void wn_layernorm_back(float *dx, const float *dy, const float *x, const float *g, const float *mean,
-                       const float *rinv, size_t T, size_t D, bool add);
+/* y = g * (x - mean) / sqrt(var + eps) + b (b or NULL). mean, rinv [T] out, may be NULL. y may be
+ * x. */
+void wn_layernorm(float *y, float *mean, float *rinv, const float *x, const float *g,
+                  const float *b, size_t T, size_t D, float eps);
+void wn_layernorm_back(float *dx, const float *dy, const float *x, const float *g,
+                       const float *mean, const float *rinv, size_t T, size_t D, bool add);
 void wn_layernorm_gain(float *dg, float *db, const float *dy, const float *x, const float *mean,
                        const float *rinv, size_t t0, size_t t1, size_t D);
 
-/* ---- activations ---------------------------------------------------------------------------------- */
+/* ---- activations
+ * ---------------------------------------------------------------------------------- */
 
-typedef enum wn_act { WN_ACT_SILU, WN_ACT_GELU, WN_ACT_GELU_TANH, WN_ACT_RELU, WN_ACT_IDENTITY } wn_act;
-/* y [T,F] = act(gate) * up; gate and up have row stride ld (they may lie side by side). up NULL: act alone. */
-void wn_act_gate(float *y, const float *gate, const float *up, size_t ld, size_t T, size_t F, wn_act act);
+typedef enum wn_act {
+    WN_ACT_SILU,
+    WN_ACT_GELU,
+    WN_ACT_GELU_TANH,
+    WN_ACT_RELU,
+    WN_ACT_IDENTITY
+} wn_act;
+/* y [T,F] = act(gate) * up; gate and up have row stride ld (they may lie side by side). up NULL:
+ * act alone. */
+void wn_act_gate(float *y, const float *gate, const float *up, size_t ld, size_t T, size_t F,
+                 wn_act act);
 /* dgate, dup (may be the buffers gate and up themselves: elementwise) from dy [T,F]. */
 void wn_act_gate_back(float *dgate, float *dup, const float *dy, const float *gate, const float *up,
                       size_t ld, size_t T, size_t F, wn_act act);
 
-/* ---- rotary positions ---------------------------------------------------------------------------- */
+/* ---- rotary positions
+ * ---------------------------------------------------------------------------- */
 
-/* Rotates the first `rot` components of each of `heads` heads of width d in rows of stride ld, pairs
- * (i, i + rot/2) ("half", GPT-NeoX and Llama in Hugging Face layout) or (2i, 2i+1) if interleaved.
- * cs [positions, rot]: cos of pair i at [p, i], sin at [p, rot/2 + i]. back: rotates the other way, the
- * transpose, which is the gradient. */
+/* Rotates the first `rot` components of each of `heads` heads of width d in rows of stride ld,
+ * pairs (i, i + rot/2) ("half", GPT-NeoX and Llama in Hugging Face layout) or (2i, 2i+1) if
+ * interleaved. cs [positions, rot]: cos of pair i at [p, i], sin at [p, rot/2 + i]. back: rotates
+ * the other way, the transpose, which is the gradient. */
 void wn_rope(float *x, size_t ld, size_t heads, size_t d, size_t rot, bool interleaved, bool back,
              const float *cs, const int32_t *pos, size_t T);
 
-/* ---- attention ------------------------------------------------------------------------------------
- * Segments lie end to end: segment s owns query tokens [q0[s], q0[s+1]). Its keys are two ranges of key
- * rows, the prefix [pre[2s], pre[2s+1]) seen whole by every query, then its own [own[2s], own[2s+1]), of
+/* ---- attention
+ * ------------------------------------------------------------------------------------ Segments lie
+ * end to end: segment s owns query tokens [q0[s], q0[s+1]). Its keys are two ranges of key rows,
+ * the prefix [pre[2s], pre[2s+1]) seen whole by every query, then its own [own[2s], own[2s+1]), of
  * which query i sees the first i + 1 if causal, else all. So one kernel serves encoders, decoders,
- * choices that share a prompt, cached decoding and cross-attention. scale multiplies the scores; softcap
- * c > 0 turns a score into c*tanh(score/c); window w > 0 hides keys w or more positions behind the
- * query, and, if not causal, ahead of it (position = rank within prefix + own); slope [H] adds slope * (key - query) positions (ALiBi);
- * bias adds a T5 table: bias [buckets, H] looked up by bucket(key position - query position). Scores
- * are never stored for long rows: tiles with a running softmax (Milakov & Gimelshein 2018; Dao 2022). */
+ * choices that share a prompt, cached decoding and cross-attention. scale multiplies the scores;
+ * softcap c > 0 turns a score into c*tanh(score/c); window w > 0 hides keys w or more positions
+ * behind the query, and, if not causal, ahead of it (position = rank within prefix + own); slope
+ * [H] adds slope * (key - query) positions (ALiBi); bias adds a T5 table: bias [buckets, H] looked
+ * up by bucket(key position - query position). Scores are never stored for long rows: tiles with a
+ * running softmax (Milakov & Gimelshein 2018; Dao 2022). */
 typedef struct wn_attn {
-    size_t S;                 /* segments */
-    const uint32_t *q0;       /* [S+1] */
-    const uint32_t *pre;      /* [2S] key rows */
-    const uint32_t *own;      /* [2S] key rows */
-    size_t H, G, d, dv;       /* query heads, key/value heads (H % G == 0), widths of q/k and of v */
-    size_t ldq, ldk, ldv, ldo;/* row strides; head h of a row starts at h*d (or h*dv) */
+    size_t S;            /* segments */
+    const uint32_t *q0;  /* [S+1] */
+    const uint32_t *pre; /* [2S] key rows */
+    const uint32_t *own; /* [2S] key rows */
+    size_t H, G, d, dv;  /* query heads, key/value heads (H % G == 0), widths of q/k and of v */
+    size_t ldq, ldk, ldv, ldo; /* row strides; head h of a row starts at h*d (or h*dv) */
     bool causal;
     float scale, softcap;
     size_t window;
     const float *slope;
-    const float *bias;        /* [buckets, H], NULL: none */
+    const float *bias; /* [buckets, H], NULL: none */
     int buckets, max_distance;
     bool bidirectional;
 } wn_attn;
 
-/* o [., H*dv] and, if not NULL, lse [T, H] (log of the sum of exponentials: what the backward needs). */
-void wn_attention(float *o, float *lse, const float *q, const float *k, const float *v, const wn_attn *a);
+/* o [., H*dv] and, if not NULL, lse [T, H] (log of the sum of exponentials: what the backward
+ * needs). */
+void wn_attention(float *o, float *lse, const float *q, const float *k, const float *v,
+                  const wn_attn *a);
 /* dq = (overwritten); dk, dv are overwritten on every key row that some segment sees (rows seen by
  * several segments get the sum). dbias [buckets, H] += if not NULL. do_ is the gradient of o. */
-void wn_attention_back(float *dq, float *dk, float *dv, float *dbias, const float *do_, const float *o,
-                       const float *lse, const float *q, const float *k, const float *v,
-                       const wn_attn *a);
+void wn_attention_back(float *dq, float *dk, float *dv, float *dbias, const float *do_,
+                       const float *o, const float *lse, const float *q, const float *k,
+                       const float *v, const wn_attn *a);
 
-/* ---- losses and sums -------------------------------------------------------------------------------- */
+/* ---- losses and sums
+ * -------------------------------------------------------------------------------- */
 
 /* For each of P rows of logits [P, V]: lse[p], and nll[p] = lse - logit[label[p]]. softcap c > 0 is
  * applied first, in place. */
@@ -152,17 +175,17 @@ void wn_softmax_nll(float *nll, float *lse, float *logits, const int32_t *label,
 void wn_softmax_nll_back(float *logits, const float *lse, const int32_t *label, const float *weight,
                          size_t P, size_t V, float softcap);
 
-void wn_add(float *y, const float *x, size_t n);              /* y += x */
-void wn_scale(float *y, float a, size_t n);                   /* y *= a */
-void wn_axpy(float *y, float a, const float *x, size_t n);    /* y += a x */
-double wn_sum_squares(const float *x, size_t n);              /* fixed order of tiles, double sums */
+void wn_add(float *y, const float *x, size_t n);           /* y += x */
+void wn_scale(float *y, float a, size_t n);                /* y *= a */
+void wn_axpy(float *y, float a, const float *x, size_t n); /* y += a x */
+double wn_sum_squares(const float *x, size_t n);           /* fixed order of tiles, double sums */
 float wn_dot(const float *x, const float *y, size_t n);
-double wn_dot64(const float *x, const float *y, size_t n);    /* products and sum in double */
+double wn_dot64(const float *x, const float *y, size_t n); /* products and sum in double */
 bool wn_all_finite(const float *x, size_t n);
 
 /* AdamW on n elements, Loshchilov & Hutter 2019 as PyTorch does it: w *= 1 - lr*wd; m, v; bias
- * corrections c1 = 1 - b1^t, c2 = 1 - b2^t; w -= lr/c1 * m / (sqrt(v)/sqrt(c2) + eps). g is read as g * gscale,
- * clamped to [-clip, clip] first if clip > 0. */
+ * corrections c1 = 1 - b1^t, c2 = 1 - b2^t; w -= lr/c1 * m / (sqrt(v)/sqrt(c2) + eps). g is read as
+ * g * gscale, clamped to [-clip, clip] first if clip > 0. */
 void wn_adamw(float *w, float *m, float *v, const float *g, size_t n, float lr, float b1, float b2,
               float eps, float wd, double c1, double c2, float gscale, float clip);
 

@@ -1,5 +1,5 @@
-/* LoRA (Hu et al. 2021, arXiv 2106.09685) in PEFT's layout: adapter_config.json says which modules, rank
- * and alpha; adapter_model.safetensors holds base_model.model.MODULE.lora_A.weight [r, K] and
+/* LoRA (Hu et al. 2021, arXiv 2106.09685) in PEFT's layout: adapter_config.json says which modules,
+ * rank and alpha; adapter_model.safetensors holds base_model.model.MODULE.lora_A.weight [r, K] and
  * lora_B.weight [N, r]. */
 #include "model/adapter.h"
 
@@ -22,7 +22,8 @@ static const char *last_part(const char *module)
 static bool target_is(const char *target, size_t len, const char *module)
 {
     size_t n = strlen(module);
-    return n >= len && strncmp(module + n - len, target, len) == 0 && (n == len || module[n - len - 1] == '.');
+    return n >= len && strncmp(module + n - len, target, len) == 0 &&
+           (n == len || module[n - len - 1] == '.');
 }
 
 /* Adds lora_A and lora_B of a layer to the parameters, zeroed. */
@@ -72,10 +73,11 @@ static wn_err check_targets(wn_model *m, const char *targets)
             for (int k = 0, n = 0; k < WN_LAYER_LINEARS; k++) {
                 l = wn_layer_linear(&m->stack.layer[0], k);
                 if (l->N)
-                    n += snprintf(known + n, sizeof known - (size_t)n, "%s%s", n ? ", " : "", last_part(l->module));
+                    n += snprintf(known + n, sizeof known - (size_t)n, "%s%s", n ? ", " : "",
+                                  last_part(l->module));
             }
-            return wn_fail(WN_EARG, "LoRA target \"%.*s\": no such linear layer (the model has %s)", (int)len, t,
-                           known);
+            return wn_fail(WN_EARG, "LoRA target \"%.*s\": no such linear layer (the model has %s)",
+                           (int)len, t, known);
         }
         t += len + (t[len] == ',');
     }
@@ -102,13 +104,16 @@ wn_err wn_model_add_lora(wn_model *m, const wn_lora_opts *o)
         wn_param *a = &m->params.p[l->lora_a];
         double bound = 1 / sqrt((double)l->K); /* kaiming uniform with a = sqrt(5), as PEFT */
         for (size_t e = 0; e < o->rank * l->K; e++)
-            a->value[e] = (float)(bound * (2 * wn_rng_uniform(o->seed, WN_STREAM_LORA, l->number << 32 | e) - 1));
+            a->value[e] =
+                (float)(bound *
+                        (2 * wn_rng_uniform(o->seed, WN_STREAM_LORA, l->number << 32 | e) - 1));
         a->trainable = m->params.p[l->lora_b].trainable = true;
     }
     return WN_OK;
 }
 
-/* ---- PEFT folders ------------------------------------------------------------------------------------------ */
+/* ---- PEFT folders
+ * ------------------------------------------------------------------------------------------ */
 
 struct peft {
     double alpha, dropout;
@@ -144,12 +149,13 @@ static wn_err read_config(struct peft *c, const json_t *j, const char *path)
     WN_TRY(wn_json_get_u64(&c->r, j, "r", true, path));
     WN_TRY(wn_json_get_number(&c->alpha, j, "lora_alpha", true, path));
     if (c->r == 0 || c->r > 4096)
-        return wn_fail(WN_EFORMAT, "%s: r: expected 1 to 4096, found %llu", path, (unsigned long long)c->r);
+        return wn_fail(WN_EFORMAT, "%s: r: expected 1 to 4096, found %llu", path,
+                       (unsigned long long)c->r);
     return WN_OK;
 }
 
-static wn_err read_factor(float *out, const wn_safetensors *st, const char *module, const char *factor, size_t rows,
-                          size_t cols, bool *found)
+static wn_err read_factor(float *out, const wn_safetensors *st, const char *module,
+                          const char *factor, size_t rows, size_t cols, bool *found)
 {
     char name[300];
     snprintf(name, sizeof name, PREFIX "%s.lora_%s.weight", module, factor);
@@ -158,7 +164,9 @@ static wn_err read_factor(float *out, const wn_safetensors *st, const char *modu
     if (!t || !out)
         return WN_OK;
     if (t->ndim != 2 || t->dim[0] != rows || t->dim[1] != cols)
-        return wn_fail(WN_EFORMAT, "%s: tensor %s: expected shape [%zu, %zu], found [%llu, %llu]: an adapter for another model",
+        return wn_fail(WN_EFORMAT,
+                       "%s: tensor %s: expected shape [%zu, %zu], found [%llu, %llu]: an adapter "
+                       "for another model",
                        wn_safetensors_path(st), name, rows, cols, (unsigned long long)t->dim[0],
                        (unsigned long long)(t->ndim > 1 ? t->dim[1] : 0));
     WN_TRY(wn_tensor_to_f32(out, t, 0, rows * cols));
@@ -182,7 +190,8 @@ static wn_err load_factors(wn_model *m, const wn_safetensors *st, const struct p
         if (!has_a && !has_b)
             continue;
         if (!has_a || !has_b)
-            return wn_fail(WN_EFORMAT, "%s: module %s has one LoRA factor of two", wn_safetensors_path(st), l->module);
+            return wn_fail(WN_EFORMAT, "%s: module %s has one LoRA factor of two",
+                           wn_safetensors_path(st), l->module);
         WN_TRY(put_on(m, l, (size_t)c->r, (float)(c->alpha / root), 0));
         WN_TRY(read_factor(m->params.p[l->lora_a].value, st, l->module, "A", l->r, l->K, &has_a));
         WN_TRY(read_factor(m->params.p[l->lora_b].value, st, l->module, "B", l->N, l->r, &has_b));
@@ -192,8 +201,10 @@ static wn_err load_factors(wn_model *m, const wn_safetensors *st, const struct p
         return WN_OK;
     for (size_t i = 0; i < wn_safetensors_count(st); i++)
         if (!wn_params_find(&m->params, wn_safetensors_at(st, i)->name))
-            return wn_fail(WN_EFORMAT, "%s: tensor %s: the model has no such layer: an adapter for another model",
-                           wn_safetensors_path(st), wn_safetensors_at(st, i)->name);
+            return wn_fail(
+                WN_EFORMAT,
+                "%s: tensor %s: the model has no such layer: an adapter for another model",
+                wn_safetensors_path(st), wn_safetensors_at(st, i)->name);
     return WN_OK;
 }
 
@@ -251,11 +262,13 @@ static json_t *config_json(const wn_model *m, const char *base)
     }
     /* scale is a float: alpha = scale * r must read back as what was given */
     alpha = round(alpha * 1e4) / 1e4;
-    return json_pack("{s:s, s:s, s:s, s:i, s:f, s:f, s:s, s:o, s:b, s:b, s:b, s:b, s:n, s:n, s:{}, s:{}}",
-                     "peft_type", "LORA", "task_type", m->encoder.L ? "SEQ_2_SEQ_LM" : "CAUSAL_LM", "base_model_name_or_path", base, "r", (int)r,
-                     "lora_alpha", alpha, "lora_dropout", dropout, "bias", "none", "target_modules", targets,
-                     "use_rslora", 0, "use_dora", 0, "fan_in_fan_out", 0, "inference_mode", 1,
-                     "modules_to_save", "layers_to_transform", "rank_pattern", "alpha_pattern");
+    return json_pack(
+        "{s:s, s:s, s:s, s:i, s:f, s:f, s:s, s:o, s:b, s:b, s:b, s:b, s:n, s:n, s:{}, s:{}}",
+        "peft_type", "LORA", "task_type", m->encoder.L ? "SEQ_2_SEQ_LM" : "CAUSAL_LM",
+        "base_model_name_or_path", base, "r", (int)r, "lora_alpha", alpha, "lora_dropout", dropout,
+        "bias", "none", "target_modules", targets, "use_rslora", 0, "use_dora", 0, "fan_in_fan_out",
+        0, "inference_mode", 1, "modules_to_save", "layers_to_transform", "rank_pattern",
+        "alpha_pattern");
 }
 
 wn_err wn_model_save_adapter(const wn_model *m, const char *dir, const char *base)
@@ -270,8 +283,12 @@ wn_err wn_model_save_adapter(const wn_model *m, const char *dir, const char *bas
     for (size_t i = 0; !e && i < m->params.n; i++) {
         const wn_param *p = &m->params.p[i];
         if (p->adapter)
-            t[n++] = (wn_tensor){.name = p->name, .dtype = WN_F32, .ndim = 2, .dim = {p->rows, p->cols},
-                                 .data = p->value, .bytes = (uint64_t)p->rows * p->cols * sizeof(float)};
+            t[n++] = (wn_tensor){.name = p->name,
+                                 .dtype = WN_F32,
+                                 .ndim = 2,
+                                 .dim = {p->rows, p->cols},
+                                 .data = p->value,
+                                 .bytes = (uint64_t)p->rows * p->cols * sizeof(float)};
     }
     if (!e)
         e = wn_mkdirs(dir);

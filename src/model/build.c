@@ -1,5 +1,6 @@
-/* From files to layers: the pieces every family's page is written in. Matrices are read, checked for NaN
- * and packed in parallel, some rows at a time, so no second copy of a model is ever in memory. */
+/* From files to layers: the pieces every family's page is written in. Matrices are read, checked
+ * for NaN and packed in parallel, some rows at a time, so no second copy of a model is ever in
+ * memory. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,9 +8,11 @@
 #include "base/par.h"
 #include "model/internal.h"
 
-/* ---- config ---------------------------------------------------------------------------------------- */
+/* ---- config
+ * ---------------------------------------------------------------------------------------- */
 
-wn_err wn_config_size(size_t *out, const wn_model *m, const char *key, size_t fallback, bool required)
+wn_err wn_config_size(size_t *out, const wn_model *m, const char *key, size_t fallback,
+                      bool required)
 {
     uint64_t v = fallback;
     json_t *found = json_object_get(m->files.config, key);
@@ -52,9 +55,12 @@ wn_err wn_config_act(wn_act *out, const wn_model *m, const char *key)
     static const struct {
         const char *name;
         wn_act act;
-    } known[] = {{"silu", WN_ACT_SILU},           {"swish", WN_ACT_SILU},
-                 {"gelu", WN_ACT_GELU},           {"gelu_new", WN_ACT_GELU_TANH},
-                 {"gelu_pytorch_tanh", WN_ACT_GELU_TANH}, {"gelu_fast", WN_ACT_GELU_TANH},
+    } known[] = {{"silu", WN_ACT_SILU},
+                 {"swish", WN_ACT_SILU},
+                 {"gelu", WN_ACT_GELU},
+                 {"gelu_new", WN_ACT_GELU_TANH},
+                 {"gelu_pytorch_tanh", WN_ACT_GELU_TANH},
+                 {"gelu_fast", WN_ACT_GELU_TANH},
                  {"relu", WN_ACT_RELU}};
     const char *name = wn_config_text(m, key, "");
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
@@ -62,18 +68,20 @@ wn_err wn_config_act(wn_act *out, const wn_model *m, const char *key)
             *out = known[i].act;
             return WN_OK;
         }
-    return wn_fail(WN_EFORMAT, "%s: %s: activation \"%s\" is not supported", m->files.place, key, name);
+    return wn_fail(WN_EFORMAT, "%s: %s: activation \"%s\" is not supported", m->files.place, key,
+                   name);
 }
 
-/* ---- matrices ------------------------------------------------------------------------------------- */
+/* ---- matrices
+ * ------------------------------------------------------------------------------------- */
 
 enum { PACK_ROWS = 64 }; /* a multiple of WN_NR */
 
 struct pack_job {
     const wn_weights *files;
     const wn_tensor *tensor;
-    wn_mat *mat;   /* NULL: only check or keep */
-    float *keep;   /* the master, NULL: none */
+    wn_mat *mat; /* NULL: only check or keep */
+    float *keep; /* the master, NULL: none */
     size_t rows, cols, head;
 };
 
@@ -93,8 +101,8 @@ static wn_err pack_rows(void *ctx, size_t i, int thread)
     return e;
 }
 
-static wn_err pack(const wn_model *m, const wn_tensor *t, wn_mat *mat, float *keep, size_t rows, size_t cols,
-                   size_t head)
+static wn_err pack(const wn_model *m, const wn_tensor *t, wn_mat *mat, float *keep, size_t rows,
+                   size_t cols, size_t head)
 {
     struct pack_job j = {&m->files, t, mat, keep, rows, cols, head};
     return wn_par_for((rows + PACK_ROWS - 1) / PACK_ROWS, pack_rows, &j);
@@ -102,15 +110,16 @@ static wn_err pack(const wn_model *m, const wn_tensor *t, wn_mat *mat, float *ke
 
 static wn_err mat_new(const wn_model *m, wn_mat *mat, size_t N, size_t K)
 {
-    *mat = (wn_mat){.N = N, .K = K,
-                    .kind = m->facts.precision == WN_PRECISION_BF16 ? WN_MAT_BF16 : WN_MAT_F32};
+    *mat = (wn_mat){
+        .N = N, .K = K, .kind = m->facts.precision == WN_PRECISION_BF16 ? WN_MAT_BF16 : WN_MAT_F32};
     mat->panel = wn_malloc(wn_mat_bytes(N, K));
     return mat->panel ? WN_OK : WN_ENOMEM;
 }
 
 static wn_err finish(wn_mat *mat)
 {
-    return wn_mat_finish(mat) ? WN_OK : wn_fail_nomem(wn_mat_bytes(mat->N, mat->K), "packed bf16 weights");
+    return wn_mat_finish(mat) ? WN_OK
+                              : wn_fail_nomem(wn_mat_bytes(mat->N, mat->K), "packed bf16 weights");
 }
 
 struct repack_job {
@@ -123,7 +132,8 @@ static wn_err repack_rows(void *ctx, size_t i, int thread)
 {
     (void)thread;
     struct repack_job *j = ctx;
-    size_t first = i * PACK_ROWS, left = j->mat->N - first, n = left < PACK_ROWS ? left : PACK_ROWS, K = j->mat->K;
+    size_t first = i * PACK_ROWS, left = j->mat->N - first, n = left < PACK_ROWS ? left : PACK_ROWS,
+           K = j->mat->K;
     if (!j->transposed) {
         wn_mat_pack(j->mat, j->value + first * K, first, n);
         return WN_OK;
@@ -184,12 +194,18 @@ static wn_err vector(wn_model *m, int *index, const char *name, size_t n, size_t
     return WN_OK;
 }
 
-wn_err wn_build_linear(wn_model *m, wn_linear *l, const char *module, size_t N, size_t K, const wn_linear_form *form)
+wn_err wn_build_linear(wn_model *m, wn_linear *l, const char *module, size_t N, size_t K,
+                       const wn_linear_form *form)
 {
     char name[256];
     bool turned = form->transposed;
-    *l = (wn_linear){.N = N, .K = K, .bias = WN_NO_PARAM, .lora_a = WN_NO_PARAM, .lora_b = WN_NO_PARAM,
-                     .transposed = turned, .number = m->n_linear++};
+    *l = (wn_linear){.N = N,
+                     .K = K,
+                     .bias = WN_NO_PARAM,
+                     .lora_a = WN_NO_PARAM,
+                     .lora_b = WN_NO_PARAM,
+                     .transposed = turned,
+                     .number = m->n_linear++};
     l->module = wn_strdup(module);
     if (!l->module)
         return WN_ENOMEM;
@@ -220,7 +236,8 @@ wn_norm wn_no_norm(void)
     return (wn_norm){.gain = WN_NO_PARAM, .bias = WN_NO_PARAM};
 }
 
-wn_err wn_build_norm(wn_model *m, wn_norm *n, const char *module, size_t D, const wn_norm_form *form)
+wn_err wn_build_norm(wn_model *m, wn_norm *n, const char *module, size_t D,
+                     const wn_norm_form *form)
 {
     char name[256];
     *n = (wn_norm){.gain = WN_NO_PARAM, .bias = WN_NO_PARAM, .eps = form->eps, .rms = form->rms};
@@ -257,8 +274,14 @@ wn_err wn_build_head(wn_model *m, const char *name, bool tied)
     WN_TRY(mat_new(m, &m->head_mat, V, D));
     WN_TRY(pack(m, t, &m->head_mat, m->params.p[i].value, V, D, 0));
     WN_TRY(finish(&m->head_mat));
-    m->head = (wn_head){.norm = m->final_norm, .mat = &m->head_mat, .weight = (int)i, .bias = WN_NO_PARAM,
-                        .V = V, .D = D, .scale = 1, .softcap = m->head.softcap};
+    m->head = (wn_head){.norm = m->final_norm,
+                        .mat = &m->head_mat,
+                        .weight = (int)i,
+                        .bias = WN_NO_PARAM,
+                        .V = V,
+                        .D = D,
+                        .scale = 1,
+                        .softcap = m->head.softcap};
     return WN_OK;
 }
 
@@ -267,7 +290,8 @@ wn_err wn_layer_new(wn_stack *s)
     WN_NEW(s->layer, s->L);
     for (size_t i = 0; i < s->L; i++) {
         wn_layer *l = &s->layer[i];
-        l->attn_in = l->attn_out = l->mlp_in = l->mlp_out = l->q_norm = l->k_norm = l->cross_in = wn_no_norm();
+        l->attn_in = l->attn_out = l->mlp_in = l->mlp_out = l->q_norm = l->k_norm = l->cross_in =
+            wn_no_norm();
         l->rope = -1;
     }
     return WN_OK;
@@ -278,7 +302,8 @@ wn_linear *wn_model_linear(wn_model *m, size_t i)
     size_t layer = i / WN_LAYER_LINEARS, L = m->encoder.L;
     if (layer >= L + m->stack.L)
         return NULL;
-    return wn_layer_linear(layer < L ? &m->encoder.layer[layer] : &m->stack.layer[layer - L], (int)(i % WN_LAYER_LINEARS));
+    return wn_layer_linear(layer < L ? &m->encoder.layer[layer] : &m->stack.layer[layer - L],
+                           (int)(i % WN_LAYER_LINEARS));
 }
 
 wn_err wn_build_rope(float **table, const double *freq, size_t rot, size_t positions, double scale)

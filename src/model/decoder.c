@@ -1,5 +1,6 @@
-/* Decoder-only models, every family a row of one table: names of the weights, and what is peculiar to it. The
- * loop they share is stack.c. To add one: a row here, its model_type in model.c, a golden in tests/goldens. */
+/* Decoder-only models, every family a row of one table: names of the weights, and what is peculiar
+ * to it. The loop they share is stack.c. To add one: a row here, its model_type in model.c, a
+ * golden in tests/goldens. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,38 +9,41 @@
 #include "model/rope.h"
 
 enum {
-    LAYER_NORM = 1,    /* with bias; else root mean square norms */
-    GAIN_LESS_1 = 2,   /* files hold a norm's gain less 1 */
-    CONV1D = 4,        /* weights are stored [inputs, outputs] */
-    EMBED_SCALE = 8,   /* embeddings times sqrt(width) */
-    QKV_MIXED = 16,    /* the fused matrix holds q, k, v of head 0, then of head 1, ... */
+    LAYER_NORM = 1,  /* with bias; else root mean square norms */
+    GAIN_LESS_1 = 2, /* files hold a norm's gain less 1 */
+    CONV1D = 4,      /* weights are stored [inputs, outputs] */
+    EMBED_SCALE = 8, /* embeddings times sqrt(width) */
+    QKV_MIXED = 16,  /* the fused matrix holds q, k, v of head 0, then of head 1, ... */
     ALIBI = 32,
-    UNSCALED = 64,     /* scores are not divided by sqrt(head width) */
+    UNSCALED = 64, /* scores are not divided by sqrt(head width) */
     NO_ROPE = 128,
-    QK_WHOLE = 256,    /* norms of queries and keys over all heads together */
-    ATTN_BIAS = 512, OUT_BIAS = 1024, MLP_BIAS = 2048, /* always there */
-    TIED = 4096        /* where config.json does not say */
+    QK_WHOLE = 256, /* norms of queries and keys over all heads together */
+    ATTN_BIAS = 512,
+    OUT_BIAS = 1024,
+    MLP_BIAS = 2048, /* always there */
+    TIED = 4096      /* where config.json does not say */
 };
 
 typedef struct row {
-    const char *type, *layers;                    /* model_type; prefix of the layers' names */
+    const char *type, *layers; /* model_type; prefix of the layers' names */
     const char *embed, *position, *embed_norm;
     const char *attn_in, *attn_out, *mlp_in, *mlp_out;
-    const char *q, *k, *v;                        /* k NULL: q is the fused matrix */
+    const char *q, *k, *v; /* k NULL: q is the fused matrix */
     const char *q_norm, *k_norm, *out;
-    const char *gate, *up, *down;                 /* up NULL: gate is gate|up; gate NULL: not gated */
+    const char *gate, *up, *down; /* up NULL: gate is gate|up; gate NULL: not gated */
     const char *final, *head;
     unsigned flags;
-    wn_err (*peculiar)(wn_model *m);              /* after the config was read, before weights */
+    wn_err (*peculiar)(wn_model *m); /* after the config was read, before weights */
 } row;
 
-#define LLAMA(kind)                                                                               \
+#define LLAMA(kind)                                                                                \
     .type = kind, .layers = "model.layers", .embed = "model.embed_tokens.weight",                  \
-    .out = "self_attn.o_proj", .down = "mlp.down_proj", .final = "model.norm", .head = "lm_head.weight"
+    .out = "self_attn.o_proj", .down = "mlp.down_proj", .final = "model.norm",                     \
+    .head = "lm_head.weight"
 #define LLAMA_NORMS .attn_in = "input_layernorm", .mlp_in = "post_attention_layernorm"
-#define LLAMA_QKV .q = "self_attn.q_proj", .k = "self_attn.k_proj", .v = "self_attn.v_proj"
-#define LLAMA_GATE .gate = "mlp.gate_proj", .up = "mlp.up_proj"
-#define QK_NORMS .q_norm = "self_attn.q_norm", .k_norm = "self_attn.k_norm"
+#define LLAMA_QKV   .q = "self_attn.q_proj", .k = "self_attn.k_proj", .v = "self_attn.v_proj"
+#define LLAMA_GATE  .gate = "mlp.gate_proj", .up = "mlp.up_proj"
+#define QK_NORMS    .q_norm = "self_attn.q_norm", .k_norm = "self_attn.k_norm"
 
 /* Which layers see a window of keys, where config.json has no layer_types. */
 static bool is_sliding(const wn_model *m, const char *type, size_t i, size_t every, size_t from)
@@ -66,7 +70,8 @@ static wn_err windows(wn_model *m, const char *type)
     WN_TRY(wn_config_size(&from, m, "max_window_layers", 0, false));
     WN_TRY(wn_config_flag(&use, m, "use_sliding_window", !qwen));
     for (size_t i = 0; i < m->stack.L; i++)
-        m->stack.layer[i].window = window && use && is_sliding(m, type, i, every, qwen ? from : 0) ? window : 0;
+        m->stack.layer[i].window =
+            window && use && is_sliding(m, type, i, every, qwen ? from : 0) ? window : 0;
     return WN_OK;
 }
 
@@ -90,13 +95,15 @@ static wn_err smollm3(wn_model *m)
     size_t every;
     WN_TRY(wn_config_size(&every, m, "no_rope_layer_interval", 4, false));
     for (size_t i = 0; i < m->stack.L; i++) {
-        bool rotated = json_is_array(kinds) ? json_integer_value(json_array_get(kinds, i)) != 0 : (i + 1) % every != 0;
+        bool rotated = json_is_array(kinds) ? json_integer_value(json_array_get(kinds, i)) != 0
+                                            : (i + 1) % every != 0;
         m->stack.layer[i].rope = rotated ? 0 : -1;
     }
     return WN_OK;
 }
 
-/* attention_layers, or attention_types [[[kinds...], repeats]...] unrolled: global or local by turns. */
+/* attention_layers, or attention_types [[[kinds...], repeats]...] unrolled: global or local by
+ * turns. */
 static wn_err gpt_neo(wn_model *m)
 {
     const json_t *layers = json_object_get(m->files.config, "attention_layers");
@@ -104,7 +111,9 @@ static wn_err gpt_neo(wn_model *m)
     size_t window, at = 0;
     WN_TRY(wn_config_size(&window, m, "window_size", 256, false));
     for (size_t i = 0; i < m->stack.L && json_is_array(layers); i++)
-        if (strcmp(json_string_value(json_array_get(layers, i)) ? json_string_value(json_array_get(layers, i)) : "",
+        if (strcmp(json_string_value(json_array_get(layers, i))
+                       ? json_string_value(json_array_get(layers, i))
+                       : "",
                    "local") == 0)
             m->stack.layer[i].window = window;
     for (size_t g = 0; !json_is_array(layers) && g < json_array_size(types); g++) {
@@ -133,20 +142,22 @@ static wn_err opt(wn_model *m)
     WN_TRY(wn_config_size(&narrow, m, "word_embed_proj_dim", m->stack.D, false));
     m->stack.post_norm = !before;
     if (narrow != m->stack.D)
-        return wn_fail(WN_EFORMAT, "%s: word_embed_proj_dim %zu other than hidden_size %zu is not supported",
+        return wn_fail(WN_EFORMAT,
+                       "%s: word_embed_proj_dim %zu other than hidden_size %zu is not supported",
                        m->files.place, narrow, m->stack.D);
     return WN_OK;
 }
 
-/* Slopes 2^(-8i/n) for the largest power of two n <= H, then every other one of 2n (Press et al. 2021, arXiv
- * 2108.12409). */
+/* Slopes 2^(-8i/n) for the largest power of two n <= H, then every other one of 2n (Press et al.
+ * 2021, arXiv 2108.12409). */
 static wn_err bloom(wn_model *m)
 {
     size_t H = m->stack.H, n = 1;
     bool after;
     WN_TRY(wn_config_flag(&after, m, "apply_residual_connection_post_layernorm", false));
     if (after)
-        return wn_fail(WN_EFORMAT, "%s: apply_residual_connection_post_layernorm is not supported", m->files.place);
+        return wn_fail(WN_EFORMAT, "%s: apply_residual_connection_post_layernorm is not supported",
+                       m->files.place);
     while (2 * n <= H)
         n *= 2;
     WN_NEW(m->stack.slope, H);
@@ -167,37 +178,87 @@ static const row table[] = {
      .peculiar = gemma},
     {LLAMA("gemma2"), LLAMA_QKV, LLAMA_GATE, .attn_in = "input_layernorm",
      .attn_out = "post_attention_layernorm", .mlp_in = "pre_feedforward_layernorm",
-     .mlp_out = "post_feedforward_layernorm", .flags = GAIN_LESS_1 | EMBED_SCALE | TIED, .peculiar = gemma},
+     .mlp_out = "post_feedforward_layernorm", .flags = GAIN_LESS_1 | EMBED_SCALE | TIED,
+     .peculiar = gemma},
     {LLAMA("gemma3_text"), LLAMA_QKV, LLAMA_GATE, QK_NORMS, .attn_in = "input_layernorm",
      .attn_out = "post_attention_layernorm", .mlp_in = "pre_feedforward_layernorm",
-     .mlp_out = "post_feedforward_layernorm", .flags = GAIN_LESS_1 | EMBED_SCALE | TIED, .peculiar = gemma},
+     .mlp_out = "post_feedforward_layernorm", .flags = GAIN_LESS_1 | EMBED_SCALE | TIED,
+     .peculiar = gemma},
     {LLAMA("phi3"), LLAMA_NORMS, .q = "self_attn.qkv_proj", .gate = "mlp.gate_up_proj"},
     {LLAMA("olmo2"), LLAMA_QKV, LLAMA_GATE, QK_NORMS, .attn_out = "post_attention_layernorm",
      .mlp_out = "post_feedforward_layernorm", .flags = QK_WHOLE},
-    {.type = "gpt2", .layers = "transformer.h", .embed = "transformer.wte.weight", .position = "transformer.wpe.weight",
-     .attn_in = "ln_1", .mlp_in = "ln_2", .q = "attn.c_attn", .out = "attn.c_proj", .up = "mlp.c_fc",
-     .down = "mlp.c_proj", .final = "transformer.ln_f", .head = "lm_head.weight",
+    {.type = "gpt2",
+     .layers = "transformer.h",
+     .embed = "transformer.wte.weight",
+     .position = "transformer.wpe.weight",
+     .attn_in = "ln_1",
+     .mlp_in = "ln_2",
+     .q = "attn.c_attn",
+     .out = "attn.c_proj",
+     .up = "mlp.c_fc",
+     .down = "mlp.c_proj",
+     .final = "transformer.ln_f",
+     .head = "lm_head.weight",
      .flags = LAYER_NORM | CONV1D | ATTN_BIAS | OUT_BIAS | MLP_BIAS | NO_ROPE | TIED},
-    {.type = "gpt_neo", .layers = "transformer.h", .embed = "transformer.wte.weight", .position = "transformer.wpe.weight",
-     .attn_in = "ln_1", .mlp_in = "ln_2", .q = "attn.attention.q_proj", .k = "attn.attention.k_proj",
-     .v = "attn.attention.v_proj", .out = "attn.attention.out_proj", .up = "mlp.c_fc", .down = "mlp.c_proj",
-     .final = "transformer.ln_f", .head = "lm_head.weight",
-     .flags = LAYER_NORM | OUT_BIAS | MLP_BIAS | NO_ROPE | UNSCALED | TIED, .peculiar = gpt_neo},
-    {.type = "gpt_neox", .layers = "gpt_neox.layers", .embed = "gpt_neox.embed_in.weight", .attn_in = "input_layernorm",
-     .mlp_in = "post_attention_layernorm", .q = "attention.query_key_value", .out = "attention.dense",
-     .up = "mlp.dense_h_to_4h", .down = "mlp.dense_4h_to_h", .final = "gpt_neox.final_layer_norm",
-     .head = "embed_out.weight", .flags = LAYER_NORM | ATTN_BIAS | OUT_BIAS | MLP_BIAS | QKV_MIXED,
+    {.type = "gpt_neo",
+     .layers = "transformer.h",
+     .embed = "transformer.wte.weight",
+     .position = "transformer.wpe.weight",
+     .attn_in = "ln_1",
+     .mlp_in = "ln_2",
+     .q = "attn.attention.q_proj",
+     .k = "attn.attention.k_proj",
+     .v = "attn.attention.v_proj",
+     .out = "attn.attention.out_proj",
+     .up = "mlp.c_fc",
+     .down = "mlp.c_proj",
+     .final = "transformer.ln_f",
+     .head = "lm_head.weight",
+     .flags = LAYER_NORM | OUT_BIAS | MLP_BIAS | NO_ROPE | UNSCALED | TIED,
+     .peculiar = gpt_neo},
+    {.type = "gpt_neox",
+     .layers = "gpt_neox.layers",
+     .embed = "gpt_neox.embed_in.weight",
+     .attn_in = "input_layernorm",
+     .mlp_in = "post_attention_layernorm",
+     .q = "attention.query_key_value",
+     .out = "attention.dense",
+     .up = "mlp.dense_h_to_4h",
+     .down = "mlp.dense_4h_to_h",
+     .final = "gpt_neox.final_layer_norm",
+     .head = "embed_out.weight",
+     .flags = LAYER_NORM | ATTN_BIAS | OUT_BIAS | MLP_BIAS | QKV_MIXED,
      .peculiar = gpt_neox},
-    {.type = "opt", .layers = "model.decoder.layers", .embed = "model.decoder.embed_tokens.weight",
-     .position = "model.decoder.embed_positions.weight", .attn_in = "self_attn_layer_norm", .mlp_in = "final_layer_norm",
-     .q = "self_attn.q_proj", .k = "self_attn.k_proj", .v = "self_attn.v_proj", .out = "self_attn.out_proj",
-     .up = "fc1", .down = "fc2", .final = "model.decoder.final_layer_norm", .head = "lm_head.weight",
-     .flags = LAYER_NORM | ATTN_BIAS | OUT_BIAS | MLP_BIAS | NO_ROPE | TIED, .peculiar = opt},
-    {.type = "bloom", .layers = "transformer.h", .embed = "transformer.word_embeddings.weight",
-     .embed_norm = "transformer.word_embeddings_layernorm", .attn_in = "input_layernorm",
-     .mlp_in = "post_attention_layernorm", .q = "self_attention.query_key_value", .out = "self_attention.dense",
-     .up = "mlp.dense_h_to_4h", .down = "mlp.dense_4h_to_h", .final = "transformer.ln_f", .head = "lm_head.weight",
-     .flags = LAYER_NORM | ATTN_BIAS | OUT_BIAS | MLP_BIAS | QKV_MIXED | NO_ROPE | ALIBI | TIED, .peculiar = bloom},
+    {.type = "opt",
+     .layers = "model.decoder.layers",
+     .embed = "model.decoder.embed_tokens.weight",
+     .position = "model.decoder.embed_positions.weight",
+     .attn_in = "self_attn_layer_norm",
+     .mlp_in = "final_layer_norm",
+     .q = "self_attn.q_proj",
+     .k = "self_attn.k_proj",
+     .v = "self_attn.v_proj",
+     .out = "self_attn.out_proj",
+     .up = "fc1",
+     .down = "fc2",
+     .final = "model.decoder.final_layer_norm",
+     .head = "lm_head.weight",
+     .flags = LAYER_NORM | ATTN_BIAS | OUT_BIAS | MLP_BIAS | NO_ROPE | TIED,
+     .peculiar = opt},
+    {.type = "bloom",
+     .layers = "transformer.h",
+     .embed = "transformer.word_embeddings.weight",
+     .embed_norm = "transformer.word_embeddings_layernorm",
+     .attn_in = "input_layernorm",
+     .mlp_in = "post_attention_layernorm",
+     .q = "self_attention.query_key_value",
+     .out = "self_attention.dense",
+     .up = "mlp.dense_h_to_4h",
+     .down = "mlp.dense_4h_to_h",
+     .final = "transformer.ln_f",
+     .head = "lm_head.weight",
+     .flags = LAYER_NORM | ATTN_BIAS | OUT_BIAS | MLP_BIAS | QKV_MIXED | NO_ROPE | ALIBI | TIED,
+     .peculiar = bloom},
 };
 
 bool wn_decoder_knows(const char *model_type)
@@ -213,11 +274,13 @@ const char *wn_decoder_name(size_t i)
     return i < sizeof table / sizeof *table ? table[i].type : NULL;
 }
 
-/* ---- config ---------------------------------------------------------------------------------------------------- */
+/* ---- config
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 /* The first of up to three keys that is there: families name the same thing differently. */
-static wn_err any_size(size_t *out, const wn_model *m, const char *a, const char *b, const char *c, size_t fallback,
-                       bool required)
+static wn_err any_size(size_t *out, const wn_model *m, const char *a, const char *b, const char *c,
+                       size_t fallback, bool required)
 {
     const char *keys[] = {a, b, c};
     for (int i = 0; i < 3; i++)
@@ -238,17 +301,19 @@ static wn_err read_config(wn_model *m, const row *r, double *eps)
     WN_TRY(any_size(&s->d, m, "head_dim", NULL, NULL, s->D / s->H, false));
     WN_TRY(any_size(&s->F, m, "intermediate_size", "n_inner", "ffn_dim", 4 * s->D, false));
     WN_TRY(wn_config_size(&m->facts.vocab, m, "vocab_size", 0, true));
-    WN_TRY(any_size(&m->facts.max_positions, m, "max_position_embeddings", "n_positions", "seq_length",
-                    r->flags & ALIBI ? 2048 : 0, !(r->flags & ALIBI)));
+    WN_TRY(any_size(&m->facts.max_positions, m, "max_position_embeddings", "n_positions",
+                    "seq_length", r->flags & ALIBI ? 2048 : 0, !(r->flags & ALIBI)));
     *eps = 1e-5;
     WN_TRY(wn_config_real(eps, m, "layer_norm_epsilon", *eps));
     WN_TRY(wn_config_real(eps, m, "layer_norm_eps", *eps));
     WN_TRY(wn_config_real(eps, m, "rms_norm_eps", r->flags & LAYER_NORM ? *eps : 1e-6));
-    const char *act = wn_config_text(m, "activation_function", NULL) ? "activation_function" : "hidden_act";
+    const char *act =
+        wn_config_text(m, "activation_function", NULL) ? "activation_function" : "hidden_act";
     if (wn_config_text(m, act, NULL))
         WN_TRY(wn_config_act(&s->act, m, act));
     if (s->G == 0 || s->H % s->G || s->d == 0 || s->d > 1024)
-        return wn_fail(WN_EFORMAT, "%s: %zu heads over %zu key/value heads of width %zu: expected a multiple",
+        return wn_fail(WN_EFORMAT,
+                       "%s: %zu heads over %zu key/value heads of width %zu: expected a multiple",
                        m->files.place, s->H, s->G, s->d);
     s->causal = true;
     s->gated = r->gate != NULL;
@@ -275,7 +340,8 @@ static wn_err build_positions(wn_model *m, const row *r)
     if (strcmp(r->type, "gemma3_text") != 0)
         return WN_OK;
     /* local layers rotate by a base of their own, without stretching */
-    if (json_is_object(json_object_get(json_object_get(m->files.config, "rope_parameters"), "sliding_attention"))) {
+    if (json_is_object(json_object_get(json_object_get(m->files.config, "rope_parameters"),
+                                       "sliding_attention"))) {
         WN_TRY(wn_rope_read(&rule, m, "sliding_attention"));
     } else {
         WN_TRY(wn_config_real(&rule.theta, m, "rope_local_base_freq", 10000));
@@ -287,7 +353,9 @@ static wn_err build_positions(wn_model *m, const row *r)
     return WN_OK;
 }
 
-/* ---- weights ------------------------------------------------------------------------------------------------------ */
+/* ---- weights
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct builder {
     wn_model *m;
@@ -304,16 +372,19 @@ static wn_err norm(builder *b, wn_norm *n, const char *part, size_t width)
         return WN_OK;
     snprintf(name, sizeof name, "%s.%zu.%s", b->r->layers, b->layer, part);
     bool layer_norm = b->r->flags & LAYER_NORM;
-    return wn_build_norm(b->m, n, name, width,
-                         &(wn_norm_form){(float)b->eps, !layer_norm, layer_norm, b->r->flags & GAIN_LESS_1 ? 1 : 0});
+    return wn_build_norm(
+        b->m, n, name, width,
+        &(wn_norm_form){(float)b->eps, !layer_norm, layer_norm, b->r->flags & GAIN_LESS_1 ? 1 : 0});
 }
 
-static wn_err linear(builder *b, wn_linear *l, const char *part, size_t N, size_t K, bool bias, size_t head)
+static wn_err linear(builder *b, wn_linear *l, const char *part, size_t N, size_t K, bool bias,
+                     size_t head)
 {
     char name[160];
     snprintf(name, sizeof name, "%s.%zu.%s", b->r->layers, b->layer, part);
-    return wn_build_linear(b->m, l, name, N, K,
-                           &(wn_linear_form){.bias = bias, .head = head, .transposed = b->r->flags & CONV1D});
+    return wn_build_linear(
+        b->m, l, name, N, K,
+        &(wn_linear_form){.bias = bias, .head = head, .transposed = b->r->flags & CONV1D});
 }
 
 static wn_err build_layer(builder *b)
@@ -399,9 +470,11 @@ wn_err wn_build_decoder(wn_model *m)
     if (r->flags & EMBED_SCALE)
         m->embed_scale = sqrtf((float)s->D);
     if (r->position)
-        WN_TRY(wn_build_table(m, &m->position, r->position, s->positions + m->position_offset, s->D));
+        WN_TRY(
+            wn_build_table(m, &m->position, r->position, s->positions + m->position_offset, s->D));
     if (r->embed_norm)
-        WN_TRY(wn_build_norm(m, &m->embed_norm, r->embed_norm, s->D, &(wn_norm_form){(float)b.eps, false, true, 0}));
+        WN_TRY(wn_build_norm(m, &m->embed_norm, r->embed_norm, s->D,
+                             &(wn_norm_form){(float)b.eps, false, true, 0}));
     for (b.layer = 0; b.layer < s->L; b.layer++)
         WN_TRY(build_layer(&b));
     return build_rest(&b, tied);

@@ -1,5 +1,6 @@
-/* Encoders, every family a row of one table: names of the weights and where its norms stand. The loop they share is
- * stack.c. Poolers and pre-training heads are not read. To add one: a row here and a golden in tests/goldens. */
+/* Encoders, every family a row of one table: names of the weights and where its norms stand. The
+ * loop they share is stack.c. Poolers and pre-training heads are not read. To add one: a row here
+ * and a golden in tests/goldens. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,14 +9,14 @@
 #include "model/rope.h"
 
 enum {
-    BEHIND_PAD = 1,   /* positions are counted from pad_token_id + 1 (RoBERTa) */
-    PRE_NORM = 2,     /* norms before the halves, one behind the last layer; none of them has a bias */
-    BUCKETS = 4,      /* T5's relative position buckets, one table for all layers (MPNet) */
-    LOCAL = 8         /* layers by turns see all keys or a window (ModernBERT) */
+    BEHIND_PAD = 1, /* positions are counted from pad_token_id + 1 (RoBERTa) */
+    PRE_NORM = 2, /* norms before the halves, one behind the last layer; none of them has a bias */
+    BUCKETS = 4,  /* T5's relative position buckets, one table for all layers (MPNet) */
+    LOCAL = 8     /* layers by turns see all keys or a window (ModernBERT) */
 };
 
 typedef struct row {
-    const char *type, *prefix;                     /* model_type; what a checkpoint with a head puts before */
+    const char *type, *prefix; /* model_type; what a checkpoint with a head puts before */
     const char *token, *position, *kind, *embed_norm;
     const char *layers, *q, *k, *v, *out, *attn_norm; /* k NULL: q is q|k|v */
     const char *up, *down, *mlp_norm, *final;
@@ -36,16 +37,36 @@ static const row table[] = {
     {BERT_NAMES("bert", "bert."), BERT_ATTENTION},
     {BERT_NAMES("roberta", "roberta."), BERT_ATTENTION, .flags = BEHIND_PAD},
     {BERT_NAMES("xlm-roberta", "roberta."), BERT_ATTENTION, .flags = BEHIND_PAD},
-    {BERT_NAMES("mpnet", "mpnet."), .q = "attention.attn.q", .k = "attention.attn.k", .v = "attention.attn.v",
-     .out = "attention.attn.o", .attn_norm = "attention.LayerNorm", .flags = BEHIND_PAD | BUCKETS},
-    {.type = "distilbert", .prefix = "distilbert.", .token = "embeddings.word_embeddings.weight",
-     .position = "embeddings.position_embeddings.weight", .embed_norm = "embeddings.LayerNorm",
-     .layers = "transformer.layer", .q = "attention.q_lin", .k = "attention.k_lin", .v = "attention.v_lin",
-     .out = "attention.out_lin", .attn_norm = "sa_layer_norm", .up = "ffn.lin1", .down = "ffn.lin2",
+    {BERT_NAMES("mpnet", "mpnet."), .q = "attention.attn.q", .k = "attention.attn.k",
+     .v = "attention.attn.v", .out = "attention.attn.o", .attn_norm = "attention.LayerNorm",
+     .flags = BEHIND_PAD | BUCKETS},
+    {.type = "distilbert",
+     .prefix = "distilbert.",
+     .token = "embeddings.word_embeddings.weight",
+     .position = "embeddings.position_embeddings.weight",
+     .embed_norm = "embeddings.LayerNorm",
+     .layers = "transformer.layer",
+     .q = "attention.q_lin",
+     .k = "attention.k_lin",
+     .v = "attention.v_lin",
+     .out = "attention.out_lin",
+     .attn_norm = "sa_layer_norm",
+     .up = "ffn.lin1",
+     .down = "ffn.lin2",
      .mlp_norm = "output_layer_norm"},
-    {.type = "modernbert", .prefix = "model.", .token = "embeddings.tok_embeddings.weight",
-     .embed_norm = "embeddings.norm", .layers = "layers", .q = "attn.Wqkv", .out = "attn.Wo", .attn_norm = "attn_norm",
-     .up = "mlp.Wi", .down = "mlp.Wo", .mlp_norm = "mlp_norm", .final = "final_norm", .flags = PRE_NORM | LOCAL},
+    {.type = "modernbert",
+     .prefix = "model.",
+     .token = "embeddings.tok_embeddings.weight",
+     .embed_norm = "embeddings.norm",
+     .layers = "layers",
+     .q = "attn.Wqkv",
+     .out = "attn.Wo",
+     .attn_norm = "attn_norm",
+     .up = "mlp.Wi",
+     .down = "mlp.Wo",
+     .mlp_norm = "mlp_norm",
+     .final = "final_norm",
+     .flags = PRE_NORM | LOCAL},
 };
 
 static const row *find(const char *model_type)
@@ -75,7 +96,8 @@ typedef struct builder {
 
 static wn_err any_size(size_t *out, const wn_model *m, const char *a, const char *b)
 {
-    bool other = json_is_null(json_object_get(m->files.config, a)) || !json_object_get(m->files.config, a);
+    bool other =
+        json_is_null(json_object_get(m->files.config, a)) || !json_object_get(m->files.config, a);
     return wn_config_size(out, m, other && json_object_get(m->files.config, b) ? b : a, 0, true);
 }
 
@@ -89,7 +111,8 @@ static wn_err read_config(builder *b, size_t *types)
                                                                    : "hidden_act";
     const char *kind = wn_config_text(m, "position_embedding_type", "absolute");
     if (b->r->position && strcmp(kind, "absolute") != 0)
-        return wn_fail(WN_EFORMAT, "%s: position_embedding_type \"%s\" is not supported", m->files.place, kind);
+        return wn_fail(WN_EFORMAT, "%s: position_embedding_type \"%s\" is not supported",
+                       m->files.place, kind);
     WN_TRY(any_size(&s->D, m, "hidden_size", "dim"));
     WN_TRY(any_size(&s->L, m, "num_hidden_layers", "n_layers"));
     WN_TRY(any_size(&s->H, m, "num_attention_heads", "n_heads"));
@@ -101,7 +124,8 @@ static wn_err read_config(builder *b, size_t *types)
     WN_TRY(wn_config_real(&eps, m, "layer_norm_eps", eps));
     WN_TRY(wn_config_act(&s->act, m, act));
     if (s->D % s->H)
-        return wn_fail(WN_EFORMAT, "%s: width %zu is no multiple of its %zu heads", m->files.place, s->D, s->H);
+        return wn_fail(WN_EFORMAT, "%s: width %zu is no multiple of its %zu heads", m->files.place,
+                       s->D, s->H);
     s->G = s->H;
     s->d = s->D / s->H;
     s->scale = (float)(1 / sqrt((double)s->d));
@@ -112,8 +136,8 @@ static wn_err read_config(builder *b, size_t *types)
         WN_TRY(wn_config_size(&pad, m, "pad_token_id", 1, false));
         m->position_offset = pad + 1;
         if (m->facts.max_positions <= m->position_offset)
-            return wn_fail(WN_EFORMAT, "%s: max_position_embeddings %zu: expected more than %zu", m->files.place,
-                           m->facts.max_positions, m->position_offset);
+            return wn_fail(WN_EFORMAT, "%s: max_position_embeddings %zu: expected more than %zu",
+                           m->files.place, m->facts.max_positions, m->position_offset);
         m->facts.max_positions -= m->position_offset;
     }
     s->positions = m->facts.max_positions;
@@ -151,7 +175,8 @@ static wn_err local_layers(wn_model *m)
         const char *kind = json_string_value(json_array_get(kinds, i));
         bool local = kind ? strcmp(kind, "sliding_attention") == 0 : every && i % every != 0;
         s->layer[i].rope = local;
-        s->layer[i].window = local ? window / 2 + 1 : 0; /* half to each side, the query's own place besides */
+        s->layer[i].window =
+            local ? window / 2 + 1 : 0; /* half to each side, the query's own place besides */
     }
     return WN_OK;
 }
@@ -184,12 +209,15 @@ static wn_err build_layer(builder *b, size_t i)
     l->n_qkv = r->k ? 3 : 1;
     const char *qkv[] = {r->q, r->k, r->v};
     for (int k = 0; k < l->n_qkv; k++)
-        WN_TRY(wn_build_linear(b->m, &l->qkv[k], NAME(qkv[k]), r->k ? s->D : 3 * s->D, s->D, &b->linear));
+        WN_TRY(wn_build_linear(b->m, &l->qkv[k], NAME(qkv[k]), r->k ? s->D : 3 * s->D, s->D,
+                               &b->linear));
     WN_TRY(wn_build_linear(b->m, &l->out, NAME(r->out), s->D, s->D, &b->linear));
     if (!(r->flags & LOCAL && i == 0)) /* ModernBERT's first layer starts from normed embeddings */
-        WN_TRY(wn_build_norm(b->m, pre ? &l->attn_in : &l->attn_out, NAME(r->attn_norm), s->D, &b->norm));
+        WN_TRY(wn_build_norm(b->m, pre ? &l->attn_in : &l->attn_out, NAME(r->attn_norm), s->D,
+                             &b->norm));
     l->n_up = 1;
-    WN_TRY(wn_build_linear(b->m, &l->up[0], NAME(r->up), s->gated ? 2 * s->F : s->F, s->D, &b->mlp));
+    WN_TRY(
+        wn_build_linear(b->m, &l->up[0], NAME(r->up), s->gated ? 2 * s->F : s->F, s->D, &b->mlp));
     WN_TRY(wn_build_linear(b->m, &l->down, NAME(r->down), s->D, s->F, &b->mlp));
     return wn_build_norm(b->m, pre ? &l->mlp_in : &l->mlp_out, NAME(r->mlp_norm), s->D, &b->norm);
 #undef NAME
@@ -207,7 +235,8 @@ wn_err wn_build_encoder(wn_model *m)
         m->files.prefix = r->prefix;
     WN_TRY(wn_build_table(m, &m->token, r->token, m->facts.vocab, s->D));
     if (r->position)
-        WN_TRY(wn_build_table(m, &m->position, r->position, m->facts.max_positions + m->position_offset, s->D));
+        WN_TRY(wn_build_table(m, &m->position, r->position,
+                              m->facts.max_positions + m->position_offset, s->D));
     if (r->kind)
         WN_TRY(wn_build_table(m, &m->type, r->kind, types, s->D));
     WN_TRY(wn_build_norm(m, &m->embed_norm, r->embed_norm, s->D, &b.norm));

@@ -1,13 +1,14 @@
-/* A tile is as many positions as keep its logits near 16 MB, so they stay in cache between the product, the
- * softmax and the product back. Positions are gathered segment by segment, so rows of one example lie
- * together and sinks see them as one. */
+/* A tile is as many positions as keep its logits near 16 MB, so they stay in cache between the
+ * product, the softmax and the product back. Positions are gathered segment by segment, so rows of
+ * one example lie together and sinks see them as one. */
 #include "model/head.h"
 
 #include <string.h>
 
 enum { TILE_BYTES = 16 << 20, TILE_LEAST = 16 };
 
-void wn_head_plan(wn_head_work *w, const wn_head *h, wn_arena *a, size_t labels, size_t segments, bool train)
+void wn_head_plan(wn_head_work *w, const wn_head *h, wn_arena *a, size_t labels, size_t segments,
+                  bool train)
 {
     size_t tile = TILE_BYTES / (h->V * sizeof(float));
     tile = tile / TILE_LEAST * TILE_LEAST;
@@ -55,7 +56,8 @@ static wn_err gather(wn_head_work *w, const wn_head *h, const wn_batch *b)
 }
 
 /* Gradients of one tile's positions [p0, p1): logits become their gradient. */
-static void tile_back(const wn_head *h, wn_head_work *w, wn_pass *pass, const float *in, size_t p0, size_t p1)
+static void tile_back(const wn_head *h, wn_head_work *w, wn_pass *pass, const float *in, size_t p0,
+                      size_t p1)
 {
     size_t n = p1 - p0, B = pass->batch->B;
     wn_softmax_nll_back(w->logits, w->lse + p0, w->label + p0, w->weight + p0, n, h->V, h->softcap);
@@ -71,11 +73,12 @@ static void tile_back(const wn_head *h, wn_head_work *w, wn_pass *pass, const fl
         w->part[s] = (uint32_t)(at - p0);
     }
     wn_seg seg = {B, w->part};
-    pass->sink->linear(pass->sink->ctx, W, bias, 1, w->logits, h->V, in + p0 * h->D, h->D, h->V, h->D, &seg);
+    pass->sink->linear(pass->sink->ctx, W, bias, 1, w->logits, h->V, in + p0 * h->D, h->D, h->V,
+                       h->D, &seg);
 }
 
-wn_err wn_head_run(const wn_head *h, wn_head_work *w, wn_pass *pass, const float *x, const float *weight,
-                   float *dx, double *nll, uint32_t *count)
+wn_err wn_head_run(const wn_head *h, wn_head_work *w, wn_pass *pass, const float *x,
+                   const float *weight, float *dx, double *nll, uint32_t *count)
 {
     const wn_batch *b = pass->batch;
     WN_TRY(gather(w, h, b));
@@ -99,7 +102,8 @@ wn_err wn_head_run(const wn_head *h, wn_head_work *w, wn_pass *pass, const float
     for (size_t p0 = 0; p0 < P; p0 += w->tile) {
         size_t p1 = p0 + w->tile < P ? p0 + w->tile : P;
         wn_mm(w->logits, h->V, in + p0 * D, D, h->mat, bias, p1 - p0, 0);
-        wn_softmax_nll(w->nll + p0, w->lse + p0, w->logits, w->label + p0, p1 - p0, h->V, h->softcap);
+        wn_softmax_nll(w->nll + p0, w->lse + p0, w->logits, w->label + p0, p1 - p0, h->V,
+                       h->softcap);
         if (weight)
             tile_back(h, w, pass, in, p0, p1);
     }
@@ -116,7 +120,8 @@ wn_err wn_head_run(const wn_head *h, wn_head_work *w, wn_pass *pass, const float
     const float *d = w->dstate;
     if (h->norm.gain != WN_NO_PARAM) {
         wn_seg seg = {b->B, w->off};
-        wn_norm_bwd(w->normed, w->dstate, w->state, w->mean, w->rinv, &h->norm, pass, &seg, P, D, false);
+        wn_norm_bwd(w->normed, w->dstate, w->state, w->mean, w->rinv, &h->norm, pass, &seg, P, D,
+                    false);
         d = w->normed;
     }
     memset(dx, 0, b->T * D * sizeof(float));

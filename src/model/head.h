@@ -1,35 +1,37 @@
-/* The output head: logits at supervised positions only, a tile of positions at a time, never a whole
- * [tokens, vocabulary] matrix. */
+/* The output head: logits at supervised positions only, a tile of positions at a time, never a
+ * whole [tokens, vocabulary] matrix. */
 #ifndef WN_MODEL_HEAD_H
 #define WN_MODEL_HEAD_H
 
 #include "model/stack.h"
 
 typedef struct wn_head {
-    wn_norm norm;         /* before the product; gain WN_NO_PARAM: none */
-    const wn_mat *mat;    /* [V, D] */
-    int weight, bias;     /* its parameters (the embedding's where tied) */
+    wn_norm norm;      /* before the product; gain WN_NO_PARAM: none */
+    const wn_mat *mat; /* [V, D] */
+    int weight, bias;  /* its parameters (the embedding's where tied) */
     size_t V, D;
     float softcap;
-    float scale;          /* of the state before the product (T5 v1.0, tied: D^-1/2); 1: none */
+    float scale; /* of the state before the product (T5 v1.0, tied: D^-1/2); 1: none */
 } wn_head;
 
 typedef struct wn_head_work {
-    size_t P, tile;       /* most supervised positions; positions a tile */
-    uint32_t *token;      /* [P] whose state predicts */
-    int32_t *label;       /* [P] */
-    uint32_t *off;        /* [B+1] supervised positions of segment b */
-    uint32_t *part;       /* [B+1] the same, cut to a tile */
+    size_t P, tile;                               /* most supervised positions; positions a tile */
+    uint32_t *token;                              /* [P] whose state predicts */
+    int32_t *label;                               /* [P] */
+    uint32_t *off;                                /* [B+1] supervised positions of segment b */
+    uint32_t *part;                               /* [B+1] the same, cut to a tile */
     float *state, *normed, *mean, *rinv, *dstate; /* [P, D], [P] */
     float *weight, *nll, *lse;                    /* [P] */
     float *logits;                                /* [tile, V] */
 } wn_head_work;
 
-void wn_head_plan(wn_head_work *w, const wn_head *h, wn_arena *a, size_t labels, size_t segments, bool train);
+void wn_head_plan(wn_head_work *w, const wn_head *h, wn_arena *a, size_t labels, size_t segments,
+                  bool train);
 
-/* nll [B], count [B] of the batch from the stack's output x [T, D]. With weight [B] (and a pass with a sink)
- * also dx [T, D] = gradient of sum_b weight[b] * nll[b] with respect to x, and the head's own gradients. */
-wn_err wn_head_run(const wn_head *h, wn_head_work *w, wn_pass *pass, const float *x, const float *weight,
-                   float *dx, double *nll, uint32_t *count);
+/* nll [B], count [B] of the batch from the stack's output x [T, D]. With weight [B] (and a pass
+ * with a sink) also dx [T, D] = gradient of sum_b weight[b] * nll[b] with respect to x, and the
+ * head's own gradients. */
+wn_err wn_head_run(const wn_head *h, wn_head_work *w, wn_pass *pass, const float *x,
+                   const float *weight, float *dx, double *nll, uint32_t *count);
 
 #endif

@@ -7,7 +7,8 @@
 #include "model/stack.h"
 #include "model/weights.h"
 
-/* A table of vectors looked up by id: the mapped tensor while it is frozen, its master when it is trained. */
+/* A table of vectors looked up by id: the mapped tensor while it is frozen, its master when it is
+ * trained. */
 typedef struct wn_table {
     const wn_tensor *tensor; /* NULL: this model has none */
     int param;
@@ -25,16 +26,16 @@ struct wn_model {
     float embed_scale;
     size_t position_offset;
     wn_norm embed_norm;
-    wn_stack stack;          /* the only one, or an encoder-decoder's decoder */
-    wn_stack encoder;        /* L 0: none */
+    wn_stack stack;   /* the only one, or an encoder-decoder's decoder */
+    wn_stack encoder; /* L 0: none */
     wn_norm encoder_norm;
-    wn_norm final_norm;      /* of hidden states; the head has it too */
-    wn_mat head_mat;         /* output matrix, tied or not; N 0: none (encoders) */
+    wn_norm final_norm; /* of hidden states; the head has it too */
+    wn_mat head_mat;    /* output matrix, tied or not; N 0: none (encoders) */
     wn_head head;
     char sha[WN_SHA_HEX];
     char adapter_sha[WN_SHA_HEX]; /* empty: none */
     char *pooling;
-    uint64_t n_linear;       /* numbers given to linear layers */
+    uint64_t n_linear; /* numbers given to linear layers */
 };
 
 struct wn_work {
@@ -43,7 +44,7 @@ struct wn_work {
     size_t T, segments;
     bool train;
     float *x;
-    int32_t *zero;           /* [T] zeros: ids of the type table */
+    int32_t *zero; /* [T] zeros: ids of the type table */
     wn_acts *acts, *source_acts;
     float *source_x, *source_out; /* an encoder-decoder's encoder: its stack's state, its output */
     wn_stack_work source;
@@ -51,8 +52,8 @@ struct wn_work {
     wn_head_work head;
 };
 
-/* A kind of families: knows some model_types of config.json (the i-th name; NULL behind the last), and fills stack,
- * tables, norms and head from config and weights. */
+/* A kind of families: knows some model_types of config.json (the i-th name; NULL behind the last),
+ * and fills stack, tables, norms and head from config and weights. */
 bool wn_encoder_knows(const char *model_type);
 const char *wn_encoder_name(size_t i);
 wn_err wn_build_encoder(wn_model *m);
@@ -66,7 +67,8 @@ wn_err wn_build_t5(wn_model *m);
 /* ---- building blocks (build.c) ---- */
 
 /* Members of config.json; errors name the file. */
-wn_err wn_config_size(size_t *out, const wn_model *m, const char *key, size_t fallback, bool required);
+wn_err wn_config_size(size_t *out, const wn_model *m, const char *key, size_t fallback,
+                      bool required);
 wn_err wn_config_real(double *out, const wn_model *m, const char *key, double fallback);
 wn_err wn_config_flag(bool *out, const wn_model *m, const char *key, bool fallback);
 const char *wn_config_text(const wn_model *m, const char *key, const char *fallback);
@@ -75,22 +77,25 @@ wn_err wn_config_act(wn_act *out, const wn_model *m, const char *key);
 /* `module`.weight [N, K] and, if there, `module`.bias [N]. */
 typedef struct wn_linear_form {
     bool bias;
-    size_t head;      /* rows are heads of that width that a GGUF file may hold permuted; 0: not */
-    bool transposed;  /* stored [K, N] (GPT-2's Conv1D) */
+    size_t head;     /* rows are heads of that width that a GGUF file may hold permuted; 0: not */
+    bool transposed; /* stored [K, N] (GPT-2's Conv1D) */
 } wn_linear_form;
-wn_err wn_build_linear(wn_model *m, wn_linear *l, const char *module, size_t N, size_t K, const wn_linear_form *form);
+wn_err wn_build_linear(wn_model *m, wn_linear *l, const char *module, size_t N, size_t K,
+                       const wn_linear_form *form);
 /* `module`.weight [D] and, if there, `module`.bias. gain_offset is added to what the file holds. */
 typedef struct wn_norm_form {
     float eps;
     bool rms, bias;
     float gain_offset;
 } wn_norm_form;
-wn_err wn_build_norm(wn_model *m, wn_norm *n, const char *module, size_t D, const wn_norm_form *form);
+wn_err wn_build_norm(wn_model *m, wn_norm *n, const char *module, size_t D,
+                     const wn_norm_form *form);
 /* A table [rows, D] named `name`. */
 wn_err wn_build_table(wn_model *m, wn_table *t, const char *name, size_t rows, size_t D);
 /* The output matrix `name` [V, D], or the token table again if `tied`. */
 wn_err wn_build_head(wn_model *m, const char *name, bool tied);
-/* cos and sin of positions 0..positions-1 for pair frequencies freq [rot / 2]; scale multiplies both. */
+/* cos and sin of positions 0..positions-1 for pair frequencies freq [rot / 2]; scale multiplies
+ * both. */
 wn_err wn_build_rope(float **table, const double *freq, size_t rot, size_t positions, double scale);
 wn_norm wn_no_norm(void);
 wn_err wn_layer_new(wn_stack *s); /* s->layer, all norms absent */

@@ -1,6 +1,7 @@
-/* LoRA's factors are small (r is 4 to 64), so their products run on unpacked matrices beside the packed
- * base product. Dropout masks are never stored: an element's fate is a function of (seed, layer, update,
- * example, position in the example, column), so a backward makes the same mask again. */
+/* LoRA's factors are small (r is 4 to 64), so their products run on unpacked matrices beside the
+ * packed base product. Dropout masks are never stored: an element's fate is a function of (seed,
+ * layer, update, example, position in the example, column), so a backward makes the same mask
+ * again. */
 #include "model/linear.h"
 
 #include <math.h>
@@ -16,9 +17,9 @@ struct drop_job {
     size_t ldx, K;
     const wn_batch *b;
     uint64_t seed, stream, step;
-    uint32_t keep;  /* of 2^32 */
+    uint32_t keep; /* of 2^32 */
     float scale;
-    bool multiply;  /* out *= mask instead of out = x * mask */
+    bool multiply; /* out *= mask instead of out = x * mask */
 };
 
 static void drop_segment(void *ctx, size_t s, int thread)
@@ -31,7 +32,8 @@ static void drop_segment(void *ctx, size_t s, int thread)
         float *out = j->out + (size_t)t * j->K;
         const float *x = j->multiply ? out : j->x + (size_t)t * j->ldx;
         for (size_t k = 0; k < j->K; k += 4) {
-            uint32_t bits[4], ctr[4] = {(uint32_t)k, t - j->b->off[s], (uint32_t)example, (uint32_t)j->step};
+            uint32_t bits[4],
+                ctr[4] = {(uint32_t)k, t - j->b->off[s], (uint32_t)example, (uint32_t)j->step};
             wn_philox(bits, ctr, key);
             for (size_t i = 0; i < 4 && k + i < j->K; i++)
                 out[k + i] = bits[i] < j->keep ? x[k + i] * j->scale : 0;
@@ -42,16 +44,22 @@ static void drop_segment(void *ctx, size_t s, int thread)
 /* out [T,K] = mask * x / (1 - p), or out *= mask / (1 - p) with x NULL. */
 static void drop(float *out, const float *x, size_t ldx, const wn_linear *l, const wn_pass *pass)
 {
-    struct drop_job j = {.out = out, .x = x, .ldx = ldx, .K = l->K, .b = pass->batch,
-                         .seed = pass->seed, .stream = WN_STREAM_DROPOUT << 20 ^ l->number,
-                         .step = pass->step, .multiply = !x,
+    struct drop_job j = {.out = out,
+                         .x = x,
+                         .ldx = ldx,
+                         .K = l->K,
+                         .b = pass->batch,
+                         .seed = pass->seed,
+                         .stream = WN_STREAM_DROPOUT << 20 ^ l->number,
+                         .step = pass->step,
+                         .multiply = !x,
                          .keep = (uint32_t)fmin(4294967295.0, (1 - l->dropout) * 4294967296.0),
                          .scale = (float)(1 / (1 - l->dropout))};
     wn_par_do(pass->batch->B, drop_segment, &j);
 }
 
-void wn_linear_fwd(float *y, size_t ldy, const float *x, size_t ldx, const wn_linear *l, wn_pass *pass,
-                   float *xa, int flags)
+void wn_linear_fwd(float *y, size_t ldy, const float *x, size_t ldx, const wn_linear *l,
+                   wn_pass *pass, float *xa, int flags)
 {
     size_t T = pass->batch->T;
     const float *bias = l->bias == WN_NO_PARAM ? NULL : pass->params->p[l->bias].value;

@@ -1,4 +1,5 @@
-/* Opening a model: files, family, adapter, tokenizer; and what the rest of the library asks of it. */
+/* Opening a model: files, family, adapter, tokenizer; and what the rest of the library asks of it.
+ */
 #include "model/model.h"
 
 #include <stdio.h>
@@ -29,13 +30,14 @@ static wn_err build(wn_model *m)
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; kinds[i].name(k); k++)
             wn_str_printf(&known, "%s%s", known.len ? ", " : "", kinds[i].name(k));
-    wn_err e = wn_fail(WN_EFORMAT, "%s: architecture \"%s\" is not supported (known: %s)", m->files.place, type,
-                       known.p ? known.p : "");
+    wn_err e = wn_fail(WN_EFORMAT, "%s: architecture \"%s\" is not supported (known: %s)",
+                       m->files.place, type, known.p ? known.p : "");
     wn_str_free(&known);
     return e;
 }
 
-/* ---- sentence-transformers folders ------------------------------------------------------------------ */
+/* ---- sentence-transformers folders
+ * ------------------------------------------------------------------ */
 
 static wn_err read_pooling(wn_model *m, const char *dir)
 {
@@ -79,7 +81,9 @@ static wn_err read_module(wn_model *m, const char *modules, const json_t *one)
     char *dir = NULL;
     wn_err e = WN_OK;
     if (strcmp(kind, "Transformer") == 0)
-        return path[0] ? wn_fail(WN_EFORMAT, "%s: a Transformer module in a folder of its own (\"%s\") is not supported",
+        return path[0] ? wn_fail(WN_EFORMAT,
+                                 "%s: a Transformer module in a folder of its own (\"%s\") is not "
+                                 "supported",
                                  modules, path)
                        : WN_OK;
     if (strcmp(kind, "Normalize") == 0) {
@@ -119,7 +123,8 @@ static wn_err read_sentence_folder(wn_model *m)
     return e;
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------ */
+/* ---- opening
+ * ------------------------------------------------------------------------------------------ */
 
 static wn_err open_all(wn_model *m, const char *path, const wn_model_opts *opts)
 {
@@ -144,8 +149,8 @@ static wn_err open_all(wn_model *m, const char *path, const wn_model_opts *opts)
     WN_TRY(wn_tokenizer_open(&m->tokenizer, path));
     size_t ids = wn_tokenizer_facts(m->tokenizer)->vocab;
     if (ids > m->facts.vocab)
-        return wn_fail(WN_EFORMAT, "%s: the tokenizer has %zu ids, the model's embedding %zu rows", path, ids,
-                       m->facts.vocab);
+        return wn_fail(WN_EFORMAT, "%s: the tokenizer has %zu ids, the model's embedding %zu rows",
+                       path, ids, m->facts.vocab);
     if (opts && opts->adapter)
         WN_TRY(wn_adapter_load(m, opts->adapter));
     return WN_OK;
@@ -179,7 +184,8 @@ void wn_model_close(wn_model *m)
     wn_free(m);
 }
 
-/* ---- facts ---------------------------------------------------------------------------------------------- */
+/* ---- facts
+ * ---------------------------------------------------------------------------------------------- */
 
 const wn_model_facts *wn_model_facts_of(const wn_model *m)
 {
@@ -214,8 +220,8 @@ wn_err wn_model_manifest(json_t **out, wn_model *m)
 {
     char hex[WN_SHA_HEX];
     WN_TRY(wn_model_sha(m, hex));
-    *out = json_pack("{s:s, s:s, s:s, s:s, s:s}", "name", wn_path_base(m->files.path), "sha256", hex,
-                     "family", m->facts.family, "dtype", m->facts.dtype, "precision",
+    *out = json_pack("{s:s, s:s, s:s, s:s, s:s}", "name", wn_path_base(m->files.path), "sha256",
+                     hex, "family", m->facts.family, "dtype", m->facts.dtype, "precision",
                      m->facts.precision == WN_PRECISION_BF16 ? "bf16" : "f32");
     if (!*out)
         return wn_fail_nomem(64, "a manifest");
@@ -225,7 +231,8 @@ wn_err wn_model_manifest(json_t **out, wn_model *m)
     return WN_OK;
 }
 
-/* ---- changing parameters ----------------------------------------------------------------------------- */
+/* ---- changing parameters
+ * ----------------------------------------------------------------------------- */
 
 wn_err wn_model_train_full(wn_model *m)
 {

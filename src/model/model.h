@@ -1,9 +1,10 @@
-/* Models: ids to hidden states, losses and gradients. A family a file (bert.c, decoder.c, ...), each a
- * pair of plain functions, forward and backward, over the same few pieces: linear layers with adapters
- * (linear.h), norms and attention (kernel.h), the output head (head.h). No tape, no graph.
+/* Models: ids to hidden states, losses and gradients. A family a file (bert.c, decoder.c, ...),
+ * each a pair of plain functions, forward and backward, over the same few pieces: linear layers
+ * with adapters (linear.h), norms and attention (kernel.h), the output head (head.h). No tape, no
+ * graph.
  *
- * A wn_model is immutable while it runs and may be shared; a wn_work holds all memory of a step, planned
- * for a largest batch and allocated once. */
+ * A wn_model is immutable while it runs and may be shared; a wn_work holds all memory of a step,
+ * planned for a largest batch and allocated once. */
 #ifndef WN_MODEL_MODEL_H
 #define WN_MODEL_MODEL_H
 
@@ -21,29 +22,29 @@ typedef struct wn_model wn_model;
 
 typedef struct wn_model_opts {
     wn_precision precision;
-    const char *adapter;    /* PEFT folder put on top, NULL: none */
-    bool train_full;        /* parameters will be changed: keep float32 masters */
+    const char *adapter; /* PEFT folder put on top, NULL: none */
+    bool train_full;     /* parameters will be changed: keep float32 masters */
 } wn_model_opts;
 
-/* path: a Hugging Face folder or a .gguf file. Opens weights and tokenizer. Errors name the file and
- * what is wrong: unknown architecture, missing or misshapen tensor, NaN in a weight. */
+/* path: a Hugging Face folder or a .gguf file. Opens weights and tokenizer. Errors name the file
+ * and what is wrong: unknown architecture, missing or misshapen tensor, NaN in a weight. */
 wn_err wn_model_open(wn_model **out, const char *path, const wn_model_opts *opts);
 void wn_model_close(wn_model *m);
 
 typedef struct wn_model_facts {
-    const char *family;       /* "bert", "llama", ... */
+    const char *family; /* "bert", "llama", ... */
     const char *path;
     wn_shape shape;
-    wn_precision precision;   /* as resolved: F32 or BF16 */
+    wn_precision precision; /* as resolved: F32 or BF16 */
     size_t layers, width, heads, vocab, max_positions;
-    int32_t decoder_start;    /* encoder-decoder: the decoder's first token */
+    int32_t decoder_start; /* encoder-decoder: the decoder's first token */
     uint64_t parameters;
-    const char *weights_sha;  /* SHA-256 of the weight files' bytes (computed at first call) */
-    const char *dtype;        /* of the stored weights, "f32", "bf16", "q4_1" */
+    const char *weights_sha; /* SHA-256 of the weight files' bytes (computed at first call) */
+    const char *dtype;       /* of the stored weights, "f32", "bf16", "q4_1" */
     /* a sentence-transformers folder's own rules; pooling NULL where there is none */
     const char *pooling;
     bool normalize;
-    size_t max_seq_length;    /* 0: not given */
+    size_t max_seq_length; /* 0: not given */
 } wn_model_facts;
 const wn_model_facts *wn_model_facts_of(const wn_model *m);
 const wn_tokenizer *wn_model_tokenizer(const wn_model *m);
@@ -52,13 +53,16 @@ wn_err wn_model_sha(wn_model *m, char hex[WN_SHA_HEX]); /* of weights and adapte
 /* {"path","sha256","family","dtype","precision", "adapter"...}: what manifests hold of a model. */
 wn_err wn_model_manifest(json_t **out, wn_model *m);
 
-/* Every parameter in the order that `winnow model info --params` prints, named as in the Hugging Face
- * checkpoint. Frozen ones have trainable false. With an adapter its parameters follow the base's. */
+/* Every parameter in the order that `winnow model info --params` prints, named as in the Hugging
+ * Face checkpoint. Frozen ones have trainable false. With an adapter its parameters follow the
+ * base's. */
 wn_params *wn_model_params(wn_model *m);
 
-/* Freezes all and adds LoRA (Hu et al. 2021, arXiv 2106.09685) to the named linear layers: y += alpha/r
- * * B A x, A kaiming-uniform from (seed, WN_STREAM_LORA), B zero. targets: "all-linear" or module names
- * by comma, matched as PEFT does on the last part of the name. dropout: on the adapter's input. */
+/* Freezes all and adds LoRA (Hu et al. 2021, arXiv 2106.09685) to the named linear layers: y +=
+ * alpha/r
+ * * B A x, A kaiming-uniform from (seed, WN_STREAM_LORA), B zero. targets: "all-linear" or module
+ * names by comma, matched as PEFT does on the last part of the name. dropout: on the adapter's
+ * input. */
 typedef struct wn_lora_opts {
     size_t rank;
     double alpha, dropout;
@@ -70,30 +74,34 @@ wn_err wn_model_add_lora(wn_model *m, const wn_lora_opts *o);
 wn_err wn_model_train_full(wn_model *m);
 /* After parameters were changed: packs them anew. */
 void wn_model_refresh(wn_model *m);
-/* PEFT folder: adapter_config.json and adapter_model.safetensors. base: what base_model_name_or_path says. */
+/* PEFT folder: adapter_config.json and adapter_model.safetensors. base: what
+ * base_model_name_or_path says. */
 wn_err wn_model_save_adapter(const wn_model *m, const char *dir, const char *base);
 
-/* A folder that transformers loads: all tensors of the checkpoint it came from, trained ones replaced, with its
- * config and tokenizer files. dtype: "f32", "f16", "bf16"; NULL: each tensor's own. can_save refuses, before the
- * work, a model that cannot be saved so (one from a GGUF file). */
+/* A folder that transformers loads: all tensors of the checkpoint it came from, trained ones
+ * replaced, with its config and tokenizer files. dtype: "f32", "f16", "bf16"; NULL: each tensor's
+ * own. can_save refuses, before the work, a model that cannot be saved so (one from a GGUF file).
+ */
 wn_err wn_model_can_save(const wn_model *m);
 wn_err wn_model_save(const wn_model *m, const char *dir, const char *dtype);
 
 /* A batch: B segments end to end, no padding. */
 typedef struct wn_batch {
     size_t B, T;
-    const int32_t *id;       /* [T] */
-    const uint32_t *off;     /* [B+1]; segment b is tokens [off[b], off[b+1]) */
-    const int32_t *parent;   /* [B] or NULL: an earlier segment whose tokens come before this one's (a
-                                shared prompt), -1 none. Parents have no parents. Decoders only. */
-    const int32_t *label;    /* [T] or NULL: the token to be predicted at this position, -1: none. A
-                                segment's first token is predicted from its parent's last position: see
-                                first_label */
-    const int32_t *first_label; /* [B] or NULL: for segments with a parent, the label to be scored at the
-                                parent's last token on behalf of this segment, -1: none */
-    const struct wn_batch *source; /* encoder-decoder models: the encoder's rows; this batch is the decoder's side */
-    const uint32_t *source_of;     /* [B]: which of the source's segments a segment attends to */
-    const uint64_t *example; /* [B] or NULL: numbers of the examples, the counters of their dropout */
+    const int32_t *id;     /* [T] */
+    const uint32_t *off;   /* [B+1]; segment b is tokens [off[b], off[b+1]) */
+    const int32_t *parent; /* [B] or NULL: an earlier segment whose tokens come before this one's (a
+                              shared prompt), -1 none. Parents have no parents. Decoders only. */
+    const int32_t *label;  /* [T] or NULL: the token to be predicted at this position, -1: none. A
+                              segment's first token is predicted from its parent's last position: see
+                              first_label */
+    const int32_t *first_label; /* [B] or NULL: for segments with a parent, the label to be scored
+                                at the parent's last token on behalf of this segment, -1: none */
+    const struct wn_batch
+        *source; /* encoder-decoder models: the encoder's rows; this batch is the decoder's side */
+    const uint32_t *source_of; /* [B]: which of the source's segments a segment attends to */
+    const uint64_t
+        *example; /* [B] or NULL: numbers of the examples, the counters of their dropout */
 } wn_batch;
 
 /* Rows of a matrix that belong to examples: rows [off[b], off[b+1]) to example b. */
@@ -102,46 +110,51 @@ typedef struct wn_seg {
     const uint32_t *off; /* [B+1] */
 } wn_seg;
 
-/* All memory of a step for batches of at most max_tokens tokens (on each side of an encoder-decoder), max_segments segments and max_labels
- * supervised positions. train: backward too. */
+/* All memory of a step for batches of at most max_tokens tokens (on each side of an
+ * encoder-decoder), max_segments segments and max_labels supervised positions. train: backward too.
+ */
 typedef struct wn_work wn_work;
 wn_err wn_work_new(wn_work **out, const wn_model *m, size_t max_tokens, size_t max_segments,
                    size_t max_labels, bool train);
 void wn_work_free(wn_work *w);
 /* What wn_work_new would allocate. */
-size_t wn_work_bytes(const wn_model *m, size_t max_tokens, size_t max_segments, size_t max_labels, bool train);
+size_t wn_work_bytes(const wn_model *m, size_t max_tokens, size_t max_segments, size_t max_labels,
+                     bool train);
 
-/* Hidden states of the encoder or, in a decoder-only model, of its stack, behind layer `layer` (1..L; 0: the last, final norm included): hidden [T, D]. */
+/* Hidden states of the encoder or, in a decoder-only model, of its stack, behind layer `layer`
+ * (1..L; 0: the last, final norm included): hidden [T, D]. */
 wn_err wn_model_hidden(const wn_model *m, wn_work *w, const wn_batch *b, int layer, float *hidden);
 
 /* -log p of every supervised token: nll [B] sums over the segment's labels (first_label included),
  * count [B] their number. Doubles: sums in token order. */
 wn_err wn_model_nll(const wn_model *m, wn_work *w, const wn_batch *b, double *nll, uint32_t *count);
 
-/* Forward and backward of sum over segments of weight[b] * (sum of nll over its labels); gradients go to
- * the sink. seed and step (the update's number) with the batch's example numbers choose the dropout masks,
- * where the model's adapters have dropout. */
+/* Forward and backward of sum over segments of weight[b] * (sum of nll over its labels); gradients
+ * go to the sink. seed and step (the update's number) with the batch's example numbers choose the
+ * dropout masks, where the model's adapters have dropout. */
 struct wn_sink;
 wn_err wn_model_loss_back(const wn_model *m, wn_work *w, const wn_batch *b, const float *weight,
                           uint64_t seed, uint64_t step, double *nll, uint32_t *count,
                           const struct wn_sink *sink);
 
 /* What happens to a layer's gradient: the sink is handed the two matrices it is made of, never the
- * gradient itself. Training adds into params (wn_sink_train); features make one row per example. Called
- * in backward order from one thread; seg says which rows belong to which example. */
+ * gradient itself. Training adds into params (wn_sink_train); features make one row per example.
+ * Called in backward order from one thread; seg says which rows belong to which example. */
 typedef struct wn_sink {
     void *ctx;
-    /* dW [N,K] += scale * dy^T x of the linear parameter p (a LoRA factor is one too), dbias [N] += sum of
-     * dy where bias is not NULL. Either may be NULL: frozen. */
+    /* dW [N,K] += scale * dy^T x of the linear parameter p (a LoRA factor is one too), dbias [N] +=
+     * sum of dy where bias is not NULL. Either may be NULL: frozen. */
     void (*linear)(void *ctx, wn_param *p, wn_param *bias, float scale, const float *dy, size_t ldy,
                    const float *x, size_t ldx, size_t N, size_t K, const wn_seg *seg);
-    /* dg [D] += sum_t dy[t] * xhat[t], xhat = (x - mean) * rinv; mean NULL: root mean square norm. dbias += sum dy. */
+    /* dg [D] += sum_t dy[t] * xhat[t], xhat = (x - mean) * rinv; mean NULL: root mean square norm.
+     * dbias += sum dy. */
     void (*norm)(void *ctx, wn_param *g, wn_param *bias, const float *dy, const float *x,
                  const float *mean, const float *rinv, size_t D, const wn_seg *seg);
     /* d [n]: one example's gradient of a small table (relative positions). */
     void (*table)(void *ctx, wn_param *p, const float *d, size_t n, size_t example);
     /* Embedding rows: dE[id[t]] += dx[t]. */
-    void (*embed)(void *ctx, wn_param *e, const float *dx, const int32_t *id, size_t D, const wn_seg *seg);
+    void (*embed)(void *ctx, wn_param *e, const float *dx, const int32_t *id, size_t D,
+                  const wn_seg *seg);
 } wn_sink;
 /* The sink of ordinary training: p->grad += ... . */
 wn_sink wn_sink_train(void);

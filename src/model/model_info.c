@@ -1,4 +1,5 @@
-/* `winnow model info`: what a model is, what would be trained, and the memory of a step at given lengths. */
+/* `winnow model info`: what a model is, what would be trained, and the memory of a step at given
+ * lengths. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,18 +14,21 @@ static json_t *memory_of(const wn_model *m, size_t rows, size_t length)
     json_t *j = json_object();
     json_object_set_new(j, "rows", json_integer((json_int_t)rows));
     json_object_set_new(j, "tokens_a_row", json_integer((json_int_t)length));
-    json_object_set_new(j, "embed_bytes", json_integer((json_int_t)wn_work_bytes(m, tokens, rows, 0, false)));
+    json_object_set_new(j, "embed_bytes",
+                        json_integer((json_int_t)wn_work_bytes(m, tokens, rows, 0, false)));
     if (f->shape != WN_SHAPE_ENCODER)
-        json_object_set_new(j, "train_bytes", json_integer((json_int_t)wn_work_bytes(m, tokens, rows, tokens, true)));
+        json_object_set_new(j, "train_bytes",
+                            json_integer((json_int_t)wn_work_bytes(m, tokens, rows, tokens, true)));
     return j;
 }
 
 static json_t *tokenizer_of(const wn_model *m)
 {
     const wn_token_facts *t = wn_tokenizer_facts(wn_model_tokenizer(m));
-    return json_pack("{s:s, s:I, s:i, s:i, s:i, s:i, s:b, s:b}", "kind", t->kind, "ids", (json_int_t)t->vocab, "bos",
-                     (int)t->bos, "eos", (int)t->eos, "unk", (int)t->unk, "pad", (int)t->pad, "adds_space",
-                     (int)t->adds_space, "chat_template", t->chat_template != NULL);
+    return json_pack("{s:s, s:I, s:i, s:i, s:i, s:i, s:b, s:b}", "kind", t->kind, "ids",
+                     (json_int_t)t->vocab, "bos", (int)t->bos, "eos", (int)t->eos, "unk",
+                     (int)t->unk, "pad", (int)t->pad, "adds_space", (int)t->adds_space,
+                     "chat_template", t->chat_template != NULL);
 }
 
 static json_t *params_of(wn_model *m)
@@ -63,7 +67,8 @@ static wn_err info(json_t *j, wn_model *m, bool adapter, bool params)
     json_object_set_new(j, "shape", json_string(shapes[f->shape]));
     json_object_set_new(j, "sha256", json_string(hex));
     json_object_set_new(j, "dtype", json_string(f->dtype));
-    json_object_set_new(j, "precision", json_string(f->precision == WN_PRECISION_BF16 ? "bf16" : "f32"));
+    json_object_set_new(j, "precision",
+                        json_string(f->precision == WN_PRECISION_BF16 ? "bf16" : "f32"));
     json_object_set_new(j, "parameters", json_integer((json_int_t)f->parameters));
     json_object_set_new(j, "layers", json_integer((json_int_t)f->layers));
     json_object_set_new(j, "width", json_integer((json_int_t)f->width));
@@ -79,7 +84,9 @@ static wn_err info(json_t *j, wn_model *m, bool adapter, bool params)
     json_object_set_new(j, "weights_bytes", json_integer((json_int_t)wn_mem_live()));
     json_object_set_new(j, "tokenizer", tokenizer_of(m));
     json_t *memory = json_array();
-    json_array_append_new(memory, memory_of(m, 8, f->max_positions && f->max_positions < 256 ? f->max_positions : 256));
+    json_array_append_new(
+        memory,
+        memory_of(m, 8, f->max_positions && f->max_positions < 256 ? f->max_positions : 256));
     json_object_set_new(j, "memory", memory);
     if (params)
         json_object_set_new(j, "params", params_of(m));

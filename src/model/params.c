@@ -4,7 +4,8 @@
 
 #include "base/mem.h"
 
-wn_err wn_params_add(wn_params *ps, size_t *index, const char *name, size_t rows, size_t cols, bool decay)
+wn_err wn_params_add(wn_params *ps, size_t *index, const char *name, size_t rows, size_t cols,
+                     bool decay)
 {
     if (!WN_GROW(ps->p, ps->n, ps->cap))
         return WN_ENOMEM;

@@ -9,14 +9,14 @@
 #include "base/err.h"
 
 typedef struct wn_param {
-    char *name;            /* as in the Hugging Face checkpoint, or PEFT's for adapters */
-    size_t rows, cols;     /* cols 1 for vectors (norms, biases) */
-    bool decay;            /* weight decay applies: not for norms and biases */
+    char *name;        /* as in the Hugging Face checkpoint, or PEFT's for adapters */
+    size_t rows, cols; /* cols 1 for vectors (norms, biases) */
+    bool decay;        /* weight decay applies: not for norms and biases */
     bool adapter;
-    float offset;          /* value = what the file holds + offset (Gemma's norms) */
-    bool trainable;        /* its gradient goes to the sink */
-    float *value;          /* [rows, cols] master copy; NULL for a frozen packed matrix */
-    float *grad;           /* [rows, cols], there after wn_params_make_grads if trainable */
+    float offset;   /* value = what the file holds + offset (Gemma's norms) */
+    bool trainable; /* its gradient goes to the sink */
+    float *value;   /* [rows, cols] master copy; NULL for a frozen packed matrix */
+    float *grad;    /* [rows, cols], there after wn_params_make_grads if trainable */
 } wn_param;
 
 typedef struct wn_params {
@@ -24,14 +24,16 @@ typedef struct wn_params {
     size_t n, cap;
 } wn_params;
 
-/* Adds one; returns its index. The array may move: keep indices, not pointers, until all are added. */
-wn_err wn_params_add(wn_params *ps, size_t *index, const char *name, size_t rows, size_t cols, bool decay);
+/* Adds one; returns its index. The array may move: keep indices, not pointers, until all are added.
+ */
+wn_err wn_params_add(wn_params *ps, size_t *index, const char *name, size_t rows, size_t cols,
+                     bool decay);
 void wn_params_free(wn_params *ps);
 /* Zeroed gradients for all that is trainable; frees those of others. */
 wn_err wn_params_make_grads(wn_params *ps);
 void wn_params_zero_grads(wn_params *ps);
-uint64_t wn_params_count(const wn_params *ps);           /* elements */
-uint64_t wn_params_trainable(const wn_params *ps);       /* elements that are trainable */
+uint64_t wn_params_count(const wn_params *ps);     /* elements */
+uint64_t wn_params_trainable(const wn_params *ps); /* elements that are trainable */
 wn_param *wn_params_find(wn_params *ps, const char *name);
 
 #endif

@@ -4,9 +4,11 @@
 #include "base/par.h"
 #include "model/internal.h"
 
-/* ---- memory ---------------------------------------------------------------------------------------------- */
+/* ---- memory
+ * ---------------------------------------------------------------------------------------------- */
 
-static void plan(wn_work *w, const wn_model *m, size_t T, size_t segments, size_t labels, bool train)
+static void plan(wn_work *w, const wn_model *m, size_t T, size_t segments, size_t labels,
+                 bool train)
 {
     wn_arena *a = &w->arena;
     w->x = wn_arena_push(a, T * m->facts.width * sizeof(float));
@@ -60,7 +62,8 @@ void wn_work_free(wn_work *w)
     wn_free(w);
 }
 
-size_t wn_work_bytes(const wn_model *m, size_t max_tokens, size_t max_segments, size_t max_labels, bool train)
+size_t wn_work_bytes(const wn_model *m, size_t max_tokens, size_t max_segments, size_t max_labels,
+                     bool train)
 {
     wn_work w = {.model = m};
     w.acts = wn_calloc(train ? m->stack.L : 1, sizeof *w.acts);
@@ -73,7 +76,8 @@ size_t wn_work_bytes(const wn_model *m, size_t max_tokens, size_t max_segments, 
     return planned ? w.arena.used : SIZE_MAX;
 }
 
-/* ---- embeddings ------------------------------------------------------------------------------------------ */
+/* ---- embeddings
+ * ------------------------------------------------------------------------------------------ */
 
 struct look_job {
     const wn_model *m;
@@ -100,8 +104,8 @@ static wn_err look_rows(void *ctx, size_t i, int thread)
     for (size_t t = i * LOOK_ROWS; !e && t < end; t++) {
         size_t id = (size_t)j->id[t] + (size_t)j->offset;
         if (id >= j->t->rows) {
-            e = wn_fail(WN_EARG, "id %d: the table %s has %zu rows", j->id[t], j->m->params.p[j->t->param].name,
-                        j->t->rows);
+            e = wn_fail(WN_EARG, "id %d: the table %s has %zu rows", j->id[t],
+                        j->m->params.p[j->t->param].name, j->t->rows);
             break;
         }
         float *x = j->x + t * D;
@@ -121,15 +125,15 @@ static wn_err look_rows(void *ctx, size_t i, int thread)
     return e;
 }
 
-static wn_err look_up(const wn_model *m, const wn_table *t, const int32_t *id, float *x, float scale,
-                      size_t offset, bool add, size_t T)
+static wn_err look_up(const wn_model *m, const wn_table *t, const int32_t *id, float *x,
+                      float scale, size_t offset, bool add, size_t T)
 {
     struct look_job j = {m, t, id, x, scale, (int32_t)offset, add, T};
     return wn_par_for((T + LOOK_ROWS - 1) / LOOK_ROWS, look_rows, &j);
 }
 
-/* With keep the sum before the embedding's norm goes to w->stack.gradient, which the stack's backward does not
- * need before it is overwritten: see embed_bwd. */
+/* With keep the sum before the embedding's norm goes to w->stack.gradient, which the stack's
+ * backward does not need before it is overwritten: see embed_bwd. */
 static wn_err embed_fwd(const wn_model *m, wn_work *w, const wn_batch *b)
 {
     WN_TRY(look_up(m, &m->token, b->id, w->x, m->embed_scale, 0, false, b->T));
@@ -149,7 +153,8 @@ static void embed_norm(const wn_model *m, wn_work *w, const wn_batch *b)
 static bool embeds_train(const wn_model *m)
 {
     const wn_params *ps = &m->params;
-    return ps->p[m->token.param].trainable || (m->position.tensor && ps->p[m->position.param].trainable) ||
+    return ps->p[m->token.param].trainable ||
+           (m->position.tensor && ps->p[m->position.param].trainable) ||
            (m->type.tensor && ps->p[m->type.param].trainable) ||
            (m->embed_norm.gain != WN_NO_PARAM && ps->p[m->embed_norm.gain].trainable);
 }
@@ -183,7 +188,9 @@ static wn_err embed_bwd(const wn_model *m, wn_work *w, wn_pass *pass, float *dx)
     return WN_OK;
 }
 
-/* ---- passes ------------------------------------------------------------------------------------------------ */
+/* ---- passes
+ * ------------------------------------------------------------------------------------------------
+ */
 
 /* Parameters are only read in passes without a sink. */
 static wn_pass pass_of(const wn_model *m, const wn_batch *b)
@@ -200,13 +207,14 @@ static wn_err run_source(const wn_model *m, wn_work *w, wn_pass *pass, size_t la
     WN_TRY(look_up(m, &m->token, b->id, w->source_x, m->embed_scale, 0, false, b->T));
     wn_stack_fwd(&m->encoder, &w->source, pass, w->source_x, last, keep);
     if (last == m->encoder.L)
-        wn_norm_fwd(w->source_out, w->source.mean, w->source.rinv, w->source_x, &m->encoder_norm, &m->params, b->T,
-                    m->facts.width);
+        wn_norm_fwd(w->source_out, w->source.mean, w->source.rinv, w->source_x, &m->encoder_norm,
+                    &m->params, b->T, m->facts.width);
     w->stack.source = w->source_out;
     return WN_OK;
 }
 
-static wn_err start(const wn_model *m, wn_work *w, const wn_batch *b, const wn_pass *pass, bool keep)
+static wn_err start(const wn_model *m, wn_work *w, const wn_batch *b, const wn_pass *pass,
+                    bool keep)
 {
     WN_ASSERT(w->model == m && b->T <= w->T && b->B <= w->segments);
     if (m->encoder.L) {
@@ -224,7 +232,8 @@ static wn_err start(const wn_model *m, wn_work *w, const wn_batch *b, const wn_p
 wn_err wn_model_hidden(const wn_model *m, wn_work *w, const wn_batch *b, int layer, float *hidden)
 {
     bool two = m->encoder.L > 0;
-    size_t all = two ? m->encoder.L : m->stack.L, last = layer ? (size_t)layer : all, D = m->facts.width;
+    size_t all = two ? m->encoder.L : m->stack.L, last = layer ? (size_t)layer : all,
+           D = m->facts.width;
     if (layer < 0 || last > all)
         return wn_fail(WN_EARG, "layer %d: the model has %zu", layer, all);
     wn_pass pass = pass_of(m, b);
@@ -245,7 +254,8 @@ wn_err wn_model_hidden(const wn_model *m, wn_work *w, const wn_batch *b, int lay
 static wn_err need_head(const wn_model *m)
 {
     if (!m->head_mat.N)
-        return wn_fail(WN_EARG, "%s: a %s encoder has no output head: it can embed, not score or train",
+        return wn_fail(WN_EARG,
+                       "%s: a %s encoder has no output head: it can embed, not score or train",
                        m->files.path, m->facts.family);
     return WN_OK;
 }
@@ -259,15 +269,16 @@ wn_err wn_model_nll(const wn_model *m, wn_work *w, const wn_batch *b, double *nl
     return wn_head_run(&m->head, &w->head, &pass, w->x, NULL, NULL, nll, count);
 }
 
-/* From the gradient of the encoder's output, which the decoder's layers summed up, to the encoder's parameters. */
+/* From the gradient of the encoder's output, which the decoder's layers summed up, to the encoder's
+ * parameters. */
 static void source_bwd(const wn_model *m, wn_work *w, const wn_pass *decoder, bool embeds)
 {
     wn_pass pass = *decoder;
     const wn_batch *b = pass.batch = decoder->batch->source;
     wn_seg seg = {b->B, b->off};
     size_t D = m->facts.width;
-    wn_norm_bwd(w->source.gradient, w->stack.d_source, w->source_x, w->source.mean, w->source.rinv, &m->encoder_norm,
-                &pass, &seg, b->T, D, false);
+    wn_norm_bwd(w->source.gradient, w->stack.d_source, w->source_x, w->source.mean, w->source.rinv,
+                &m->encoder_norm, &pass, &seg, b->T, D, false);
     wn_stack_bwd(&m->encoder, &w->source, &pass, embeds);
     wn_param *token = &pass.params->p[m->token.param];
     if (token->trainable)
@@ -275,7 +286,8 @@ static void source_bwd(const wn_model *m, wn_work *w, const wn_pass *decoder, bo
 }
 
 wn_err wn_model_loss_back(const wn_model *m, wn_work *w, const wn_batch *b, const float *weight,
-                          uint64_t seed, uint64_t step, double *nll, uint32_t *count, const wn_sink *sink)
+                          uint64_t seed, uint64_t step, double *nll, uint32_t *count,
+                          const wn_sink *sink)
 {
     WN_ASSERT(w->train);
     WN_TRY(need_head(m));

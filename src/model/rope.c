@@ -1,10 +1,9 @@
-/* Frequencies as transformers' modeling_rope_utils computes them: f_i = theta^(-2i/rot), then by kind
- *   linear   f / factor (Chen et al. 2023, arXiv 2306.15595)
- *   dynamic  as default up to max_position_embeddings; theta grows beyond, where rows are refused here
- *   llama3   low frequencies / factor, high ones kept, a smooth step between (Llama 3.1)
- *   yarn     a ramp between f and f / factor, values scaled by 0.1 ln(factor) + 1 (Peng et al. 2023, arXiv
- *            2309.00071)
- *   longrope f / short_factor up to original_max_position_embeddings (Ding et al. 2024, arXiv 2402.13753) */
+/* Frequencies as transformers' modeling_rope_utils computes them: f_i = theta^(-2i/rot), then by
+ * kind linear   f / factor (Chen et al. 2023, arXiv 2306.15595) dynamic  as default up to
+ * max_position_embeddings; theta grows beyond, where rows are refused here llama3   low frequencies
+ * / factor, high ones kept, a smooth step between (Llama 3.1) yarn     a ramp between f and f /
+ * factor, values scaled by 0.1 ln(factor) + 1 (Peng et al. 2023, arXiv 2309.00071) longrope f /
+ * short_factor up to original_max_position_embeddings (Ding et al. 2024, arXiv 2402.13753) */
 #include "model/rope.h"
 
 #include <math.h>
@@ -26,17 +25,20 @@ wn_err wn_rope_read(wn_rope_rule *r, const wn_model *m, const char *layers)
         r->more = both;
         WN_TRY(wn_json_get_number(&r->theta, both, "rope_theta", false, m->files.place));
         if (!json_is_null(json_object_get(both, "partial_rotary_factor")))
-            WN_TRY(wn_json_get_number(&r->partial, both, "partial_rotary_factor", false, m->files.place));
+            WN_TRY(wn_json_get_number(&r->partial, both, "partial_rotary_factor", false,
+                                      m->files.place));
     }
     if (!json_is_object(r->more))
         r->more = NULL;
     if (!(r->theta > 0) || !(r->partial > 0 && r->partial <= 1))
-        return wn_fail(WN_EFORMAT, "%s: rope theta %g, partial factor %g: expected above 0 and 0 to 1", m->files.place,
-                       r->theta, r->partial);
+        return wn_fail(WN_EFORMAT,
+                       "%s: rope theta %g, partial factor %g: expected above 0 and 0 to 1",
+                       m->files.place, r->theta, r->partial);
     return WN_OK;
 }
 
-static wn_err number(double *out, const wn_model *m, const wn_rope_rule *r, const char *key, double fallback, bool required)
+static wn_err number(double *out, const wn_model *m, const wn_rope_rule *r, const char *key,
+                     double fallback, bool required)
 {
     *out = fallback;
     if (!required && json_is_null(json_object_get(r->more, key)))
@@ -74,7 +76,8 @@ static wn_err yarn(double *freq, size_t n, double *scale, const wn_model *m, con
     WN_TRY(number(&factor, m, r, "factor", 0, true));
     WN_TRY(number(&fast, m, r, "beta_fast", 32, false));
     WN_TRY(number(&slow, m, r, "beta_slow", 1, false));
-    WN_TRY(number(&original, m, r, "original_max_position_embeddings", (double)m->stack.positions, false));
+    WN_TRY(number(&original, m, r, "original_max_position_embeddings", (double)m->stack.positions,
+                  false));
     WN_TRY(number(&ms, m, r, "mscale", 0, false));
     WN_TRY(number(&ms_all, m, r, "mscale_all_dim", 0, false));
     double usual = factor <= 1 ? 1 : 0.1 * log(factor) + 1;
@@ -83,7 +86,8 @@ static wn_err yarn(double *freq, size_t n, double *scale, const wn_model *m, con
     WN_TRY(number(&attention, m, r, "attention_factor", usual, false));
     if (json_is_false(json_object_get(r->more, "truncate")))
         truncate = false;
-    double low = yarn_dim(fast, rot, r->theta, original), high = yarn_dim(slow, rot, r->theta, original);
+    double low = yarn_dim(fast, rot, r->theta, original),
+           high = yarn_dim(slow, rot, r->theta, original);
     if (truncate) {
         low = floor(low);
         high = ceil(high);
@@ -105,11 +109,12 @@ static wn_err longrope(double *freq, size_t n, double *scale, wn_model *m, const
     const json_t *shorts = json_object_get(r->more, "short_factor");
     double original, attention, top;
     size_t fallback;
-    WN_TRY(wn_config_size(&fallback, m, "original_max_position_embeddings", m->stack.positions, false));
+    WN_TRY(wn_config_size(&fallback, m, "original_max_position_embeddings", m->stack.positions,
+                          false));
     WN_TRY(number(&original, m, r, "original_max_position_embeddings", (double)fallback, false));
     if (json_array_size(shorts) != n)
-        return wn_fail(WN_EFORMAT, "%s: rope short_factor: expected %zu numbers, found %zu", m->files.place, n,
-                       json_array_size(shorts));
+        return wn_fail(WN_EFORMAT, "%s: rope short_factor: expected %zu numbers, found %zu",
+                       m->files.place, n, json_array_size(shorts));
     for (size_t i = 0; i < n; i++)
         freq[i] /= json_number_value(json_array_get(shorts, i));
     WN_TRY(number(&top, m, r, "factor", (double)m->facts.max_positions / original, false));
@@ -133,7 +138,8 @@ wn_err wn_rope_build(wn_model *m, int table, const wn_rope_rule *r)
     s->rot = (size_t)((double)s->d * r->partial) / 2 * 2;
     size_t n = s->rot / 2;
     if (n == 0)
-        return wn_fail(WN_EFORMAT, "%s: rotary positions on heads of width %zu: nothing to rotate", m->files.place, s->d);
+        return wn_fail(WN_EFORMAT, "%s: rotary positions on heads of width %zu: nothing to rotate",
+                       m->files.place, s->d);
     double *freq = wn_malloc(n * sizeof *freq);
     if (!freq)
         return WN_ENOMEM;

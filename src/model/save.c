@@ -8,7 +8,9 @@
 wn_err wn_model_can_save(const wn_model *m)
 {
     if (m->files.is_gguf)
-        return wn_fail(WN_EARG, "%s: a full model can be saved where it came from a Hugging Face folder, not from a GGUF file; use method lora",
+        return wn_fail(WN_EARG,
+                       "%s: a full model can be saved where it came from a Hugging Face folder, "
+                       "not from a GGUF file; use method lora",
                        m->files.path);
     return WN_OK;
 }
@@ -40,8 +42,8 @@ static wn_err copy_rest(const wn_model *m, const char *dir)
     wn_err e = WN_OK;
     for (size_t i = 0; !e && i < n; i++) {
         const char *dot = strrchr(names[i], '.');
-        bool text = dot && (strcmp(dot, ".json") == 0 || strcmp(dot, ".txt") == 0 || strcmp(dot, ".model") == 0 ||
-                            strcmp(dot, ".jinja") == 0);
+        bool text = dot && (strcmp(dot, ".json") == 0 || strcmp(dot, ".txt") == 0 ||
+                            strcmp(dot, ".model") == 0 || strcmp(dot, ".jinja") == 0);
         if (text && !strstr(names[i], ".safetensors"))
             e = copy_file(m->files.path, dir, names[i]);
     }
@@ -61,7 +63,8 @@ static wn_err parse_dtype(wn_dtype *out, const char *name)
 }
 
 /* One tensor as it will be written; *owned is freed by the caller where it is not NULL. */
-static wn_err convert(wn_tensor *out, void **owned, const wn_model *m, const wn_tensor *t, const char *dtype)
+static wn_err convert(wn_tensor *out, void **owned, const wn_model *m, const wn_tensor *t,
+                      const char *dtype)
 {
     size_t skip = strlen(m->files.prefix);
     const wn_param *p = NULL;

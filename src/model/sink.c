@@ -1,7 +1,8 @@
-/* The sink of ordinary training. Every gradient is a sum over examples in their order, each example's share
- * added by itself, so the sum's bits do not depend on how an update was cut into batches. The exception are
- * parameters with two uses (an output matrix tied to the embedding, tables that stacks share) in full fine-tuning:
- * a batch adds all of one use before the other, so another cut may change their last bits. */
+/* The sink of ordinary training. Every gradient is a sum over examples in their order, each
+ * example's share added by itself, so the sum's bits do not depend on how an update was cut into
+ * batches. The exception are parameters with two uses (an output matrix tied to the embedding,
+ * tables that stacks share) in full fine-tuning: a batch adds all of one use before the other, so
+ * another cut may change their last bits. */
 #include <string.h>
 
 #include "base/par.h"
@@ -27,13 +28,14 @@ static void add_columns(void *ctx, size_t i, int thread)
     for (size_t b = 0; b < j->seg->B; b++) {
         size_t t = j->seg->off[b], T = j->seg->off[b + 1] - t;
         if (T)
-            wn_gemm(true, false, j->N, n, T, j->scale, j->dy + t * j->ldy, j->ldy, j->x + t * j->ldx + k0,
-                    j->ldx, true, j->p->grad + k0, j->K);
+            wn_gemm(true, false, j->N, n, T, j->scale, j->dy + t * j->ldy, j->ldy,
+                    j->x + t * j->ldx + k0, j->ldx, true, j->p->grad + k0, j->K);
     }
 }
 
-static void add_linear(void *ctx, wn_param *p, wn_param *bias, float scale, const float *dy, size_t ldy,
-                       const float *x, size_t ldx, size_t N, size_t K, const wn_seg *seg)
+static void add_linear(void *ctx, wn_param *p, wn_param *bias, float scale, const float *dy,
+                       size_t ldy, const float *x, size_t ldx, size_t N, size_t K,
+                       const wn_seg *seg)
 {
     (void)ctx;
     struct linear_job j = {p, bias, scale, dy, x, ldy, ldx, N, K, seg};
@@ -51,7 +53,8 @@ static void add_norm(void *ctx, wn_param *g, wn_param *bias, const float *dy, co
     for (size_t b = 0; b < seg->B; b++) {
         uint32_t t0 = seg->off[b], t1 = seg->off[b + 1];
         if (mean)
-            wn_layernorm_gain(g ? g->grad : NULL, bias ? bias->grad : NULL, dy, x, mean, rinv, t0, t1, D);
+            wn_layernorm_gain(g ? g->grad : NULL, bias ? bias->grad : NULL, dy, x, mean, rinv, t0,
+                              t1, D);
         else
             wn_rmsnorm_gain(g->grad, dy, x, rinv, t0, t1, D);
     }
@@ -64,7 +67,8 @@ static void add_table(void *ctx, wn_param *p, const float *d, size_t n, size_t e
     wn_add(p->grad, d, n);
 }
 
-static void add_embed(void *ctx, wn_param *e, const float *dx, const int32_t *id, size_t D, const wn_seg *seg)
+static void add_embed(void *ctx, wn_param *e, const float *dx, const int32_t *id, size_t D,
+                      const wn_seg *seg)
 {
     (void)ctx;
     for (uint32_t t = seg->off[0]; t < seg->off[seg->B]; t++)

@@ -1,7 +1,7 @@
 /* What is kept of a layer for its backward, a token: its input, queries|keys|values, attention's
  * output, the state between the halves, the feed-forward part's inner values: 5,760 floats for
- * SmolLM2-135M. The outputs of norms and activations are made again from these: they cost a pass over
- * memory that is read anyway, and keeping them would add 2,700 floats. */
+ * SmolLM2-135M. The outputs of norms and activations are made again from these: they cost a pass
+ * over memory that is read anyway, and keeping them would add 2,700 floats. */
 #include "model/stack.h"
 
 #include <string.h>
@@ -33,8 +33,9 @@ static size_t up_width(const wn_stack *s)
 
 wn_linear *wn_layer_linear(wn_layer *l, int i)
 {
-    wn_linear *all[WN_LAYER_LINEARS] = {&l->qkv[0], &l->qkv[1], &l->qkv[2], &l->out, &l->up[0], &l->up[1],
-                                        &l->down, &l->cross_q, &l->cross_k, &l->cross_v, &l->cross_out};
+    wn_linear *all[WN_LAYER_LINEARS] = {&l->qkv[0],  &l->qkv[1],  &l->qkv[2],   &l->out,
+                                        &l->up[0],   &l->up[1],   &l->down,     &l->cross_q,
+                                        &l->cross_k, &l->cross_v, &l->cross_out};
     return all[i];
 }
 
@@ -161,17 +162,18 @@ wn_err wn_stack_prepare(const wn_stack *s, wn_stack_work *w, const wn_batch *b)
     return WN_OK;
 }
 
-/* ---- norms ------------------------------------------------------------------------------------- */
+/* ---- norms -------------------------------------------------------------------------------------
+ */
 
-void wn_norm_fwd(float *y, float *mean, float *rinv, const float *x, const wn_norm *n, const wn_params *ps,
-                 size_t T, size_t D)
+void wn_norm_fwd(float *y, float *mean, float *rinv, const float *x, const wn_norm *n,
+                 const wn_params *ps, size_t T, size_t D)
 {
     const float *g = ps->p[n->gain].value;
     if (n->rms)
         wn_rmsnorm(y, rinv, x, g, T, D, n->eps);
     else
-        wn_layernorm(y, mean, rinv, x, g, n->bias == WN_NO_PARAM ? NULL : ps->p[n->bias].value, T, D,
-                     n->eps);
+        wn_layernorm(y, mean, rinv, x, g, n->bias == WN_NO_PARAM ? NULL : ps->p[n->bias].value, T,
+                     D, n->eps);
 }
 
 void wn_norm_bwd(float *dx, const float *dy, const float *x, const float *mean, const float *rinv,
@@ -180,8 +182,8 @@ void wn_norm_bwd(float *dx, const float *dy, const float *x, const float *mean, 
     wn_param *g = &pass->params->p[n->gain];
     wn_param *b = n->bias == WN_NO_PARAM ? NULL : &pass->params->p[n->bias];
     if (g->trainable || (b && b->trainable))
-        pass->sink->norm(pass->sink->ctx, g->trainable ? g : NULL, b && b->trainable ? b : NULL, dy, x,
-                         n->rms ? NULL : mean, rinv, D, seg);
+        pass->sink->norm(pass->sink->ctx, g->trainable ? g : NULL, b && b->trainable ? b : NULL, dy,
+                         x, n->rms ? NULL : mean, rinv, D, seg);
     if (!dx)
         return;
     if (n->rms)
@@ -200,18 +202,35 @@ static const float *normed(float *y, float *mean, float *rinv, const float *x, c
     return y;
 }
 
-/* ---- attention --------------------------------------------------------------------------------- */
+/* ---- attention ---------------------------------------------------------------------------------
+ */
 
-static wn_attn attention_of(const wn_stack *s, const wn_layer *l, const wn_stack_work *w, const wn_pass *pass)
+static wn_attn attention_of(const wn_stack *s, const wn_layer *l, const wn_stack_work *w,
+                            const wn_pass *pass)
 {
     size_t ld = qkv_width(s);
     const wn_batch *b = pass->batch;
     const float *bias = s->bias == WN_NO_PARAM ? NULL : pass->params->p[s->bias].value;
-    return (wn_attn){.S = b->B, .q0 = b->off, .pre = w->pre, .own = w->own, .H = s->H, .G = s->G,
-                     .d = s->d, .dv = s->d, .ldq = ld, .ldk = ld, .ldv = ld, .ldo = s->H * s->d,
-                     .causal = s->causal, .scale = s->scale, .softcap = s->softcap,
-                     .window = l->window, .slope = s->slope, .bias = bias,
-                     .buckets = (int)s->buckets, .max_distance = (int)s->max_distance,
+    return (wn_attn){.S = b->B,
+                     .q0 = b->off,
+                     .pre = w->pre,
+                     .own = w->own,
+                     .H = s->H,
+                     .G = s->G,
+                     .d = s->d,
+                     .dv = s->d,
+                     .ldq = ld,
+                     .ldk = ld,
+                     .ldv = ld,
+                     .ldo = s->H * s->d,
+                     .causal = s->causal,
+                     .scale = s->scale,
+                     .softcap = s->softcap,
+                     .window = l->window,
+                     .slope = s->slope,
+                     .bias = bias,
+                     .buckets = (int)s->buckets,
+                     .max_distance = (int)s->max_distance,
                      .bidirectional = !s->causal};
 }
 
@@ -240,8 +259,8 @@ static void mix(float *out, const float *in, const wn_stack *s, size_t T, bool b
     wn_par_do(T, mix_row, &(struct mix_job){out, in, s->H, s->d, back});
 }
 
-/* The norm of queries or keys: of each head's d components, or of all heads together. `first` is where they begin
- * in a row, n rows of `width` are normed a token. */
+/* The norm of queries or keys: of each head's d components, or of all heads together. `first` is
+ * where they begin in a row, n rows of `width` are normed a token. */
 struct head_part {
     size_t first, n, width;
 };
@@ -249,11 +268,12 @@ struct head_part {
 static struct head_part head_part(const wn_stack *s, bool keys)
 {
     size_t heads = keys ? s->G : s->H;
-    return (struct head_part){keys ? s->H * s->d : 0, s->qk_whole ? 1 : heads, s->qk_whole ? heads * s->d : s->d};
+    return (struct head_part){keys ? s->H * s->d : 0, s->qk_whole ? 1 : heads,
+                              s->qk_whole ? heads * s->d : s->d};
 }
 
-static void head_norm(float *x, float *raw, float *rinv, const wn_stack *s, const wn_norm *n, const wn_params *ps,
-                      size_t T, bool keys)
+static void head_norm(float *x, float *raw, float *rinv, const wn_stack *s, const wn_norm *n,
+                      const wn_params *ps, size_t T, bool keys)
 {
     size_t all = s->H + s->G, ld = qkv_width(s);
     struct head_part p = head_part(s, keys);
@@ -261,33 +281,37 @@ static void head_norm(float *x, float *raw, float *rinv, const wn_stack *s, cons
         float *row = x + t * ld + p.first;
         if (raw)
             memcpy(raw + t * all * s->d + p.first, row, p.n * p.width * sizeof(float));
-        wn_norm_fwd(row, NULL, rinv ? rinv + t * all + p.first / s->d : NULL, row, n, ps, p.n, p.width);
+        wn_norm_fwd(row, NULL, rinv ? rinv + t * all + p.first / s->d : NULL, row, n, ps, p.n,
+                    p.width);
     }
 }
 
-/* dq is d(queries | keys | values). One token's heads at a time: the sink sees them as rows of its example. */
-static void head_norm_bwd(float *dq, const wn_acts *c, wn_stack_work *w, const wn_stack *s, const wn_norm *n,
-                          wn_pass *pass, bool keys)
+/* dq is d(queries | keys | values). One token's heads at a time: the sink sees them as rows of its
+ * example. */
+static void head_norm_bwd(float *dq, const wn_acts *c, wn_stack_work *w, const wn_stack *s,
+                          const wn_norm *n, wn_pass *pass, bool keys)
 {
     size_t all = s->H + s->G, ld = qkv_width(s);
     struct head_part p = head_part(s, keys);
     uint32_t off[2] = {0, (uint32_t)p.n};
     wn_seg one = {1, off};
     for (size_t t = 0; t < pass->batch->T; t++) {
-        float *d = dq + t * ld + p.first, *dy = w->h; /* h is free here: the caller's input lies elsewhere */
+        float *d = dq + t * ld + p.first,
+              *dy = w->h; /* h is free here: the caller's input lies elsewhere */
         memcpy(dy, d, p.n * p.width * sizeof(float));
-        wn_norm_bwd(d, dy, c->qk_raw + t * all * s->d + p.first, NULL, c->qk_rinv + t * all + p.first / s->d, n, pass,
-                    &one, p.n, p.width, false);
+        wn_norm_bwd(d, dy, c->qk_raw + t * all * s->d + p.first, NULL,
+                    c->qk_rinv + t * all + p.first / s->d, n, pass, &one, p.n, p.width, false);
     }
 }
 
-static void attention_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack_work *w, wn_pass *pass,
-                          const float *h)
+static void attention_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack_work *w,
+                          wn_pass *pass, const float *h)
 {
     const wn_batch *b = pass->batch;
     size_t T = b->T, ld = qkv_width(s), col = 0;
     for (int i = 0; i < l->n_qkv; i++) {
-        wn_linear_fwd(s->qkv_mixed ? w->mixed : c->qkv + col, ld, h, s->D, &l->qkv[i], pass, c->xa[i], 0);
+        wn_linear_fwd(s->qkv_mixed ? w->mixed : c->qkv + col, ld, h, s->D, &l->qkv[i], pass,
+                      c->xa[i], 0);
         col += l->qkv[i].N;
     }
     if (s->qkv_mixed)
@@ -298,13 +322,16 @@ static void attention_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_s
         head_norm(q, c->qk_raw, c->qk_rinv, s, &l->k_norm, pass->params, T, true);
     }
     if (l->rope >= 0)
-        wn_rope(q, ld, s->H + s->G, s->d, s->rot, s->interleaved, false, s->rope[l->rope], w->pos, T);
+        wn_rope(q, ld, s->H + s->G, s->d, s->rot, s->interleaved, false, s->rope[l->rope], w->pos,
+                T);
     wn_attn a = attention_of(s, l, w, pass);
     wn_attention(c->ctx, c->lse, q, k, v, &a);
 }
 
-/* The same with the gradient of relative positions: an example at a time, since it is a sum over the example. */
-static void attention_bias_bwd(const wn_stack *s, wn_acts *c, wn_stack_work *w, wn_pass *pass, wn_attn a)
+/* The same with the gradient of relative positions: an example at a time, since it is a sum over
+ * the example. */
+static void attention_bias_bwd(const wn_stack *s, wn_acts *c, wn_stack_work *w, wn_pass *pass,
+                               wn_attn a)
 {
     float *q = c->qkv, *k = q + s->H * s->d, *v = k + s->G * s->d;
     float *dq = w->d_qkv, *dk = dq + s->H * s->d, *dv = dk + s->G * s->d;
@@ -318,8 +345,8 @@ static void attention_bias_bwd(const wn_stack *s, wn_acts *c, wn_stack_work *w, 
 }
 
 /* d_ctx to d_h; h is the attention's input. */
-static void attention_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack_work *w, wn_pass *pass,
-                          const float *h, bool need_dh, bool add)
+static void attention_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack_work *w,
+                          wn_pass *pass, const float *h, bool need_dh, bool add)
 {
     const wn_batch *b = pass->batch;
     size_t T = b->T, ld = qkv_width(s), col = 0;
@@ -331,7 +358,8 @@ static void attention_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_s
     else
         wn_attention_back(dq, dk, dv, NULL, w->d_ctx, c->ctx, c->lse, q, k, v, &a);
     if (l->rope >= 0)
-        wn_rope(dq, ld, s->H + s->G, s->d, s->rot, s->interleaved, true, s->rope[l->rope], w->pos, T);
+        wn_rope(dq, ld, s->H + s->G, s->d, s->rot, s->interleaved, true, s->rope[l->rope], w->pos,
+                T);
     if (l->q_norm.gain != WN_NO_PARAM) {
         head_norm_bwd(dq, c, w, s, &l->q_norm, pass, false);
         head_norm_bwd(dq, c, w, s, &l->k_norm, pass, true);
@@ -339,31 +367,44 @@ static void attention_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_s
     if (s->qkv_mixed)
         mix(w->mixed, w->d_qkv, s, T, true);
     for (int i = 0; i < l->n_qkv; i++) {
-        wn_linear_bwd(need_dh ? w->d_h : NULL, s->D, s->qkv_mixed ? w->mixed : w->d_qkv + col, ld, h, s->D, c->xa[i], &l->qkv[i],
-                      pass, i || add ? WN_MM_ADD : 0);
+        wn_linear_bwd(need_dh ? w->d_h : NULL, s->D, s->qkv_mixed ? w->mixed : w->d_qkv + col, ld,
+                      h, s->D, c->xa[i], &l->qkv[i], pass, i || add ? WN_MM_ADD : 0);
         col += l->qkv[i].N;
     }
 }
 
-/* ---- attention to an encoder's output ---------------------------------------------------------------- */
+/* ---- attention to an encoder's output
+ * ---------------------------------------------------------------- */
 
 static wn_attn cross_of(const wn_stack *s, const wn_stack_work *w, const wn_batch *b)
 {
     size_t all = s->H * s->d;
-    return (wn_attn){.S = b->B, .q0 = b->off, .pre = w->from, .own = w->none, .H = s->H, .G = s->H, .d = s->d,
-                     .dv = s->d, .ldq = all, .ldk = 2 * all, .ldv = 2 * all, .ldo = all, .scale = s->scale};
+    return (wn_attn){.S = b->B,
+                     .q0 = b->off,
+                     .pre = w->from,
+                     .own = w->none,
+                     .H = s->H,
+                     .G = s->H,
+                     .d = s->d,
+                     .dv = s->d,
+                     .ldq = all,
+                     .ldk = 2 * all,
+                     .ldv = 2 * all,
+                     .ldo = all,
+                     .scale = s->scale};
 }
 
 /* Keys and values are made once of the source's rows, however many segments look at them. */
-static void cross_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack_work *w, wn_pass *pass, float *x,
-                      bool keep)
+static void cross_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack_work *w,
+                      wn_pass *pass, float *x, bool keep)
 {
     size_t T = pass->batch->T, all = s->H * s->d;
     wn_pass source = *pass;
     source.batch = pass->batch->source;
     if (keep)
         memcpy(c->cross, x, T * s->D * sizeof(float));
-    const float *h = normed(w->h, c->cross_mean, c->cross_rinv, x, &l->cross_in, pass->params, T, s->D);
+    const float *h =
+        normed(w->h, c->cross_mean, c->cross_rinv, x, &l->cross_in, pass->params, T, s->D);
     wn_linear_fwd(c->cross_q, all, h, s->D, &l->cross_q, pass, c->xa[7], 0);
     wn_linear_fwd(c->cross_kv, 2 * all, w->source, s->D, &l->cross_k, &source, c->xa[8], 0);
     wn_linear_fwd(c->cross_kv + all, 2 * all, w->source, s->D, &l->cross_v, &source, c->xa[9], 0);
@@ -372,27 +413,32 @@ static void cross_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
     wn_linear_fwd(x, s->D, c->cross_ctx, all, &l->cross_out, pass, c->xa[10], WN_MM_ADD);
 }
 
-/* w->gradient: of the state behind in, of the state before out; w->d_source gets this layer's share. */
-static void cross_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack_work *w, wn_pass *pass)
+/* w->gradient: of the state behind in, of the state before out; w->d_source gets this layer's
+ * share. */
+static void cross_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack_work *w,
+                      wn_pass *pass)
 {
     size_t T = pass->batch->T, all = s->H * s->d;
     wn_seg seg = {pass->batch->B, pass->batch->off};
     wn_pass source = *pass;
     source.batch = pass->batch->source;
-    wn_linear_bwd(w->d_ctx, all, w->gradient, s->D, c->cross_ctx, all, c->xa[10], &l->cross_out, pass, 0);
+    wn_linear_bwd(w->d_ctx, all, w->gradient, s->D, c->cross_ctx, all, c->xa[10], &l->cross_out,
+                  pass, 0);
     wn_attn a = cross_of(s, w, pass->batch);
-    wn_attention_back(w->d_cross_q, w->d_cross_kv, w->d_cross_kv + all, NULL, w->d_ctx, c->cross_ctx, c->cross_lse,
-                      c->cross_q, c->cross_kv, c->cross_kv + all, &a);
-    wn_linear_bwd(w->d_source, s->D, w->d_cross_kv, 2 * all, w->source, s->D, c->xa[8], &l->cross_k, &source,
-                  WN_MM_ADD);
-    wn_linear_bwd(w->d_source, s->D, w->d_cross_kv + all, 2 * all, w->source, s->D, c->xa[9], &l->cross_v, &source,
-                  WN_MM_ADD);
+    wn_attention_back(w->d_cross_q, w->d_cross_kv, w->d_cross_kv + all, NULL, w->d_ctx,
+                      c->cross_ctx, c->cross_lse, c->cross_q, c->cross_kv, c->cross_kv + all, &a);
+    wn_linear_bwd(w->d_source, s->D, w->d_cross_kv, 2 * all, w->source, s->D, c->xa[8], &l->cross_k,
+                  &source, WN_MM_ADD);
+    wn_linear_bwd(w->d_source, s->D, w->d_cross_kv + all, 2 * all, w->source, s->D, c->xa[9],
+                  &l->cross_v, &source, WN_MM_ADD);
     const float *h = normed(w->act, NULL, NULL, c->cross, &l->cross_in, pass->params, T, s->D);
     wn_linear_bwd(w->d_h, s->D, w->d_cross_q, all, h, s->D, c->xa[7], &l->cross_q, pass, 0);
-    wn_norm_bwd(w->gradient, w->d_h, c->cross, c->cross_mean, c->cross_rinv, &l->cross_in, pass, &seg, T, s->D, true);
+    wn_norm_bwd(w->gradient, w->d_h, c->cross, c->cross_mean, c->cross_rinv, &l->cross_in, pass,
+                &seg, T, s->D, true);
 }
 
-/* ---- the feed-forward part ----------------------------------------------------------------------- */
+/* ---- the feed-forward part
+ * ----------------------------------------------------------------------- */
 
 static void activate(float *y, const float *up, const wn_stack *s, size_t T)
 {
@@ -413,8 +459,8 @@ static void mlp_fwd(float *out, const wn_stack *s, const wn_layer *l, wn_acts *c
 }
 
 /* dm [T, D], the gradient of the part's output, to d_h; h is its input. */
-static void mlp_bwd(const float *dm, const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack_work *w,
-                    wn_pass *pass, const float *h)
+static void mlp_bwd(const float *dm, const wn_stack *s, const wn_layer *l, wn_acts *c,
+                    wn_stack_work *w, wn_pass *pass, const float *h)
 {
     size_t T = pass->batch->T, col = 0, ld = up_width(s);
     activate(w->act, c->up, s, T);
@@ -428,12 +474,14 @@ static void mlp_bwd(const float *dm, const wn_stack *s, const wn_layer *l, wn_ac
     }
 }
 
-/* ---- layers -------------------------------------------------------------------------------------- */
+/* ---- layers
+ * -------------------------------------------------------------------------------------- */
 
-/* x += out(part) for one half of a layer: the norm behind the part, the residual, or the norm behind the
- * residual. `part` is the half's raw output where it has a norm of its own, else it was added already. */
-static void join(float *x, float *sum, float *mean, float *rinv, const wn_stack *s, const wn_norm *n,
-                 const wn_params *ps, float *scratch, size_t T)
+/* x += out(part) for one half of a layer: the norm behind the part, the residual, or the norm
+ * behind the residual. `part` is the half's raw output where it has a norm of its own, else it was
+ * added already. */
+static void join(float *x, float *sum, float *mean, float *rinv, const wn_stack *s,
+                 const wn_norm *n, const wn_params *ps, float *scratch, size_t T)
 {
     if (n->gain == WN_NO_PARAM)
         return;
@@ -446,8 +494,8 @@ static void join(float *x, float *sum, float *mean, float *rinv, const wn_stack 
     }
 }
 
-static void layer_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack_work *w, wn_pass *pass,
-                      float *x, bool keep)
+static void layer_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack_work *w,
+                      wn_pass *pass, float *x, bool keep)
 {
     size_t T = pass->batch->T, bytes = T * s->D * sizeof(float);
     const wn_params *ps = pass->params;
@@ -466,12 +514,14 @@ static void layer_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
         cross_fwd(s, l, c, w, pass, x, keep);
     if (keep && !s->parallel)
         memcpy(c->mid, x, bytes);
-    h = normed(w->h, c->mid_mean, c->mid_rinv, s->parallel ? parallel_in : x, &l->mlp_in, ps, T, s->D);
+    h = normed(w->h, c->mid_mean, c->mid_rinv, s->parallel ? parallel_in : x, &l->mlp_in, ps, T,
+               s->D);
     mlp_fwd(mlp_norm ? c->mlp : x, s, l, c, w, pass, h, mlp_norm ? 0 : WN_MM_ADD);
     join(x, c->mlp, c->mlp_mean, c->mlp_rinv, s, &l->mlp_out, ps, w->h, T);
 }
 
-void wn_stack_fwd(const wn_stack *s, wn_stack_work *w, wn_pass *pass, float *x, size_t last, bool keep)
+void wn_stack_fwd(const wn_stack *s, wn_stack_work *w, wn_pass *pass, float *x, size_t last,
+                  bool keep)
 {
     pass->drop = w->drop;
     pass->low = w->low;
@@ -479,10 +529,12 @@ void wn_stack_fwd(const wn_stack *s, wn_stack_work *w, wn_pass *pass, float *x, 
         layer_fwd(s, &s->layer[i], &w->acts[keep ? i : 0], w, pass, x, keep);
 }
 
-/* Gradient of a half's raw output from that of the state behind it. post_norm: g becomes the gradient of the
- * sum and is the part's too; otherwise the part's gradient is written to `own` if it has a norm. */
-static const float *split(float *g, float *own, const float *sum, const float *mean, const float *rinv,
-                          const wn_stack *s, const wn_norm *n, wn_pass *pass, const wn_seg *seg, size_t T)
+/* Gradient of a half's raw output from that of the state behind it. post_norm: g becomes the
+ * gradient of the sum and is the part's too; otherwise the part's gradient is written to `own` if
+ * it has a norm. */
+static const float *split(float *g, float *own, const float *sum, const float *mean,
+                          const float *rinv, const wn_stack *s, const wn_norm *n, wn_pass *pass,
+                          const wn_seg *seg, size_t T)
 {
     if (n->gain == WN_NO_PARAM)
         return g;
@@ -494,8 +546,8 @@ static const float *split(float *g, float *own, const float *sum, const float *m
 }
 
 /* w->gradient: of the layer's output in, of its input out. */
-static void layer_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack_work *w, wn_pass *pass,
-                      bool need_dx)
+static void layer_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack_work *w,
+                      wn_pass *pass, bool need_dx)
 {
     size_t T = pass->batch->T;
     const wn_params *ps = pass->params;
@@ -504,23 +556,27 @@ static void layer_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
     bool in_norm = l->attn_in.gain != WN_NO_PARAM, mid_norm = l->mlp_in.gain != WN_NO_PARAM;
     if (s->parallel) /* both halves start from the output's gradient */
         memcpy(w->d_mid, g, T * s->D * sizeof(float));
-    const float *dm = split(g, w->d_ctx, c->mlp, c->mlp_mean, c->mlp_rinv, s, &l->mlp_out, pass, &seg, T);
+    const float *dm =
+        split(g, w->d_ctx, c->mlp, c->mlp_mean, c->mlp_rinv, s, &l->mlp_out, pass, &seg, T);
     const float *h = normed(w->h, NULL, NULL, c->mid, &l->mlp_in, ps, T, s->D);
     mlp_bwd(dm, s, l, c, w, pass, h);
     if (mid_norm)
-        wn_norm_bwd(g, w->d_h, c->mid, c->mid_mean, c->mid_rinv, &l->mlp_in, pass, &seg, T, s->D, true);
+        wn_norm_bwd(g, w->d_h, c->mid, c->mid_mean, c->mid_rinv, &l->mlp_in, pass, &seg, T, s->D,
+                    true);
     else
         wn_add(g, w->d_h, T * s->D);
     if (l->cross_q.N)
         cross_bwd(s, l, c, w, pass);
     float *ga = s->parallel ? w->d_mid : g;
-    const float *da = split(ga, w->d_h, c->attn, c->attn_mean, c->attn_rinv, s, &l->attn_out, pass, &seg, T);
+    const float *da =
+        split(ga, w->d_h, c->attn, c->attn_mean, c->attn_rinv, s, &l->attn_out, pass, &seg, T);
     wn_linear_bwd(w->d_ctx, s->H * s->d, da, s->D, c->ctx, s->H * s->d, c->xa[3], &l->out, pass, 0);
     bool train_in = in_norm && ps->p[l->attn_in.gain].trainable;
     h = normed(w->act, NULL, NULL, c->in, &l->attn_in, ps, T, s->D);
     attention_bwd(s, l, c, w, pass, h, need_dx || train_in, false);
     if (in_norm && (need_dx || train_in))
-        wn_norm_bwd(g, w->d_h, c->in, c->in_mean, c->in_rinv, &l->attn_in, pass, &seg, T, s->D, true);
+        wn_norm_bwd(g, w->d_h, c->in, c->in_mean, c->in_rinv, &l->attn_in, pass, &seg, T, s->D,
+                    true);
     else if (need_dx)
         wn_add(g, w->d_h, T * s->D);
 }

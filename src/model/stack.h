@@ -1,5 +1,5 @@
-/* A stack of transformer layers, forward above backward: the one loop behind every family. A family is
- * a way to fill a wn_stack: which norms there are and where they stand, how queries and keys are
+/* A stack of transformer layers, forward above backward: the one loop behind every family. A family
+ * is a way to fill a wn_stack: which norms there are and where they stand, how queries and keys are
  * rotated, which keys a query sees, how the feed-forward part is gated. */
 #ifndef WN_MODEL_STACK_H
 #define WN_MODEL_STACK_H
@@ -8,79 +8,87 @@
 #include "model/linear.h"
 
 typedef struct wn_norm {
-    int gain, bias;      /* indices into params; gain WN_NO_PARAM: no norm here */
+    int gain, bias; /* indices into params; gain WN_NO_PARAM: no norm here */
     float eps;
-    bool rms;            /* root mean square norm, else layer norm */
+    bool rms; /* root mean square norm, else layer norm */
 } wn_norm;
 
 enum { WN_LAYER_LINEARS = 11 }; /* at most, of one layer */
 
 typedef struct wn_layer {
     wn_norm attn_in, attn_out, mlp_in, mlp_out;
-    wn_norm q_norm, k_norm;  /* over each head's d components (Qwen3, Gemma 3) */
-    wn_linear qkv[3];        /* one fused or three; their outputs lie side by side: queries, keys, values */
+    wn_norm q_norm, k_norm; /* over each head's d components (Qwen3, Gemma 3) */
+    wn_linear
+        qkv[3]; /* one fused or three; their outputs lie side by side: queries, keys, values */
     int n_qkv;
     wn_linear out;
-    wn_linear up[2];         /* gate and up, or one (fused gate|up, or the plain first layer) */
+    wn_linear up[2]; /* gate and up, or one (fused gate|up, or the plain first layer) */
     int n_up;
     wn_linear down;
-    wn_norm cross_in;        /* attention to an encoder's output, between the two halves; cross_q.N 0: none */
+    wn_norm
+        cross_in; /* attention to an encoder's output, between the two halves; cross_q.N 0: none */
     wn_linear cross_q, cross_k, cross_v, cross_out;
-    size_t window;           /* 0: all keys */
-    int rope;                /* index of the rotary table, -1: none */
+    size_t window; /* 0: all keys */
+    int rope;      /* index of the rotary table, -1: none */
 } wn_layer;
 
 typedef struct wn_stack {
-    size_t L, D, H, G, d, F; /* layers, width, heads, key/value heads, head width, feed-forward width */
+    size_t L, D, H, G, d,
+        F; /* layers, width, heads, key/value heads, head width, feed-forward width */
     bool causal;
-    bool post_norm;          /* x = norm(x + f(x)) with attn_out and mlp_out (BERT); else x + norm_out(f(norm_in(x))) */
-    bool qkv_mixed;          /* the fused layer's outputs are q, k, v of head 0, then of head 1, ... (G == H) */
-    bool qk_whole;           /* q_norm and k_norm are over all heads together (OLMo 2) */
-    bool parallel;           /* x + attention(norm(x)) + mlp(norm'(x)) (GPT-NeoX) */
+    bool post_norm; /* x = norm(x + f(x)) with attn_out and mlp_out (BERT); else x +
+                       norm_out(f(norm_in(x))) */
+    bool qkv_mixed; /* the fused layer's outputs are q, k, v of head 0, then of head 1, ... (G == H)
+                     */
+    bool qk_whole;  /* q_norm and k_norm are over all heads together (OLMo 2) */
+    bool parallel;  /* x + attention(norm(x)) + mlp(norm'(x)) (GPT-NeoX) */
     bool gated;
     wn_act act;
-    float scale, softcap;    /* of attention scores */
-    float *rope[2];          /* [positions, rot]: cos, then sin */
+    float scale, softcap; /* of attention scores */
+    float *rope[2];       /* [positions, rot]: cos, then sin */
     size_t rot, positions;
     bool interleaved;
-    int bias;                /* T5's relative position table [buckets, H] among the params, WN_NO_PARAM: none */
+    int bias; /* T5's relative position table [buckets, H] among the params, WN_NO_PARAM: none */
     size_t buckets, max_distance;
-    float *slope;            /* [H] ALiBi, NULL: none */
-    wn_layer *layer;         /* [L] */
+    float *slope;    /* [H] ALiBi, NULL: none */
+    wn_layer *layer; /* [L] */
 } wn_stack;
 
 void wn_stack_free(wn_stack *s);
 
-/* The i-th of a layer's WN_LAYER_LINEARS linear layers: queries, keys, values, attention's output, gate, up, down,
- * then queries, keys, values and output of attention to an encoder. N is 0 where the family has none. */
+/* The i-th of a layer's WN_LAYER_LINEARS linear layers: queries, keys, values, attention's output,
+ * gate, up, down, then queries, keys, values and output of attention to an encoder. N is 0 where
+ * the family has none. */
 wn_linear *wn_layer_linear(wn_layer *l, int i);
 
 /* Where a layer keeps what its backward needs. */
 typedef struct wn_acts {
-    float *in, *in_mean, *in_rinv;     /* the layer's input and its norm's statistics */
-    float *qkv, *qk_raw, *qk_rinv;     /* behind norm and rotation; before the norm of queries and keys */
+    float *in, *in_mean, *in_rinv; /* the layer's input and its norm's statistics */
+    float *qkv, *qk_raw,
+        *qk_rinv; /* behind norm and rotation; before the norm of queries and keys */
     float *ctx, *lse;
-    float *attn, *attn_mean, *attn_rinv;  /* input of attn_out (or of the norm behind the residual) */
+    float *attn, *attn_mean,
+        *attn_rinv; /* input of attn_out (or of the norm behind the residual) */
     float *mid, *mid_mean, *mid_rinv;
-    float *up;                         /* [T, F] or [T, 2F]: gate | up */
+    float *up; /* [T, F] or [T, 2F]: gate | up */
     float *mlp, *mlp_mean, *mlp_rinv;
-    float *cross, *cross_mean, *cross_rinv;   /* the state before attention to the source */
+    float *cross, *cross_mean, *cross_rinv; /* the state before attention to the source */
     float *cross_q, *cross_kv, *cross_ctx, *cross_lse;
-    float *xa[WN_LAYER_LINEARS];       /* LoRA, in the order of wn_layer_linear */
+    float *xa[WN_LAYER_LINEARS]; /* LoRA, in the order of wn_layer_linear */
 } wn_acts;
 
 /* Memory of passes over a stack, planned for at most T tokens. */
 typedef struct wn_stack_work {
     size_t T;
-    wn_acts *acts;            /* [L] when training, else one for all layers */
+    wn_acts *acts; /* [L] when training, else one for all layers */
     float *h, *act, *gradient, *d_mid, *d_h, *d_qkv, *d_ctx, *d_up, *d_act;
-    float *mean, *rinv;       /* of the norm behind an encoder's stack */
+    float *mean, *rinv; /* of the norm behind an encoder's stack */
     float *drop, *low, *mixed;
-    const float *source;      /* [source tokens, D]: the encoder's output */
-    float *d_source;          /* its gradient, summed over the layers */
+    const float *source; /* [source tokens, D]: the encoder's output */
+    float *d_source;     /* its gradient, summed over the layers */
     float *d_cross_q, *d_cross_kv, *d_bias;
-    uint32_t *pre, *own;      /* key ranges of segments */
-    uint32_t *from, *none;    /* the same in the source; empty ranges */
+    uint32_t *pre, *own;   /* key ranges of segments */
+    uint32_t *from, *none; /* the same in the source; empty ranges */
     int32_t *pos;
 } wn_stack_work;
 
@@ -91,15 +99,17 @@ void wn_stack_plan(wn_stack_work *w, const wn_stack *s, wn_arena *a, wn_acts *ac
 /* Positions and key ranges of a batch; fails where a row is longer than the model's positions. */
 wn_err wn_stack_prepare(const wn_stack *s, wn_stack_work *w, const wn_batch *b);
 
-/* x [T, D] in: embeddings, out: the state behind layer `last` (1..L). With keep the layers' activations
- * stay for the backward. */
-void wn_stack_fwd(const wn_stack *s, wn_stack_work *w, wn_pass *pass, float *x, size_t last, bool keep);
-/* w->gradient [T, D] in: gradient of the last layer's output, out: of the embeddings (if embed_grad). */
+/* x [T, D] in: embeddings, out: the state behind layer `last` (1..L). With keep the layers'
+ * activations stay for the backward. */
+void wn_stack_fwd(const wn_stack *s, wn_stack_work *w, wn_pass *pass, float *x, size_t last,
+                  bool keep);
+/* w->gradient [T, D] in: gradient of the last layer's output, out: of the embeddings (if
+ * embed_grad). */
 void wn_stack_bwd(const wn_stack *s, wn_stack_work *w, wn_pass *pass, bool embed_grad);
 
 /* y = norm(x) by the parameters' values; mean, rinv kept if not NULL. */
-void wn_norm_fwd(float *y, float *mean, float *rinv, const float *x, const wn_norm *n, const wn_params *ps,
-                 size_t T, size_t D);
+void wn_norm_fwd(float *y, float *mean, float *rinv, const float *x, const wn_norm *n,
+                 const wn_params *ps, size_t T, size_t D);
 /* dx (+= if add); the norm's gain and bias go to the sink. */
 void wn_norm_bwd(float *dx, const float *dy, const float *x, const float *mean, const float *rinv,
                  const wn_norm *n, wn_pass *pass, const wn_seg *seg, size_t T, size_t D, bool add);

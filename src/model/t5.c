@@ -1,6 +1,7 @@
-/* T5 (Raffel et al. 2019, arXiv 1910.10683): encoder and decoder of root mean square norms before each half, relative
- * position buckets instead of positions, one table a stack, scores not divided. v1.0: ReLU, output tied to the
- * embedding and scaled by width^-1/2; v1.1, lm-adapt, flan, mT5, ByT5: gated GELU, an output matrix of its own. */
+/* T5 (Raffel et al. 2019, arXiv 1910.10683): encoder and decoder of root mean square norms before
+ * each half, relative position buckets instead of positions, one table a stack, scores not divided.
+ * v1.0: ReLU, output tied to the embedding and scaled by width^-1/2; v1.1, lm-adapt, flan, mT5,
+ * ByT5: gated GELU, an output matrix of its own. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -40,7 +41,8 @@ static wn_err read_stack(wn_model *m, wn_stack *s, const char *layers)
     else if (strcmp(proj, "gated-silu") == 0)
         s->act = WN_ACT_SILU;
     else
-        return wn_fail(WN_EFORMAT, "%s: feed_forward_proj \"%s\" is not supported", m->files.place, proj);
+        return wn_fail(WN_EFORMAT, "%s: feed_forward_proj \"%s\" is not supported", m->files.place,
+                       proj);
     return wn_layer_new(s);
 }
 
@@ -52,7 +54,8 @@ struct part {
     float eps;
 };
 
-static wn_err linear(const struct part *p, wn_linear *l, int sub, const char *name, size_t N, size_t K)
+static wn_err linear(const struct part *p, wn_linear *l, int sub, const char *name, size_t N,
+                     size_t K)
 {
     char full[128];
     snprintf(full, sizeof full, "%s.block.%zu.layer.%d.%s", p->stack, p->layer, sub, name);
@@ -73,7 +76,8 @@ static wn_err buckets(const struct part *p)
     wn_model *m = p->m;
     wn_stack *s = p->s;
     size_t i;
-    snprintf(name, sizeof name, "%s.block.0.layer.0.SelfAttention.relative_attention_bias.weight", p->stack);
+    snprintf(name, sizeof name, "%s.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
+             p->stack);
     WN_TRY(wn_weights_get(&t, &m->files, name, s->buckets, s->H));
     WN_TRY(wn_params_add(&m->params, &i, name, s->buckets, s->H, true));
     float *value;
@@ -105,14 +109,16 @@ static wn_err build_layer(const struct part *p, bool cross)
         WN_TRY(norm(p, &l->cross_in, 1));
     }
     l->n_up = s->gated ? 2 : 1;
-    WN_TRY(linear(p, &l->up[0], mlp, s->gated ? "DenseReluDense.wi_0" : "DenseReluDense.wi", s->F, s->D));
+    WN_TRY(linear(p, &l->up[0], mlp, s->gated ? "DenseReluDense.wi_0" : "DenseReluDense.wi", s->F,
+                  s->D));
     if (s->gated)
         WN_TRY(linear(p, &l->up[1], mlp, "DenseReluDense.wi_1", s->F, s->D));
     WN_TRY(linear(p, &l->down, mlp, "DenseReluDense.wo", s->D, s->F));
     return norm(p, &l->mlp_in, mlp);
 }
 
-static wn_err build_stack(wn_model *m, wn_stack *s, const char *name, float eps, wn_norm *final, bool cross)
+static wn_err build_stack(wn_model *m, wn_stack *s, const char *name, float eps, wn_norm *final,
+                          bool cross)
 {
     struct part p = {.m = m, .s = s, .stack = name, .eps = eps};
     char full[64];
@@ -138,7 +144,9 @@ wn_err wn_build_t5(wn_model *m)
     m->facts.shape = WN_SHAPE_ENCDEC;
     m->facts.width = m->stack.D;
     m->facts.decoder_start = (int32_t)start;
-    const char *shared = wn_weights_find(&m->files, "shared.weight") ? "shared.weight" : "encoder.embed_tokens.weight";
+    const char *shared = wn_weights_find(&m->files, "shared.weight")
+                             ? "shared.weight"
+                             : "encoder.embed_tokens.weight";
     WN_TRY(wn_build_table(m, &m->token, shared, m->facts.vocab, m->stack.D));
     WN_TRY(build_stack(m, &m->encoder, "encoder", (float)eps, &m->encoder_norm, false));
     WN_TRY(build_stack(m, &m->stack, "decoder", (float)eps, &m->final_norm, true));

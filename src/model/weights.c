@@ -18,7 +18,8 @@ static const struct {
 };
 
 /* Member `key` of the config from metadata key ARCH.name. */
-static wn_err set(json_t *c, const char *key, const wn_gguf *g, const char *arch, const char *name, bool required)
+static wn_err set(json_t *c, const char *key, const wn_gguf *g, const char *arch, const char *name,
+                  bool required)
 {
     char full[128];
     int64_t whole;
@@ -40,7 +41,8 @@ static wn_err config_from_gguf(wn_weights *w)
     if (!wn_gguf_string(g, "general.architecture", &arch_span))
         return wn_fail(WN_EFORMAT, "%s: metadata key general.architecture is missing", w->place);
     char arch[64];
-    snprintf(arch, sizeof arch, "%.*s", (int)(arch_span.len < 63 ? arch_span.len : 63), arch_span.p);
+    snprintf(arch, sizeof arch, "%.*s", (int)(arch_span.len < 63 ? arch_span.len : 63),
+             arch_span.p);
     const char *model_type = NULL;
     for (size_t i = 0; i < sizeof archs / sizeof *archs; i++)
         if (strcmp(archs[i].arch, arch) == 0) {
@@ -48,8 +50,9 @@ static wn_err config_from_gguf(wn_weights *w)
             w->permuted = archs[i].permuted;
         }
     if (!model_type)
-        return wn_fail(WN_EFORMAT, "%s: architecture \"%s\" is not supported in GGUF (known: llama)",
-                       w->place, arch);
+        return wn_fail(WN_EFORMAT,
+                       "%s: architecture \"%s\" is not supported in GGUF (known: llama)", w->place,
+                       arch);
     json_t *c = w->config = json_object();
     if (!c)
         return wn_fail_nomem(64, "a config");
@@ -70,13 +73,15 @@ static wn_err config_from_gguf(wn_weights *w)
         return wn_fail(WN_EFORMAT, "%s: rope scaling \"%.*s\" is not supported", w->place,
                        (int)scaling.len, scaling.p);
     if (wn_gguf_find(g, "rope_freqs.weight"))
-        return wn_fail(WN_EFORMAT, "%s: rope scaling by rope_freqs.weight is not supported", w->place);
+        return wn_fail(WN_EFORMAT, "%s: rope scaling by rope_freqs.weight is not supported",
+                       w->place);
     const wn_tensor *embed = wn_gguf_find(g, "token_embd.weight");
     if (!embed || embed->ndim != 2)
         return wn_fail(WN_EFORMAT, "%s: tensor token_embd.weight is missing", w->place);
     json_object_set_new(c, "vocab_size", json_integer((json_int_t)embed->dim[0]));
     json_object_set_new(c, "tie_word_embeddings", json_boolean(!wn_gguf_find(g, "output.weight")));
-    json_object_set_new(c, "attention_bias", json_boolean(wn_gguf_find(g, "blk.0.attn_q.bias") != NULL));
+    json_object_set_new(c, "attention_bias",
+                        json_boolean(wn_gguf_find(g, "blk.0.attn_q.bias") != NULL));
     json_object_set_new(c, "hidden_act", json_string("silu"));
     return WN_OK;
 }
@@ -90,10 +95,10 @@ static bool gguf_name(char *out, size_t size, const char *hf)
         {"lm_head.weight", "output.weight"},
     };
     static const char *const part[][2] = {
-        {"input_layernorm", "attn_norm"},   {"post_attention_layernorm", "ffn_norm"},
-        {"self_attn.q_proj", "attn_q"},     {"self_attn.k_proj", "attn_k"},
-        {"self_attn.v_proj", "attn_v"},     {"self_attn.o_proj", "attn_output"},
-        {"mlp.gate_proj", "ffn_gate"},      {"mlp.up_proj", "ffn_up"},
+        {"input_layernorm", "attn_norm"}, {"post_attention_layernorm", "ffn_norm"},
+        {"self_attn.q_proj", "attn_q"},   {"self_attn.k_proj", "attn_k"},
+        {"self_attn.v_proj", "attn_v"},   {"self_attn.o_proj", "attn_output"},
+        {"mlp.gate_proj", "ffn_gate"},    {"mlp.up_proj", "ffn_up"},
         {"mlp.down_proj", "ffn_down"},
     };
     for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
@@ -107,14 +112,16 @@ static bool gguf_name(char *out, size_t size, const char *hf)
         return false;
     const char *rest = hf + used, *dot = strrchr(rest, '.');
     for (size_t i = 0; dot && i < sizeof part / sizeof *part; i++)
-        if (strlen(part[i][0]) == (size_t)(dot - rest) && strncmp(rest, part[i][0], (size_t)(dot - rest)) == 0) {
+        if (strlen(part[i][0]) == (size_t)(dot - rest) &&
+            strncmp(rest, part[i][0], (size_t)(dot - rest)) == 0) {
             snprintf(out, size, "blk.%u.%s%s", layer, part[i][1], dot);
             return true;
         }
     return false;
 }
 
-/* ---- opening ------------------------------------------------------------------------------------ */
+/* ---- opening ------------------------------------------------------------------------------------
+ */
 
 static bool ends_with(const char *s, const char *end)
 {
@@ -125,8 +132,9 @@ static bool ends_with(const char *s, const char *end)
 static wn_err open_files(wn_weights *w, const char *path)
 {
     if (!wn_file_exists(path))
-        return wn_fail(WN_EIO, "%s: no such file or folder (expected a Hugging Face folder or a .gguf file)",
-                       path);
+        return wn_fail(
+            WN_EIO, "%s: no such file or folder (expected a Hugging Face folder or a .gguf file)",
+            path);
     if (!wn_is_dir(path)) {
         if (!ends_with(path, ".gguf"))
             return wn_fail(WN_EARG, "%s: expected a Hugging Face folder or a .gguf file", path);
@@ -169,7 +177,8 @@ void wn_weights_close(wn_weights *w)
     *w = (wn_weights){0};
 }
 
-/* ---- reading -------------------------------------------------------------------------------------- */
+/* ---- reading
+ * -------------------------------------------------------------------------------------- */
 
 const wn_tensor *wn_weights_find(const wn_weights *w, const char *name)
 {
@@ -187,10 +196,12 @@ static void shape_text(char *out, size_t size, const wn_tensor *t)
     size_t n = 0;
     out[0] = '\0';
     for (int i = 0; i < t->ndim && n < size; i++)
-        n += (size_t)snprintf(out + n, size - n, i ? ", %llu" : "%llu", (unsigned long long)t->dim[i]);
+        n += (size_t)snprintf(out + n, size - n, i ? ", %llu" : "%llu",
+                              (unsigned long long)t->dim[i]);
 }
 
-wn_err wn_weights_get(const wn_tensor **out, const wn_weights *w, const char *name, size_t rows, size_t cols)
+wn_err wn_weights_get(const wn_tensor **out, const wn_weights *w, const char *name, size_t rows,
+                      size_t cols)
 {
     const wn_tensor *t = wn_weights_find(w, name);
     const char *file = w->is_gguf ? w->place : wn_safetensors_path(w->st);
@@ -202,14 +213,15 @@ wn_err wn_weights_get(const wn_tensor **out, const wn_weights *w, const char *na
         char want[64], found[96];
         snprintf(want, sizeof want, cols ? "%zu, %zu" : "%zu", rows, cols);
         shape_text(found, sizeof found, t);
-        return wn_fail(WN_EFORMAT, "%s: tensor %s: expected shape [%s], found [%s]", file, t->name, want,
-                       found);
+        return wn_fail(WN_EFORMAT, "%s: tensor %s: expected shape [%s], found [%s]", file, t->name,
+                       want, found);
     }
     *out = t;
     return WN_OK;
 }
 
-wn_err wn_weights_rows(float *out, const wn_weights *w, const wn_tensor *t, size_t first, size_t n, size_t head)
+wn_err wn_weights_rows(float *out, const wn_weights *w, const wn_tensor *t, size_t first, size_t n,
+                       size_t head)
 {
     size_t cols = t->ndim > 1 ? (size_t)t->dim[1] : (size_t)t->dim[0];
     if (head && w->permuted && t->ndim == 1) { /* a permuted bias: reorder its elements */
@@ -226,7 +238,8 @@ wn_err wn_weights_rows(float *out, const wn_weights *w, const wn_tensor *t, size
     } else if (head && w->permuted) {
         for (size_t i = 0; i < n; i++) {
             size_t r = first + i, h = r / head, j = r % head / (head / 2), k = r % (head / 2);
-            WN_TRY(wn_tensor_to_f32(out + i * cols, t, (uint64_t)(h * head + k * 2 + j) * cols, cols));
+            WN_TRY(
+                wn_tensor_to_f32(out + i * cols, t, (uint64_t)(h * head + k * 2 + j) * cols, cols));
         }
     } else {
         WN_TRY(wn_tensor_to_f32(out, t, (uint64_t)first * cols, (uint64_t)n * cols));
@@ -235,7 +248,8 @@ wn_err wn_weights_rows(float *out, const wn_weights *w, const wn_tensor *t, size
         size_t bad = 0;
         while (wn_all_finite(out + bad * cols, cols))
             bad++;
-        return wn_fail(WN_EFORMAT, "%s: tensor %s, row %zu: expected finite numbers, found NaN or infinity",
+        return wn_fail(WN_EFORMAT,
+                       "%s: tensor %s, row %zu: expected finite numbers, found NaN or infinity",
                        w->is_gguf ? w->place : wn_safetensors_path(w->st), t->name, first + bad);
     }
     return WN_OK;

@@ -1,5 +1,6 @@
-/* A model's files, behind Hugging Face's names: config.json and safetensors of a folder, or the same
- * facts read from a GGUF file (names translated, Llama's permuted query and key rows put back). */
+/* A model's files, behind Hugging Face's names: config.json and safetensors of a folder, or the
+ * same facts read from a GGUF file (names translated, Llama's permuted query and key rows put
+ * back). */
 #ifndef WN_MODEL_WEIGHTS_H
 #define WN_MODEL_WEIGHTS_H
 
@@ -11,15 +12,16 @@
 #include "io/safetensors.h"
 
 typedef struct wn_weights {
-    char *path;           /* as the user gave it */
-    char *place;          /* the file errors name */
+    char *path;  /* as the user gave it */
+    char *place; /* the file errors name */
     bool is_gguf;
     wn_safetensors *st;
     wn_gguf *gguf;
-    json_t *config;       /* config.json, or made from the metadata */
-    size_t skip;          /* characters of a name this checkpoint leaves out at its beginning */
-    const char *prefix;   /* before every tensor's name in this checkpoint, "" or "model." or "bert." */
-    bool permuted;        /* GGUF "llama": rows of q and k are interleaved */
+    json_t *config; /* config.json, or made from the metadata */
+    size_t skip;    /* characters of a name this checkpoint leaves out at its beginning */
+    const char
+        *prefix;   /* before every tensor's name in this checkpoint, "" or "model." or "bert." */
+    bool permuted; /* GGUF "llama": rows of q and k are interleaved */
 } wn_weights;
 
 wn_err wn_weights_open(wn_weights *w, const char *path);
@@ -27,14 +29,16 @@ void wn_weights_close(wn_weights *w);
 
 /* The tensor of that Hugging Face name, NULL if there is none. */
 const wn_tensor *wn_weights_find(const wn_weights *w, const char *name);
-/* The same, checked: missing, or another shape than [rows, cols] (cols 0: a vector), is an error that names
- * file, tensor, expected and found shape. */
-wn_err wn_weights_get(const wn_tensor **out, const wn_weights *w, const char *name, size_t rows, size_t cols);
+/* The same, checked: missing, or another shape than [rows, cols] (cols 0: a vector), is an error
+ * that names file, tensor, expected and found shape. */
+wn_err wn_weights_get(const wn_tensor **out, const wn_weights *w, const char *name, size_t rows,
+                      size_t cols);
 
-/* Rows [first, first + n) of a matrix (or all of a vector: n = 1) as float32, q/k rows of heads of width
- * `head` put back in order if the file has them permuted (head 0: an ordinary matrix). NaN or infinity is an
- * error that names file, tensor and row. Safe in parallel. */
-wn_err wn_weights_rows(float *out, const wn_weights *w, const wn_tensor *t, size_t first, size_t n, size_t head);
+/* Rows [first, first + n) of a matrix (or all of a vector: n = 1) as float32, q/k rows of heads of
+ * width `head` put back in order if the file has them permuted (head 0: an ordinary matrix). NaN or
+ * infinity is an error that names file, tensor and row. Safe in parallel. */
+wn_err wn_weights_rows(float *out, const wn_weights *w, const wn_tensor *t, size_t first, size_t n,
+                       size_t head);
 
 /* SHA-256 over the weight files' bytes and the config. */
 wn_err wn_weights_sha(const wn_weights *w, char hex[WN_SHA_HEX]);

@@ -8,7 +8,8 @@
 /* PATH.manifest.json of the selection at `path`; refused if it is not that of these rows. */
 wn_err wn_chosen_manifest(json_t **m, const char *path);
 
-/* The id of a row as text: strings as they are, numbers in decimal. "" where there is none. wn_free. */
+/* The id of a row as text: strings as they are, numbers in decimal. "" where there is none.
+ * wn_free. */
 wn_err wn_chosen_id(char **id, const json_t *row);
 
 /* Calls body for each JSON line of a file, in order, until it fails or sets *stop. */

@@ -1,9 +1,10 @@
 /* Choosing the rows to train on: a strategy = feature x score x rule, under common constraints.
  *
- * wn_select_job opens the inputs, makes the list of candidates (candidates.c), strikes out what the constraints
- * forbid before anything is chosen (contamination, duplicates: constraints.c), counts tokens if the
- * budget is in tokens, calls the strategy, and writes rows, manifest and hits (write.c). A strategy is
- * one file with one function, and one row in the table of strategies.c; it never sees a file. */
+ * wn_select_job opens the inputs, makes the list of candidates (candidates.c), strikes out what the
+ * constraints forbid before anything is chosen (contamination, duplicates: constraints.c), counts
+ * tokens if the budget is in tokens, calls the strategy, and writes rows, manifest and hits
+ * (write.c). A strategy is one file with one function, and one row in the table of strategies.c; it
+ * never sees a file. */
 #ifndef WN_SELECT_SELECT_H
 #define WN_SELECT_SELECT_H
 
@@ -11,30 +12,33 @@
 #include "search/search.h"
 #include "store/store.h"
 
-/* ---- what can be chosen ------------------------------------------------------------------------ */
+/* ---- what can be chosen ------------------------------------------------------------------------
+ */
 
 /* Candidate i is row i of the store if there is one, else of the pool. */
 typedef struct wn_candidates {
     uint64_t N;
-    wn_pool *pool;          /* NULL: only ids are known */
-    wn_store *store;        /* NULL: no vectors */
+    wn_pool *pool;   /* NULL: only ids are known */
+    wn_store *store; /* NULL: no vectors */
     wn_store *queries;
-    uint64_t *pool_row;     /* [N] row of the pool; NULL: the same number, or no pool */
-    uint32_t *task;         /* [N] number of the task */
+    uint64_t *pool_row; /* [N] row of the pool; NULL: the same number, or no pool */
+    uint32_t *task;     /* [N] number of the task */
     uint32_t tasks;
-    uint32_t *tokens;       /* [N] NULL: not counted */
-    uint64_t *skip;         /* bits: may not be chosen */
-    uint64_t left;          /* candidates not skipped */
-    char *scratch;          /* folder of vectors made for this call, NULL: none */
+    uint32_t *tokens; /* [N] NULL: not counted */
+    uint64_t *skip;   /* bits: may not be chosen */
+    uint64_t left;    /* candidates not skipped */
+    char *scratch;    /* folder of vectors made for this call, NULL: none */
 } wn_candidates;
 
 wn_err wn_candidates_open(wn_candidates *c, const wn_select_opts *o);
 void wn_candidates_close(wn_candidates *c);
 uint64_t wn_candidate_pool_row(const wn_candidates *c, uint64_t i);
-wn_span wn_candidate_id(const wn_candidates *c, uint64_t i, wn_row *work); /* work: as wn_pool_row's */
+wn_span wn_candidate_id(const wn_candidates *c, uint64_t i,
+                        wn_row *work); /* work: as wn_pool_row's */
 const char *wn_candidate_task(const wn_candidates *c, uint64_t i);
 
-/* ---- constraints --------------------------------------------------------------------------------- */
+/* ---- constraints
+ * --------------------------------------------------------------------------------- */
 
 /* One struck-out row, for the manifest: which target row shares which words with it. */
 typedef struct wn_veto {
@@ -55,27 +59,28 @@ void wn_constraint_counts_free(wn_constraint_counts *counts);
 /* A selection being filled: budget in rows and tokens, cap per task. */
 typedef struct wn_filler {
     const wn_candidates *c;
-    uint64_t rows, tokens;       /* taken */
+    uint64_t rows, tokens;                    /* taken */
     uint64_t budget, budget_tokens, per_task; /* 0: none */
-    uint64_t *of_task;           /* [tasks] taken of each */
+    uint64_t *of_task;                        /* [tasks] taken of each */
 } wn_filler;
 typedef enum wn_fill { WN_FILL_TAKEN, WN_FILL_TASK_FULL, WN_FILL_FULL } wn_fill;
 wn_err wn_filler_init(wn_filler *f, const wn_candidates *c, const wn_select_opts *o);
 void wn_filler_free(wn_filler *f);
 void wn_filler_clear(wn_filler *f);
-/* Takes candidate i if it fits. FULL: it does not fit the budget, which ends the filling: to go on to the
- * next that fits would prefer short rows. */
+/* Takes candidate i if it fits. FULL: it does not fit the budget, which ends the filling: to go on
+ * to the next that fits would prefer short rows. */
 wn_fill wn_filler_take(wn_filler *f, uint64_t i);
 
-/* ---- the result ------------------------------------------------------------------------------------ */
+/* ---- the result
+ * ------------------------------------------------------------------------------------ */
 
 typedef struct wn_pick {
-    uint64_t row;       /* candidate */
-    uint64_t place;     /* its row of the pool, by which selections are ordered; set when written */
-    uint64_t query;     /* whose score it is */
+    uint64_t row;   /* candidate */
+    uint64_t place; /* its row of the pool, by which selections are ordered; set when written */
+    uint64_t query; /* whose score it is */
     double score;
-    uint32_t hits;      /* queries that have it; 0: the strategy has no scores */
-    uint32_t rank;      /* its place in that query's list, from 1 */
+    uint32_t hits; /* queries that have it; 0: the strategy has no scores */
+    uint32_t rank; /* its place in that query's list, from 1 */
 } wn_pick;
 
 /* Zero it first. */
@@ -83,24 +88,25 @@ typedef struct wn_picks {
     wn_pick *pick;
     size_t n, cap;
     uint64_t tokens;
-    /* Strategies with queries: their lists, for explanations. [Q, width]; the first `used` of each list
-     * made the union, what follows would have been next. */
+    /* Strategies with queries: their lists, for explanations. [Q, width]; the first `used` of each
+     * list made the union, what follows would have been next. */
     int64_t *list_row;
     double *list_score;
     size_t Q, width, used;
-    bool best_only;     /* one hit a query was still too many */
+    bool best_only; /* one hit a query was still too many */
 } wn_picks;
 wn_err wn_picks_add(wn_picks *p, wn_pick pick);
 void wn_picks_free(wn_picks *p);
 
-/* ---- strategies ------------------------------------------------------------------------------------- */
+/* ---- strategies
+ * ------------------------------------------------------------------------------------- */
 
 typedef enum wn_feature { WN_FEATURE_NONE, WN_FEATURE_VECTORS } wn_feature;
 
 typedef struct wn_strategy {
     const char *name;
-    wn_feature feature;  /* VECTORS: needs --store and --queries */
-    bool fills;          /* needs a budget or a cap, or it would take everything */
+    wn_feature feature; /* VECTORS: needs --store and --queries */
+    bool fills;         /* needs a budget or a cap, or it would take everything */
     /* Picks in any order; each candidate at most once, none that is skipped. */
     wn_err (*pick)(wn_picks *out, const wn_candidates *c, const wn_select_opts *o);
 } wn_strategy;
@@ -112,14 +118,15 @@ wn_err wn_pick_balanced(wn_picks *out, const wn_candidates *c, const wn_select_o
 wn_err wn_pick_all(wn_picks *out, const wn_candidates *c, const wn_select_opts *o);
 
 /* The candidates that are left in the order of a random number each, which depends only on seed and
- * position: a larger budget extends a smaller one's selection. `first`: where in the stream of random
- * numbers row 0 stands. *order [c->left], wn_free. */
+ * position: a larger budget extends a smaller one's selection. `first`: where in the stream of
+ * random numbers row 0 stands. *order [c->left], wn_free. */
 wn_err wn_random_order(uint64_t **order, const wn_candidates *c, uint64_t seed, uint64_t first);
 
-/* ---- tokens, output ------------------------------------------------------------------------------------ */
+/* ---- tokens, output
+ * ------------------------------------------------------------------------------------ */
 
-/* Fills c->tokens: prompt and target with what training puts around them, by `model`'s tokenizer; without
- * a model as the store counted them. */
+/* Fills c->tokens: prompt and target with what training puts around them, by `model`'s tokenizer;
+ * without a model as the store counted them. */
 wn_err wn_count_tokens(wn_candidates *c, const char *model);
 
 typedef struct wn_select_inputs {

@@ -8,7 +8,7 @@
 #include "base/err.h"
 
 typedef struct wn_tally_slot {
-    uint64_t key;       /* 0: empty; a key of 0 is kept as 1 */
+    uint64_t key;         /* 0: empty; a key of 0 is kept as 1 */
     uint32_t count, mark; /* the caller's; 0 at first */
 } wn_tally_slot;
 

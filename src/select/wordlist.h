@@ -1,5 +1,5 @@
-/* Texts as words, for telling shared text apart from different spellings of it: lower case, punctuation
- * and symbols are blanks, every ideograph is a word of its own. */
+/* Texts as words, for telling shared text apart from different spellings of it: lower case,
+ * punctuation and symbols are blanks, every ideograph is a word of its own. */
 #ifndef WN_SELECT_WORDLIST_H
 #define WN_SELECT_WORDLIST_H
 
@@ -9,7 +9,8 @@
 #include "base/err.h"
 #include "base/str.h"
 
-/* hash 0: the border between two texts, which no run of words crosses. at, len: the word in `text`. */
+/* hash 0: the border between two texts, which no run of words crosses. at, len: the word in `text`.
+ */
 typedef struct wn_listed_word {
     uint64_t hash;
     uint32_t at, len;
@@ -28,8 +29,8 @@ wn_err wn_wordlist_add(wn_wordlist *w, wn_span text);
 
 /* Hash of the n words from `first` on; depends on their order and number. */
 uint64_t wn_wordlist_hash(const wn_wordlist *w, size_t first, size_t n);
-/* The same for every window of n words that crosses no border, one multiplication a window: call with i
- * ascending from 0; true: *hash is that of the words i+1-n .. i. Zero the state first. */
+/* The same for every window of n words that crosses no border, one multiplication a window: call
+ * with i ascending from 0; true: *hash is that of the words i+1-n .. i. Zero the state first. */
 typedef struct wn_window {
     uint64_t hash, lead; /* lead: the multiplier of the word that leaves, set at first use */
     size_t run;

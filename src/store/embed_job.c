@@ -16,8 +16,12 @@ enum { SYNC_ROWS = 4096 };
 static wn_err emit(void *ctx, uint64_t row, const wn_row *r, const float *vector, uint32_t tokens)
 {
     struct sink *s = ctx;
-    wn_store_row out = {.vector = vector, .id = r->id, .task = r->task, .tokens = tokens,
-                        .loss = __builtin_nanf(""), .margin = __builtin_nanf(""),
+    wn_store_row out = {.vector = vector,
+                        .id = r->id,
+                        .task = r->task,
+                        .tokens = tokens,
+                        .loss = __builtin_nanf(""),
+                        .margin = __builtin_nanf(""),
                         .text_hash = wn_pool_text_hash(s->pool, row)};
     WN_TRY(wn_store_writer_add(s->writer, &out));
     if (++s->since_sync < SYNC_ROWS)
@@ -26,7 +30,8 @@ static wn_err emit(void *ctx, uint64_t row, const wn_row *r, const float *vector
     return wn_store_writer_sync(s->writer);
 }
 
-static wn_err manifest_of(json_t **out, wn_model *m, wn_pool *p, const wn_embed_rule *r, const wn_embed_opts *o)
+static wn_err manifest_of(json_t **out, wn_model *m, wn_pool *p, const wn_embed_rule *r,
+                          const wn_embed_opts *o)
 {
     static const char *const pooling[] = {"mean", "weighted", "last", "cls"};
     char hex[WN_SHA_HEX];
@@ -91,7 +96,9 @@ wn_err wn_embed_job(const wn_embed_opts *o)
         return wn_fail(WN_EARG, "embed: --out is missing");
     wn_err e = wn_pool_open(&p, o->pool, o->map, true);
     if (!e)
-        e = wn_model_open(&m, o->model, &(wn_model_opts){.precision = o->common.precision, .adapter = o->adapter});
+        e = wn_model_open(
+            &m, o->model,
+            &(wn_model_opts){.precision = o->common.precision, .adapter = o->adapter});
     if (!e)
         e = embed(m, p, o);
     wn_model_close(m);

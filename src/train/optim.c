@@ -14,8 +14,12 @@ wn_err wn_optim_init(wn_optim *o, const char *kind, double weight_decay, const w
         found = strcmp(kind, names[i]) == 0 ? i : found;
     if (found < 0)
         return wn_fail(WN_EARG, "optimizer \"%s\": expected adamw, adam or sgd", kind);
-    *o = (wn_optim){.kind = (wn_optim_kind)found, .b1 = 0.9, .b2 = 0.999, .eps = 1e-8,
-                    .weight_decay = weight_decay, .n = ps->n};
+    *o = (wn_optim){.kind = (wn_optim_kind)found,
+                    .b1 = 0.9,
+                    .b2 = 0.999,
+                    .eps = 1e-8,
+                    .weight_decay = weight_decay,
+                    .n = ps->n};
     if (o->kind != WN_OPTIM_ADAMW && weight_decay != 0)
         return wn_fail(WN_EARG, "weight-decay: only adamw has it, not %s", kind);
     WN_NEW(o->m, ps->n);
@@ -57,8 +61,8 @@ static void step_piece(void *ctx, size_t i, int thread)
     float *w = j->p->value + at;
     const float *g = j->p->grad + at;
     if (j->m) {
-        wn_adamw(w, j->m + at, j->v + at, g, len, j->lr, (float)j->o->b1, (float)j->o->b2, (float)j->o->eps,
-                 j->decay, j->c1, j->c2, j->scale, j->clip);
+        wn_adamw(w, j->m + at, j->v + at, g, len, j->lr, (float)j->o->b1, (float)j->o->b2,
+                 (float)j->o->eps, j->decay, j->c1, j->c2, j->scale, j->clip);
         return;
     }
     for (size_t k = 0; k < len; k++) {
@@ -76,9 +80,15 @@ void wn_optim_step(wn_optim *o, wn_params *ps, double lr, double scale, double c
         wn_param *p = &ps->p[i];
         if (!p->trainable)
             continue;
-        struct step_job j = {.o = o, .p = p, .m = o->m[i], .v = o->v[i], .lr = (float)lr,
-                             .decay = p->decay ? (float)o->weight_decay : 0, .scale = (float)scale,
-                             .clip = (float)clip_value, .c1 = 1 - pow(o->b1, (double)o->t),
+        struct step_job j = {.o = o,
+                             .p = p,
+                             .m = o->m[i],
+                             .v = o->v[i],
+                             .lr = (float)lr,
+                             .decay = p->decay ? (float)o->weight_decay : 0,
+                             .scale = (float)scale,
+                             .clip = (float)clip_value,
+                             .c1 = 1 - pow(o->b1, (double)o->t),
                              .c2 = 1 - pow(o->b2, (double)o->t)};
         wn_par_do((p->rows * p->cols + PIECE - 1) / PIECE, step_piece, &j);
     }

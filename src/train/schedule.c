@@ -14,8 +14,10 @@ static wn_err parse_warmup(uint64_t *warmup, const char *text, uint64_t steps)
     }
     double v = strtod(text, &end);
     bool share = *end == '%';
-    if (end == text || (share ? end[1] : *end) || !(v >= 0) || (share && v > 100) || (!share && v != floor(v)))
-        return wn_fail(WN_EARG, "warmup \"%s\": expected a number of updates, or a share such as 6%%", text);
+    if (end == text || (share ? end[1] : *end) || !(v >= 0) || (share && v > 100) ||
+        (!share && v != floor(v)))
+        return wn_fail(WN_EARG,
+                       "warmup \"%s\": expected a number of updates, or a share such as 6%%", text);
     *warmup = share ? (uint64_t)ceil(v / 100 * (double)steps) : (uint64_t)v;
     return WN_OK;
 }
@@ -29,7 +31,9 @@ wn_err wn_schedule_parse(wn_schedule *s, const char *kind, const char *warmup, u
         if (strcmp(kind, names[i]) == 0) {
             s->kind = (wn_schedule_kind)i;
             if (s->kind == WN_SCHEDULE_SLANTED && s->warmup)
-                return wn_fail(WN_EARG, "warmup: the slanted schedule has its own (the first tenth of the updates)");
+                return wn_fail(
+                    WN_EARG,
+                    "warmup: the slanted schedule has its own (the first tenth of the updates)");
             return WN_OK;
         }
     return wn_fail(WN_EARG, "schedule \"%s\": expected constant, linear, cosine or slanted", kind);
@@ -61,5 +65,6 @@ void wn_epoch_order(uint64_t *order, uint64_t n, uint64_t seed, uint64_t epoch, 
     for (uint64_t i = 0; i < n; i++)
         order[i] = i;
     if (shuffle)
-        wn_rng_shuffle(&(wn_rng){.seed = seed, .stream = (uint64_t)WN_STREAM_SHUFFLE | epoch << 8}, order, (size_t)n);
+        wn_rng_shuffle(&(wn_rng){.seed = seed, .stream = (uint64_t)WN_STREAM_SHUFFLE | epoch << 8},
+                       order, (size_t)n);
 }

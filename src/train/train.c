@@ -1,7 +1,7 @@
-/* `winnow train`: the loop. All is done in OUT.partial, which becomes OUT by rename when it is finished; a kill
- * anywhere leaves a folder that the same command goes on from. An update's gradient is a sum over its examples
- * in their order, so it does not depend on how many tokens are computed at once (but for the last bits of
- * shared parameters in full fine-tuning: sink.c). */
+/* `winnow train`: the loop. All is done in OUT.partial, which becomes OUT by rename when it is
+ * finished; a kill anywhere leaves a folder that the same command goes on from. An update's
+ * gradient is a sum over its examples in their order, so it does not depend on how many tokens are
+ * computed at once (but for the last bits of shared parameters in full fine-tuning: sink.c). */
 #include "train/train.h"
 
 #include <math.h>
@@ -30,7 +30,7 @@ struct run {
     wn_schedule schedule;
     wn_place at;
     uint64_t steps, per_epoch, order_epoch, *order;
-    size_t examples;      /* an update */
+    size_t examples; /* an update */
     double lr, *nll, last_loss;
     uint32_t *count;
     bool full, shuffle;
@@ -40,7 +40,9 @@ struct run {
     char key[WN_SHA_HEX];
 };
 
-/* ---- set-up -------------------------------------------------------------------------------------------------- */
+/* ---- set-up
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static wn_err parse_yes(bool *out, const char *name, const char *text, bool fallback)
 {
@@ -59,12 +61,14 @@ static wn_err open_model(struct run *r)
         return wn_fail(WN_EARG, "method \"%s\": expected lora or full", method);
     if (r->full && o->adapter)
         return wn_fail(WN_EARG, "method full does not go on from an adapter");
-    wn_model_opts mo = {.precision = o->common.precision, .adapter = o->adapter, .train_full = r->full};
+    wn_model_opts mo = {
+        .precision = o->common.precision, .adapter = o->adapter, .train_full = r->full};
     WN_TRY(wn_model_open(&r->model, o->model, &mo));
     r->params = wn_model_params(r->model);
     if (r->full) {
         if (o->dropout > 0)
-            return wn_fail(WN_EARG, "dropout: only LoRA's input has it so far, not full fine-tuning");
+            return wn_fail(WN_EARG,
+                           "dropout: only LoRA's input has it so far, not full fine-tuning");
         WN_TRY(wn_model_can_save(r->model));
         return wn_model_train_full(r->model);
     }
@@ -74,8 +78,11 @@ static wn_err open_model(struct run *r)
         return WN_OK;
     }
     size_t rank = o->rank ? o->rank : 8;
-    wn_lora_opts lora = {.rank = rank, .alpha = o->alpha > 0 ? o->alpha : 2.0 * (double)rank,
-                         .dropout = o->dropout, .targets = o->targets, .seed = o->common.seed};
+    wn_lora_opts lora = {.rank = rank,
+                         .alpha = o->alpha > 0 ? o->alpha : 2.0 * (double)rank,
+                         .dropout = o->dropout,
+                         .targets = o->targets,
+                         .seed = o->common.seed};
     return wn_model_add_lora(r->model, &lora);
 }
 
@@ -84,15 +91,22 @@ static wn_err encode_rule(wn_encode_rule *rule, const struct run *r)
     const wn_model_facts *f = wn_model_facts_of(r->model);
     const wn_train_opts *o = r->o;
     if (f->shape == WN_SHAPE_ENCODER)
-        return wn_fail(WN_EARG, "%s: a %s encoder has no output head to train", o->model, f->family);
+        return wn_fail(WN_EARG, "%s: a %s encoder has no output head to train", o->model,
+                       f->family);
     bool encdec = f->shape == WN_SHAPE_ENCDEC;
     if (encdec && o->loss_on_all)
-        return wn_fail(WN_EARG, "%s: loss-on all: a %s encoder's prompt is read, not predicted; expected target", o->model,
-                       f->family);
+        return wn_fail(
+            WN_EARG,
+            "%s: loss-on all: a %s encoder's prompt is read, not predicted; expected target",
+            o->model, f->family);
     size_t max = o->max_tokens ? o->max_tokens : encdec ? ENCODER_TOKENS : f->max_positions;
     if (f->max_positions && max > f->max_positions)
-        return wn_fail(WN_EARG, "max-tokens %zu: the model has %zu positions", max, f->max_positions);
-    *rule = (wn_encode_rule){.shape = f->shape, .max_tokens = max, .max_target = o->max_target, .tmpl = o->tmpl,
+        return wn_fail(WN_EARG, "max-tokens %zu: the model has %zu positions", max,
+                       f->max_positions);
+    *rule = (wn_encode_rule){.shape = f->shape,
+                             .max_tokens = max,
+                             .max_target = o->max_target,
+                             .tmpl = o->tmpl,
                              .supervise_prompt = o->loss_on_all};
     return WN_OK;
 }
@@ -125,27 +139,35 @@ static wn_err plan(struct run *r)
     r->per_epoch = (n + r->examples - 1) / r->examples;
     if (o->epochs < 0 || !isfinite(o->epochs) || o->epochs > 1e6)
         return wn_fail(WN_EARG, "epochs %g: expected 0 or more", o->epochs);
-    r->steps = o->steps ? o->steps : (uint64_t)ceil((o->epochs > 0 ? o->epochs : 1) * (double)r->per_epoch - 1e-9);
+    r->steps = o->steps
+                   ? o->steps
+                   : (uint64_t)ceil((o->epochs > 0 ? o->epochs : 1) * (double)r->per_epoch - 1e-9);
     r->lr = o->lr != 0 ? o->lr : r->full ? 5e-5 : 1e-4;
     if (!(r->lr > 0) || !(o->clip_norm >= 0) || !(o->clip_value >= 0) || !(o->weight_decay >= 0))
-        return wn_fail(WN_EARG, "lr, clip-norm, clip-value, weight-decay: expected numbers above or equal 0");
+        return wn_fail(
+            WN_EARG, "lr, clip-norm, clip-value, weight-decay: expected numbers above or equal 0");
     WN_TRY(parse_yes(&r->shuffle, "shuffle", o->shuffle, true));
-    WN_TRY(wn_schedule_parse(&r->schedule, o->schedule ? o->schedule : "linear", o->warmup, r->steps));
-    WN_TRY(wn_optim_init(&r->optim, o->optimizer ? o->optimizer : "adamw", o->weight_decay, r->params));
+    WN_TRY(
+        wn_schedule_parse(&r->schedule, o->schedule ? o->schedule : "linear", o->warmup, r->steps));
+    WN_TRY(wn_optim_init(&r->optim, o->optimizer ? o->optimizer : "adamw", o->weight_decay,
+                         r->params));
     WN_TRY(wn_params_make_grads(r->params));
-    size_t longest = r->feed.longest > r->eval_feed.longest ? r->feed.longest : r->eval_feed.longest;
+    size_t longest =
+        r->feed.longest > r->eval_feed.longest ? r->feed.longest : r->eval_feed.longest;
     size_t tokens = o->max_batch_tokens ? o->max_batch_tokens : MICRO_TOKENS;
     tokens = tokens < longest ? longest : tokens;
     if (tokens > r->feed.longest * r->examples && tokens > longest)
         tokens = r->feed.longest * r->examples > longest ? r->feed.longest * r->examples : longest;
     size_t rows = r->examples < tokens ? r->examples : tokens;
     rows = rows < 8 ? 8 : rows;
-    size_t most = r->feed.most_labels > r->eval_feed.most_labels ? r->feed.most_labels : r->eval_feed.most_labels;
+    size_t most = r->feed.most_labels > r->eval_feed.most_labels ? r->feed.most_labels
+                                                                 : r->eval_feed.most_labels;
     size_t labels = most * rows < tokens ? most * rows : tokens;
     size_t need = wn_work_bytes(r->model, tokens, rows, labels, true);
     if (o->common.max_memory && wn_mem_live() + need > o->common.max_memory)
-        return wn_fail(WN_ENOMEM, "train: needs %zu MB (batches of %zu tokens), max-memory allows %llu MB",
-                       (wn_mem_live() + need) >> 20, tokens, (unsigned long long)(o->common.max_memory >> 20));
+        return wn_fail(
+            WN_ENOMEM, "train: needs %zu MB (batches of %zu tokens), max-memory allows %llu MB",
+            (wn_mem_live() + need) >> 20, tokens, (unsigned long long)(o->common.max_memory >> 20));
     WN_TRY(wn_work_new(&r->work, r->model, tokens, rows, labels, true));
     WN_TRY(wn_feed_batch_new(&r->batch, &r->feed, tokens, rows));
     WN_NEW(r->order, n);
@@ -196,7 +218,9 @@ static wn_err make_manifest(struct run *r)
     return e;
 }
 
-/* ---- files --------------------------------------------------------------------------------------------------- */
+/* ---- files
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static wn_err start_files(struct run *r)
 {
@@ -213,8 +237,8 @@ static wn_err start_files(struct run *r)
         if (e && !r->o->common.overwrite)
             return e;
         if (!e) {
-            wn_message("%s: goes on behind update %llu of %llu", out, (unsigned long long)r->at.step,
-                       (unsigned long long)r->steps);
+            wn_message("%s: goes on behind update %llu of %llu", out,
+                       (unsigned long long)r->at.step, (unsigned long long)r->steps);
             if (r->full)
                 wn_model_refresh(r->model);
             return wn_append_open(&r->log, r->log_path, r->at.log_bytes);
@@ -253,7 +277,9 @@ static wn_err finish_files(struct run *r)
     return wn_rename(r->partial, out);
 }
 
-/* ---- the loop ------------------------------------------------------------------------------------------------- */
+/* ---- the loop
+ * -------------------------------------------------------------------------------------------------
+ */
 
 static uint64_t row_at(struct run *r, uint64_t step, size_t i)
 {
@@ -268,8 +294,8 @@ static uint64_t row_at(struct run *r, uint64_t step, size_t i)
 static wn_err run_micro_batch(struct run *r, const wn_sink *sink, double *loss)
 {
     const wn_batch *b = &r->batch.batch;
-    WN_TRY(wn_model_loss_back(r->model, r->work, b, r->batch.weight, r->o->common.seed, r->at.step, r->nll,
-                              r->count, sink));
+    WN_TRY(wn_model_loss_back(r->model, r->work, b, r->batch.weight, r->o->common.seed, r->at.step,
+                              r->nll, r->count, sink));
     for (size_t i = 0; i < b->B; i++)
         *loss += r->nll[i] * (double)r->batch.weight[i];
     r->at.tokens += wn_feed_batch_tokens(&r->batch);
@@ -303,8 +329,11 @@ static wn_err diverged(struct run *r, double loss, double norm)
     uint64_t first = r->at.step % r->per_epoch * r->examples;
     for (size_t i = 0; i < r->examples && first + i < r->feed.rows && rows.len < 300; i++)
         if (!wn_pool_row(r->pool, row_at(r, r->at.step, i), &r->feed.row))
-            wn_str_printf(&rows, "%s%.*s", i ? ", " : "", (int)r->feed.row.id.len, r->feed.row.id.p);
-    wn_err e = wn_fail(WN_EFORMAT, "train: update %llu: loss %g, gradient norm %g: expected finite numbers (rows %s); last good checkpoint: %s",
+            wn_str_printf(&rows, "%s%.*s", i ? ", " : "", (int)r->feed.row.id.len,
+                          r->feed.row.id.p);
+    wn_err e = wn_fail(WN_EFORMAT,
+                       "train: update %llu: loss %g, gradient norm %g: expected finite numbers "
+                       "(rows %s); last good checkpoint: %s",
                        (unsigned long long)r->at.step + 1, loss, norm, rows.p ? rows.p : "",
                        wn_file_exists(r->checkpoint) ? r->checkpoint : "none");
     wn_str_free(&rows);
@@ -342,7 +371,8 @@ static wn_err log_step(struct run *r, double loss, double lr, double norm, doubl
     wn_str_puts(&s, ",\"grad_norm\":");
     wn_json_f64(&s, norm);
     wn_str_printf(&s, ",\"tokens_per_sec\":%.1f}\n", rate);
-    if (r->o->eval && ((r->o->eval_every && r->at.step % r->o->eval_every == 0) || r->at.step == r->steps)) {
+    if (r->o->eval &&
+        ((r->o->eval_every && r->at.step % r->o->eval_every == 0) || r->at.step == r->steps)) {
         double eval_loss;
         wn_err e = evaluate(r, &eval_loss);
         if (e) {
@@ -370,7 +400,8 @@ static wn_err loop(struct run *r)
         double loss, before = wn_seconds();
         uint64_t had = r->at.tokens;
         WN_TRY(update_gradients(r, &loss));
-        double norm = wn_grad_norm(r->params), lr = r->lr * wn_schedule_factor(&r->schedule, r->at.step);
+        double norm = wn_grad_norm(r->params),
+               lr = r->lr * wn_schedule_factor(&r->schedule, r->at.step);
         if (!isfinite(loss) || !isfinite(norm))
             return diverged(r, loss, norm);
         double scale = o->clip_norm > 0 ? fmin(1, o->clip_norm / (norm + 1e-6)) : 1;
@@ -381,7 +412,8 @@ static wn_err loop(struct run *r)
         r->last_loss = loss;
         double now = wn_seconds();
         WN_TRY(log_step(r, loss, lr, norm, (double)(r->at.tokens - had) / (now - before + 1e-9)));
-        if (r->at.step < r->steps && (r->at.step % save_every == 0 || now - saved > CHECKPOINT_SEC)) {
+        if (r->at.step < r->steps &&
+            (r->at.step % save_every == 0 || now - saved > CHECKPOINT_SEC)) {
             WN_TRY(save_checkpoint(r));
             saved = now;
         }

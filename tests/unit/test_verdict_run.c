@@ -248,7 +248,8 @@ Test(verdict_run, faults_are_found_before_any_work)
     refused("quick/test.jsonl", "quick/none.jsonl", "none.jsonl");
     refused("quick/test.jsonl", "quick/query.jsonl", "has no target");
     refused("- name: colours", "- metric: blue\n    name: colours", "metric \"blue\" is unknown");
-    refused("strategies: [deft]", "strategies: [best]", "unknown strategy \"best\"; known are zero-shot, ");
+    refused("strategies: [deft]", "strategies: [best]",
+            "unknown strategy \"best\"; known are zero-shot, ");
     refused("budget: 12", "budget: 12\nbaselines: no\nlr: 3",
             "unknown key \"lr\"; known are title, ");
     GOLDEN_OK(wn_mkdirs(at("out/mine")));
