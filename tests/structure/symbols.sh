@@ -5,7 +5,7 @@ cd "$(dirname "$0")/../.."
 build=${BUILD:-build}
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-tr '\n' ' ' <include/winnow.h | grep -o 'WN_API [^;]*;' | grep -v '^WN_API __attribute__' |
+tr '\n' ' ' <include/winnow.h | grep -o 'WN_API [^;]*;' | grep -v '^WN_API *__attribute__' |
     sed 's/(.*//; s/.*[ *]//' | sort >"$scratch/declared"
 nm -D --defined-only "$build/libwinnow.so" | awk '$2 != "A" { print $3 }' |
     grep -v '^\.gomp_critical' | sort >"$scratch/exported"
