@@ -132,8 +132,7 @@ static wn_err look_up(const wn_model *m, const wn_table *t, const int32_t *id, f
     return wn_par_for((T + LOOK_ROWS - 1) / LOOK_ROWS, look_rows, &j);
 }
 
-/* With keep the sum before the embedding's norm goes to w->stack.gradient, which the stack's
- * backward does not need before it is overwritten: see embed_bwd. */
+/* The sum of the tables' rows, before the embedding's norm. */
 static wn_err embed_fwd(const wn_model *m, wn_work *w, const wn_batch *b)
 {
     WN_TRY(look_up(m, &m->token, b->id, w->x, m->embed_scale, 0, false, b->T));
