@@ -10,11 +10,11 @@
 
 #include "base/mem.h"
 #include "base/report.h"
+#include "feature/feed.h"
 #include "io/file.h"
 #include "io/manifest.h"
 #include "kernel/kernel.h"
 #include "model/model.h"
-#include "train/data.h"
 
 enum { MICRO_TOKENS = 1024, ENCODER_TOKENS = 512, CHECKPOINT_SEC = 60, SAVE_EVERY = 200 };
 

@@ -1,10 +1,11 @@
-/* Training rows as batches: encoded on demand, in the order of an epoch.
+/* Rows with their targets as batches for a backward pass: encoded on demand, in the order asked
+ * for.
  *
  * A decoder reads prompt and target as one segment. An encoder-decoder's encoder reads the prompt,
  * its decoder starts with its start token and reads the target without its last id; the whole
  * target is predicted. */
-#ifndef WN_TRAIN_DATA_H
-#define WN_TRAIN_DATA_H
+#ifndef WN_FEATURE_FEED_H
+#define WN_FEATURE_FEED_H
 
 #include "model/model.h"
 #include "pool/pool.h"

@@ -1,4 +1,4 @@
-#include "train/data.h"
+#include "feature/feed.h"
 
 #include <string.h>
 
@@ -17,7 +17,7 @@ static wn_err encode(wn_feed *f, uint64_t index, wn_encode_counts *counts)
     wn_ids_clear(&f->target);
     WN_TRY(wn_pool_row(f->pool, index, &f->row));
     if (!f->row.has_target)
-        return wn_fail(WN_EARG, "%s: row %.*s has no target to train on", wn_pool_path(f->pool),
+        return wn_fail(WN_EARG, "%s: row %.*s has no target", wn_pool_path(f->pool),
                        (int)f->row.id.len, f->row.id.p);
     return wn_encode_targets(&f->prompt, &f->target, part, f->tokenizer, &f->work, &f->row,
                              &f->row.target, 1, &f->rule, counts);
