@@ -142,7 +142,7 @@ format:
 check-format:
 	clang-format-14 --dry-run -Werror $(FORMAT)
 
-# libFuzzer targets: build/fuzz-build/fuzz/NAME CORPUS
+# libFuzzer targets: build/fuzz-build/fuzz/NAME CORPUS; fuzz/run runs them all, as `make test` does
 FUZZ     := $(patsubst fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard fuzz/fuzz_*.c))
 fuzz:
 	@$(MAKE) --no-print-directory CC=clang-14 BUILD=$(BUILD)/fuzz-build \
