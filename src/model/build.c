@@ -204,6 +204,7 @@ wn_err wn_build_linear(wn_model *m, wn_linear *l, const char *module, size_t N, 
                      .bias = WN_NO_PARAM,
                      .lora_a = WN_NO_PARAM,
                      .lora_b = WN_NO_PARAM,
+                     .ia3 = WN_NO_PARAM,
                      .transposed = turned,
                      .number = m->n_linear++};
     l->module = wn_strdup(module);

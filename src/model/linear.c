@@ -58,17 +58,132 @@ static void drop(float *out, const float *x, size_t ldx, const wn_linear *l, con
     wn_par_do(pass->batch->B, drop_segment, &j);
 }
 
-void wn_linear_fwd(float *y, size_t ldy, const float *x, size_t ldx, const wn_linear *l,
-                   wn_pass *pass, float *xa, int flags)
+size_t wn_linear_kept(const wn_linear *l)
+{
+    return !l->N ? 0 : l->ia3 != WN_NO_PARAM && !l->ia3_in ? l->N : l->r;
+}
+
+size_t wn_linear_scaled(const wn_linear *l)
+{
+    return !l->N || l->ia3 == WN_NO_PARAM ? 0 : l->ia3_in ? l->K : l->N;
+}
+
+static wn_seg segments(const wn_pass *pass)
+{
+    return (wn_seg){pass->batch->B, pass->batch->off};
+}
+
+/* ---- IA3 ---- */
+
+struct scale_job {
+    float *out;
+    const float *x, *l;
+    size_t ldo, ldx, n, T;
+    bool add;
+};
+
+enum { SCALE_ROWS = 32 };
+
+static void scale_tile(void *ctx, size_t i, int thread)
+{
+    (void)thread;
+    const struct scale_job *j = ctx;
+    size_t end = (i + 1) * SCALE_ROWS < j->T ? (i + 1) * SCALE_ROWS : j->T;
+    for (size_t t = i * SCALE_ROWS; t < end; t++) {
+        float *out = j->out + t * j->ldo;
+        const float *x = j->x + t * j->ldx;
+        for (size_t k = 0; k < j->n; k++)
+            out[k] = x[k] * j->l[k] + (j->add ? out[k] : 0);
+    }
+}
+
+/* out [T, n] (+)= l * x, l [n]. */
+static void scale_rows(float *out, size_t ldo, const float *x, size_t ldx, const float *l, size_t T,
+                       size_t n, bool add)
+{
+    struct scale_job j = {out, x, l, ldo, ldx, n, T, add};
+    wn_par_do((T + SCALE_ROWS - 1) / SCALE_ROWS, scale_tile, &j);
+}
+
+static void ia3_fwd(float *y, size_t ldy, const float *x, size_t ldx, const wn_linear *l,
+                    wn_pass *pass, float *raw, int flags)
 {
     size_t T = pass->batch->T;
     const float *bias = l->bias == WN_NO_PARAM ? NULL : pass->params->p[l->bias].value;
+    const float *v = pass->params->p[l->ia3].value;
+    if (l->ia3_in) {
+        scale_rows(pass->scaled, l->K, x, ldx, v, T, l->K, false);
+        wn_mm(y, ldy, pass->scaled, l->K, &l->mat, bias, T, flags);
+        return;
+    }
+    if (!raw)
+        raw = pass->scaled;
+    wn_mm(raw, l->N, x, ldx, &l->mat, bias, T, 0);
+    scale_rows(y, ldy, raw, l->N, v, T, l->N, flags & WN_MM_ADD);
+}
+
+/* The base's own gradients, if it is trained. */
+static void base_sink(const float *dy, size_t ldy, const float *x, size_t ldx, const wn_linear *l,
+                      wn_pass *pass)
+{
+    wn_param *ps = pass->params->p;
+    wn_seg seg = segments(pass);
+    wn_param *w = ps[l->weight].trainable ? &ps[l->weight] : NULL;
+    wn_param *bias = l->bias != WN_NO_PARAM && ps[l->bias].trainable ? &ps[l->bias] : NULL;
+    if (w && l->transposed) { /* d(W^T) = x^T dy: the two change places */
+        pass->sink->linear(pass->sink->ctx, w, NULL, 1, x, ldx, dy, ldy, l->K, l->N, &seg);
+        w = NULL;
+    }
+    if (w || bias)
+        pass->sink->linear(pass->sink->ctx, w, bias, 1, dy, ldy, x, ldx, l->N, l->K, &seg);
+}
+
+/* Of y = l * u, u = x W^T + b: dl = sum dy * u, du = l * dy. Of u = (l * x) W^T + b, with z = du W:
+ * dl = sum z * x, dx = l * z. */
+static void ia3_bwd(float *dx, size_t lddx, const float *dy, size_t ldy, const float *x, size_t ldx,
+                    const float *raw, const wn_linear *l, wn_pass *pass, int flags)
+{
+    size_t T = pass->batch->T;
+    wn_seg seg = segments(pass);
+    wn_param *v = &pass->params->p[l->ia3];
+    float *s = pass->scaled;
+    if (!l->ia3_in) {
+        if (v->trainable)
+            pass->sink->scale(pass->sink->ctx, v, dy, ldy, raw, l->N, l->N, &seg);
+        scale_rows(s, l->N, dy, ldy, v->value, T, l->N, false);
+        base_sink(s, l->N, x, ldx, l, pass);
+        if (dx)
+            wn_mm_back(dx, lddx, s, l->N, &l->mat, T, flags);
+        return;
+    }
+    if (pass->params->p[l->weight].trainable)
+        scale_rows(s, l->K, x, ldx, v->value, T, l->K, false);
+    base_sink(dy, ldy, s, l->K, l, pass);
+    if (!dx && !v->trainable)
+        return;
+    wn_mm_back(s, l->K, dy, ldy, &l->mat, T, 0);
+    if (v->trainable)
+        pass->sink->scale(pass->sink->ctx, v, s, l->K, x, ldx, l->K, &seg);
+    if (dx)
+        scale_rows(dx, lddx, s, l->K, v->value, T, l->K, flags & WN_MM_ADD);
+}
+
+/* ---- the layer ---- */
+
+void wn_linear_fwd(float *y, size_t ldy, const float *x, size_t ldx, const wn_linear *l,
+                   wn_pass *pass, float *kept, int flags)
+{
+    size_t T = pass->batch->T;
+    const float *bias = l->bias == WN_NO_PARAM ? NULL : pass->params->p[l->bias].value;
+    if (l->ia3 != WN_NO_PARAM) {
+        ia3_fwd(y, ldy, x, ldx, l, pass, kept, flags);
+        return;
+    }
     wn_mm(y, ldy, x, ldx, &l->mat, bias, T, flags);
     if (l->lora_a == WN_NO_PARAM)
         return;
     const float *A = pass->params->p[l->lora_a].value, *B = pass->params->p[l->lora_b].value;
-    if (!xa)
-        xa = pass->low;
+    float *xa = kept ? kept : pass->low;
     if (pass->sink && l->dropout > 0) {
         drop(pass->drop, x, ldx, l, pass);
         x = pass->drop;
@@ -78,27 +193,16 @@ void wn_linear_fwd(float *y, size_t ldy, const float *x, size_t ldx, const wn_li
     wn_gemm(false, true, T, l->N, l->r, l->scale, xa, l->r, B, l->r, true, y, ldy);
 }
 
-void wn_linear_bwd(float *dx, size_t lddx, const float *dy, size_t ldy, const float *x, size_t ldx,
-                   const float *xa, const wn_linear *l, wn_pass *pass, int flags)
+/* Of y += scale * xa B^T, xa = drop(x) A^T: dB = scale * dy^T xa, with low = scale * dy B: dA =
+ * low^T drop(x), dx += drop'(low A). */
+static void lora_bwd(float *dx, size_t lddx, const float *dy, size_t ldy, const float *x,
+                     size_t ldx, const float *xa, const wn_linear *l, wn_pass *pass)
 {
     size_t T = pass->batch->T;
-    wn_param *ps = pass->params->p;
-    wn_seg seg = {pass->batch->B, pass->batch->off};
-    wn_param *w = ps[l->weight].trainable ? &ps[l->weight] : NULL;
-    wn_param *bias = l->bias != WN_NO_PARAM && ps[l->bias].trainable ? &ps[l->bias] : NULL;
-    if (w && l->transposed) { /* d(W^T) = x^T dy: the two change places */
-        pass->sink->linear(pass->sink->ctx, w, NULL, 1, x, ldx, dy, ldy, l->K, l->N, &seg);
-        w = NULL;
-    }
-    if (w || bias)
-        pass->sink->linear(pass->sink->ctx, w, bias, 1, dy, ldy, x, ldx, l->N, l->K, &seg);
-    if (dx)
-        wn_mm_back(dx, lddx, dy, ldy, &l->mat, T, flags);
-    if (l->lora_a == WN_NO_PARAM)
-        return;
-    wn_param *A = &ps[l->lora_a], *B = &ps[l->lora_b];
+    wn_param *A = &pass->params->p[l->lora_a], *B = &pass->params->p[l->lora_b];
+    wn_seg seg = segments(pass);
     bool dropped = l->dropout > 0;
-    float *low = pass->low; /* scale * dy B */
+    float *low = pass->low;
     if (B->trainable)
         pass->sink->linear(pass->sink->ctx, B, NULL, l->scale, dy, ldy, xa, l->r, l->N, l->r, &seg);
     wn_gemm(false, false, T, l->r, l->N, l->scale, dy, ldy, B->value, l->r, false, low, l->r);
@@ -121,10 +225,18 @@ void wn_linear_bwd(float *dx, size_t lddx, const float *dy, size_t ldy, const fl
         wn_add(dx + t * lddx, pass->drop + t * l->K, l->K);
 }
 
-bool wn_linear_trainable(const wn_linear *l, const wn_params *ps)
+void wn_linear_bwd(float *dx, size_t lddx, const float *dy, size_t ldy, const float *x, size_t ldx,
+                   const float *kept, const wn_linear *l, wn_pass *pass, int flags)
 {
-    return ps->p[l->weight].trainable || (l->bias != WN_NO_PARAM && ps->p[l->bias].trainable) ||
-           (l->lora_a != WN_NO_PARAM && (ps->p[l->lora_a].trainable || ps->p[l->lora_b].trainable));
+    if (l->ia3 != WN_NO_PARAM) {
+        ia3_bwd(dx, lddx, dy, ldy, x, ldx, kept, l, pass, flags);
+        return;
+    }
+    base_sink(dy, ldy, x, ldx, l, pass);
+    if (dx)
+        wn_mm_back(dx, lddx, dy, ldy, &l->mat, pass->batch->T, flags);
+    if (l->lora_a != WN_NO_PARAM)
+        lora_bwd(dx, lddx, dy, ldy, x, ldx, kept, l, pass);
 }
 
 void wn_linear_free(wn_linear *l)

@@ -1,5 +1,8 @@
-/* One linear layer: y = x W^T + b, with an adapter as an edit of it. LoRA adds scale * B (A
- * drop(x)). The weight is packed once and frozen, or has a float32 master when it is trained. */
+/* One linear layer: y = x W^T + b, with an adapter as an edit of it. LoRA (Hu et al. 2021, arXiv
+ * 2106.09685, eq. 3) adds scale * B (A drop(x)). IA3 (Liu et al. 2022, arXiv 2205.05638, section
+ * 3.3) multiplies by a vector l: y = l * (x W^T + b), or, as PEFT does before a feed-forward
+ * layer, y = (l * x) W^T + b. The weight is packed once and frozen, or has a float32 master when it
+ * is trained. */
 #ifndef WN_MODEL_LINEAR_H
 #define WN_MODEL_LINEAR_H
 
@@ -17,8 +20,12 @@ typedef struct wn_linear {
     int weight, bias;   /* indices into params; bias WN_NO_PARAM: none */
     int lora_a, lora_b; /* [r, K] and [N, r]; WN_NO_PARAM: no adapter */
     size_t r;
-    float scale;
+    float scale;  /* alpha / r, or alpha / sqrt(r) */
+    double alpha; /* as given */
+    bool rslora;
     double dropout;
+    int ia3;         /* [N, 1], or [1, K] if ia3_in; WN_NO_PARAM: none */
+    bool ia3_in;     /* it multiplies the input */
     uint64_t number; /* of this layer in the model: stream of its dropout */
 } wn_linear;
 
@@ -28,18 +35,24 @@ typedef struct wn_pass {
     const wn_batch *batch;
     const wn_sink *sink; /* NULL in a forward without a backward to come */
     uint64_t seed, step;
-    float *drop; /* scratch [T, K] for dropped inputs, NULL without dropout */
-    float *low;  /* scratch [T, r] */
+    float *drop;   /* scratch [T, K] for dropped inputs, NULL without dropout */
+    float *low;    /* scratch [T, r] */
+    float *scaled; /* scratch [T, wn_linear_scaled] */
 } wn_pass;
 
-/* y [T, N] (row stride ldy) from x [T, K]. flags: WN_MM_ADD. xa [T, r] out: A drop(x), kept for the
- * backward; NULL: scratch is used. Dropout is active where the pass has a sink. */
+/* Numbers a token that a forward keeps for its backward (LoRA: r, IA3 on the output: N, else 0),
+ * and the scratch both need. A layer that is not there (N 0) needs none. */
+size_t wn_linear_kept(const wn_linear *l);
+size_t wn_linear_scaled(const wn_linear *l);
+
+/* y [T, N] (row stride ldy) from x [T, K]. flags: WN_MM_ADD. kept [T, wn_linear_kept] out: A
+ * drop(x) of LoRA, the output before IA3; NULL: scratch is used. Dropout is active where the pass
+ * has a sink. */
 void wn_linear_fwd(float *y, size_t ldy, const float *x, size_t ldx, const wn_linear *l,
-                   wn_pass *pass, float *xa, int flags);
+                   wn_pass *pass, float *kept, int flags);
 /* dx (NULL: not needed; WN_MM_ADD in flags adds) and the sink's share. */
 void wn_linear_bwd(float *dx, size_t lddx, const float *dy, size_t ldy, const float *x, size_t ldx,
-                   const float *xa, const wn_linear *l, wn_pass *pass, int flags);
-bool wn_linear_trainable(const wn_linear *l, const wn_params *ps);
+                   const float *kept, const wn_linear *l, wn_pass *pass, int flags);
 void wn_linear_free(wn_linear *l);
 
 #endif

@@ -58,11 +58,9 @@ wn_err wn_model_manifest(json_t **out, wn_model *m);
  * base's. */
 wn_params *wn_model_params(wn_model *m);
 
-/* Freezes all and adds LoRA (Hu et al. 2021, arXiv 2106.09685) to the named linear layers: y +=
- * alpha/r
- * * B A x, A kaiming-uniform from (seed, WN_STREAM_LORA), B zero. targets: "all-linear" or module
- * names by comma, matched as PEFT does on the last part of the name. dropout: on the adapter's
- * input. */
+/* Freezes all and adds LoRA (linear.h) to the named linear layers, A kaiming-uniform from (seed,
+ * WN_STREAM_LORA), B zero. targets: "all-linear" or module names by comma, matched as PEFT does on
+ * the last parts of the name. dropout: on the adapter's input. */
 typedef struct wn_lora_opts {
     size_t rank;
     double alpha, dropout;
@@ -70,6 +68,14 @@ typedef struct wn_lora_opts {
     uint64_t seed;
 } wn_lora_opts;
 wn_err wn_model_add_lora(wn_model *m, const wn_lora_opts *o);
+/* Freezes all and adds IA3 (linear.h), vectors of ones, trainable. targets: module names by comma,
+ * NULL: keys, values and the last feed-forward layer of every layer, cross-attention's too, as the
+ * paper does; where queries, keys and values are one matrix, all of it. feedforward: those of the
+ * targets whose input is multiplied, NULL: the last feed-forward layers among them. */
+typedef struct wn_ia3_opts {
+    const char *targets, *feedforward;
+} wn_ia3_opts;
+wn_err wn_model_add_ia3(wn_model *m, const wn_ia3_opts *o);
 /* Makes all base parameters trainable (wn_model_opts.train_full). */
 wn_err wn_model_train_full(wn_model *m);
 /* After parameters were changed: packs them anew. */
@@ -147,7 +153,7 @@ typedef struct wn_sink {
     void (*linear)(void *ctx, wn_param *p, wn_param *bias, float scale, const float *dy, size_t ldy,
                    const float *x, size_t ldx, size_t N, size_t K, const wn_seg *seg);
     /* dg [D] += sum_t dy[t] * xhat[t], xhat = (x - mean) * rinv; mean NULL: root mean square norm.
-     * dbias += sum dy. */
+     * dbias += sum dy. Either parameter may be NULL: frozen. */
     void (*norm)(void *ctx, wn_param *g, wn_param *bias, const float *dy, const float *x,
                  const float *mean, const float *rinv, size_t D, const wn_seg *seg);
     /* d [n]: one example's gradient of a small table (relative positions). */
@@ -155,6 +161,9 @@ typedef struct wn_sink {
     /* Embedding rows: dE[id[t]] += dx[t]. */
     void (*embed)(void *ctx, wn_param *e, const float *dx, const int32_t *id, size_t D,
                   const wn_seg *seg);
+    /* dl [n] += sum_t dy[t] * u[t] by elements: a vector that multiplies each row of u (IA3). */
+    void (*scale)(void *ctx, wn_param *l, const float *dy, size_t ldy, const float *u, size_t ldu,
+                  size_t n, const wn_seg *seg);
 } wn_sink;
 /* The sink of ordinary training: p->grad += ... . */
 wn_sink wn_sink_train(void);

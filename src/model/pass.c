@@ -155,7 +155,7 @@ static bool embeds_train(const wn_model *m)
     return ps->p[m->token.param].trainable ||
            (m->position.tensor && ps->p[m->position.param].trainable) ||
            (m->type.tensor && ps->p[m->type.param].trainable) ||
-           (m->embed_norm.gain != WN_NO_PARAM && ps->p[m->embed_norm.gain].trainable);
+           wn_norm_trainable(&m->embed_norm, ps);
 }
 
 /* Gradient dx of the stack's input to the tables. */

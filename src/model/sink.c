@@ -52,9 +52,11 @@ static void add_norm(void *ctx, wn_param *g, wn_param *bias, const float *dy, co
     (void)ctx;
     for (size_t b = 0; b < seg->B; b++) {
         uint32_t t0 = seg->off[b], t1 = seg->off[b + 1];
-        if (mean)
-            wn_layernorm_gain(g ? g->grad : NULL, bias ? bias->grad : NULL, dy, x, mean, rinv, t0,
-                              t1, D);
+        if (!g)
+            for (uint32_t t = t0; t < t1; t++)
+                wn_add(bias->grad, dy + (size_t)t * D, D);
+        else if (mean)
+            wn_layernorm_gain(g->grad, bias ? bias->grad : NULL, dy, x, mean, rinv, t0, t1, D);
         else
             wn_rmsnorm_gain(g->grad, dy, x, rinv, t0, t1, D);
     }
@@ -75,7 +77,39 @@ static void add_embed(void *ctx, wn_param *e, const float *dx, const int32_t *id
         wn_add(e->grad + (size_t)id[t] * D, dx + t * D, D);
 }
 
+struct scale_job {
+    float *grad;
+    const float *dy, *u;
+    size_t ldy, ldu, n;
+    const wn_seg *seg;
+};
+
+/* Elements [i * TILE, ...): an example's sum, then the next one's. */
+static void add_products(void *ctx, size_t i, int thread)
+{
+    (void)thread;
+    const struct scale_job *j = ctx;
+    size_t k0 = i * TILE, n = j->n - k0 < TILE ? j->n - k0 : TILE;
+    for (size_t b = 0; b < j->seg->B; b++) {
+        float sum[TILE] = {0};
+        for (uint32_t t = j->seg->off[b]; t < j->seg->off[b + 1]; t++) {
+            const float *dy = j->dy + t * j->ldy + k0, *u = j->u + t * j->ldu + k0;
+            for (size_t k = 0; k < n; k++)
+                sum[k] += dy[k] * u[k];
+        }
+        wn_add(j->grad + k0, sum, n);
+    }
+}
+
+static void add_scale(void *ctx, wn_param *l, const float *dy, size_t ldy, const float *u,
+                      size_t ldu, size_t n, const wn_seg *seg)
+{
+    (void)ctx;
+    struct scale_job j = {l->grad, dy, u, ldy, ldu, n, seg};
+    wn_par_do((n + TILE - 1) / TILE, add_products, &j);
+}
+
 wn_sink wn_sink_train(void)
 {
-    return (wn_sink){NULL, add_linear, add_norm, add_table, add_embed};
+    return (wn_sink){NULL, add_linear, add_norm, add_table, add_embed, add_scale};
 }

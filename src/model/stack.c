@@ -69,7 +69,7 @@ static void plan_acts(wn_acts *c, const wn_stack *s, wn_layer *l, wn_arena *a, s
         }
         for (int i = 0; i < WN_LAYER_LINEARS; i++) {
             const wn_linear *lin = wn_layer_linear(l, i);
-            c->xa[i] = lin->r ? push(a, T * lin->r) : NULL;
+            c->kept[i] = wn_linear_kept(lin) ? push(a, T * wn_linear_kept(lin)) : NULL;
         }
         c->mid = s->parallel ? c->in : push(a, T * s->D);
     }
@@ -93,13 +93,15 @@ static void plan_acts(wn_acts *c, const wn_stack *s, wn_layer *l, wn_arena *a, s
 void wn_stack_plan(wn_stack_work *w, const wn_stack *s, wn_arena *a, wn_acts *acts, size_t T,
                    size_t segments, bool train)
 {
-    size_t rank = 0, dropped = 0;
+    size_t rank = 0, dropped = 0, scaled = 0;
     for (size_t i = 0; i < s->L; i++)
         for (int k = 0; k < WN_LAYER_LINEARS; k++) {
             const wn_linear *l = wn_layer_linear(&s->layer[i], k);
             rank = l->r > rank ? l->r : rank;
             if (l->r && l->dropout > 0 && l->K > dropped)
                 dropped = l->K;
+            if (wn_linear_scaled(l) > scaled)
+                scaled = wn_linear_scaled(l);
         }
     *w = (wn_stack_work){.T = T, .acts = acts};
     for (size_t i = 0; i < (train ? s->L : 1); i++)
@@ -112,6 +114,7 @@ void wn_stack_plan(wn_stack_work *w, const wn_stack *s, wn_arena *a, wn_acts *ac
     w->rinv = push(a, T);
     w->mixed = s->qkv_mixed ? push(a, T * qkv_width(s)) : NULL;
     w->low = rank ? push(a, T * rank) : NULL;
+    w->scaled = scaled ? push(a, T * scaled) : NULL;
     w->pre = wn_arena_push(a, 2 * segments * sizeof(uint32_t));
     w->own = wn_arena_push(a, 2 * segments * sizeof(uint32_t));
     bool cross = s->layer[0].cross_q.N > 0;
@@ -164,6 +167,12 @@ wn_err wn_stack_prepare(const wn_stack *s, wn_stack_work *w, const wn_batch *b)
 
 /* ---- norms -------------------------------------------------------------------------------------
  */
+
+bool wn_norm_trainable(const wn_norm *n, const wn_params *ps)
+{
+    return n->gain != WN_NO_PARAM &&
+           (ps->p[n->gain].trainable || (n->bias != WN_NO_PARAM && ps->p[n->bias].trainable));
+}
 
 void wn_norm_fwd(float *y, float *mean, float *rinv, const float *x, const wn_norm *n,
                  const wn_params *ps, size_t T, size_t D)
@@ -311,7 +320,7 @@ static void attention_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_s
     size_t T = b->T, ld = qkv_width(s), col = 0;
     for (int i = 0; i < l->n_qkv; i++) {
         wn_linear_fwd(s->qkv_mixed ? w->mixed : c->qkv + col, ld, h, s->D, &l->qkv[i], pass,
-                      c->xa[i], 0);
+                      c->kept[i], 0);
         col += l->qkv[i].N;
     }
     if (s->qkv_mixed)
@@ -368,7 +377,7 @@ static void attention_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_s
         mix(w->mixed, w->d_qkv, s, T, true);
     for (int i = 0; i < l->n_qkv; i++) {
         wn_linear_bwd(need_dh ? w->d_h : NULL, s->D, s->qkv_mixed ? w->mixed : w->d_qkv + col, ld,
-                      h, s->D, c->xa[i], &l->qkv[i], pass, i || add ? WN_MM_ADD : 0);
+                      h, s->D, c->kept[i], &l->qkv[i], pass, i || add ? WN_MM_ADD : 0);
         col += l->qkv[i].N;
     }
 }
@@ -405,12 +414,12 @@ static void cross_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
         memcpy(c->cross, x, T * s->D * sizeof(float));
     const float *h =
         normed(w->h, c->cross_mean, c->cross_rinv, x, &l->cross_in, pass->params, T, s->D);
-    wn_linear_fwd(c->cross_q, all, h, s->D, &l->cross_q, pass, c->xa[7], 0);
-    wn_linear_fwd(c->cross_kv, 2 * all, w->source, s->D, &l->cross_k, &source, c->xa[8], 0);
-    wn_linear_fwd(c->cross_kv + all, 2 * all, w->source, s->D, &l->cross_v, &source, c->xa[9], 0);
+    wn_linear_fwd(c->cross_q, all, h, s->D, &l->cross_q, pass, c->kept[7], 0);
+    wn_linear_fwd(c->cross_kv, 2 * all, w->source, s->D, &l->cross_k, &source, c->kept[8], 0);
+    wn_linear_fwd(c->cross_kv + all, 2 * all, w->source, s->D, &l->cross_v, &source, c->kept[9], 0);
     wn_attn a = cross_of(s, w, pass->batch);
     wn_attention(c->cross_ctx, c->cross_lse, c->cross_q, c->cross_kv, c->cross_kv + all, &a);
-    wn_linear_fwd(x, s->D, c->cross_ctx, all, &l->cross_out, pass, c->xa[10], WN_MM_ADD);
+    wn_linear_fwd(x, s->D, c->cross_ctx, all, &l->cross_out, pass, c->kept[10], WN_MM_ADD);
 }
 
 /* w->gradient: of the state behind in, of the state before out; w->d_source gets this layer's
@@ -422,17 +431,17 @@ static void cross_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
     wn_seg seg = {pass->batch->B, pass->batch->off};
     wn_pass source = *pass;
     source.batch = pass->batch->source;
-    wn_linear_bwd(w->d_ctx, all, w->gradient, s->D, c->cross_ctx, all, c->xa[10], &l->cross_out,
+    wn_linear_bwd(w->d_ctx, all, w->gradient, s->D, c->cross_ctx, all, c->kept[10], &l->cross_out,
                   pass, 0);
     wn_attn a = cross_of(s, w, pass->batch);
     wn_attention_back(w->d_cross_q, w->d_cross_kv, w->d_cross_kv + all, NULL, w->d_ctx,
                       c->cross_ctx, c->cross_lse, c->cross_q, c->cross_kv, c->cross_kv + all, &a);
-    wn_linear_bwd(w->d_source, s->D, w->d_cross_kv, 2 * all, w->source, s->D, c->xa[8], &l->cross_k,
-                  &source, WN_MM_ADD);
-    wn_linear_bwd(w->d_source, s->D, w->d_cross_kv + all, 2 * all, w->source, s->D, c->xa[9],
+    wn_linear_bwd(w->d_source, s->D, w->d_cross_kv, 2 * all, w->source, s->D, c->kept[8],
+                  &l->cross_k, &source, WN_MM_ADD);
+    wn_linear_bwd(w->d_source, s->D, w->d_cross_kv + all, 2 * all, w->source, s->D, c->kept[9],
                   &l->cross_v, &source, WN_MM_ADD);
     const float *h = normed(w->act, NULL, NULL, c->cross, &l->cross_in, pass->params, T, s->D);
-    wn_linear_bwd(w->d_h, s->D, w->d_cross_q, all, h, s->D, c->xa[7], &l->cross_q, pass, 0);
+    wn_linear_bwd(w->d_h, s->D, w->d_cross_q, all, h, s->D, c->kept[7], &l->cross_q, pass, 0);
     wn_norm_bwd(w->gradient, w->d_h, c->cross, c->cross_mean, c->cross_rinv, &l->cross_in, pass,
                 &seg, T, s->D, true);
 }
@@ -451,11 +460,11 @@ static void mlp_fwd(float *out, const wn_stack *s, const wn_layer *l, wn_acts *c
 {
     size_t col = 0;
     for (int i = 0; i < l->n_up; i++) {
-        wn_linear_fwd(c->up + col, up_width(s), h, s->D, &l->up[i], pass, c->xa[4 + i], 0);
+        wn_linear_fwd(c->up + col, up_width(s), h, s->D, &l->up[i], pass, c->kept[4 + i], 0);
         col += l->up[i].N;
     }
     activate(w->act, c->up, s, pass->batch->T);
-    wn_linear_fwd(out, s->D, w->act, s->F, &l->down, pass, c->xa[6], flags);
+    wn_linear_fwd(out, s->D, w->act, s->F, &l->down, pass, c->kept[6], flags);
 }
 
 /* dm [T, D], the gradient of the part's output, to d_h; h is its input. */
@@ -464,11 +473,11 @@ static void mlp_bwd(const float *dm, const wn_stack *s, const wn_layer *l, wn_ac
 {
     size_t T = pass->batch->T, col = 0, ld = up_width(s);
     activate(w->act, c->up, s, T);
-    wn_linear_bwd(w->d_act, s->F, dm, s->D, w->act, s->F, c->xa[6], &l->down, pass, 0);
+    wn_linear_bwd(w->d_act, s->F, dm, s->D, w->act, s->F, c->kept[6], &l->down, pass, 0);
     wn_act_gate_back(w->d_up, s->gated ? w->d_up + s->F : NULL, w->d_act, c->up,
                      s->gated ? c->up + s->F : NULL, ld, T, s->F, s->act);
     for (int i = 0; i < l->n_up; i++) {
-        wn_linear_bwd(w->d_h, s->D, w->d_up + col, ld, h, s->D, c->xa[4 + i], &l->up[i], pass,
+        wn_linear_bwd(w->d_h, s->D, w->d_up + col, ld, h, s->D, c->kept[4 + i], &l->up[i], pass,
                       i ? WN_MM_ADD : 0);
         col += l->up[i].N;
     }
@@ -507,7 +516,7 @@ static void layer_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
         memcpy(parallel_in, x, bytes);
     const float *h = normed(w->h, c->in_mean, c->in_rinv, x, &l->attn_in, ps, T, s->D);
     attention_fwd(s, l, c, w, pass, h);
-    wn_linear_fwd(attn_norm ? c->attn : x, s->D, c->ctx, s->H * s->d, &l->out, pass, c->xa[3],
+    wn_linear_fwd(attn_norm ? c->attn : x, s->D, c->ctx, s->H * s->d, &l->out, pass, c->kept[3],
                   attn_norm ? 0 : WN_MM_ADD);
     join(x, c->attn, c->attn_mean, c->attn_rinv, s, &l->attn_out, ps, w->h, T);
     if (l->cross_q.N)
@@ -525,6 +534,7 @@ void wn_stack_fwd(const wn_stack *s, wn_stack_work *w, wn_pass *pass, float *x, 
 {
     pass->drop = w->drop;
     pass->low = w->low;
+    pass->scaled = w->scaled;
     for (size_t i = 0; i < last; i++)
         layer_fwd(s, &s->layer[i], &w->acts[keep ? i : 0], w, pass, x, keep);
 }
@@ -570,8 +580,9 @@ static void layer_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
     float *ga = s->parallel ? w->d_mid : g;
     const float *da =
         split(ga, w->d_h, c->attn, c->attn_mean, c->attn_rinv, s, &l->attn_out, pass, &seg, T);
-    wn_linear_bwd(w->d_ctx, s->H * s->d, da, s->D, c->ctx, s->H * s->d, c->xa[3], &l->out, pass, 0);
-    bool train_in = in_norm && ps->p[l->attn_in.gain].trainable;
+    wn_linear_bwd(w->d_ctx, s->H * s->d, da, s->D, c->ctx, s->H * s->d, c->kept[3], &l->out, pass,
+                  0);
+    bool train_in = wn_norm_trainable(&l->attn_in, ps);
     h = normed(w->act, NULL, NULL, c->in, &l->attn_in, ps, T, s->D);
     attention_bwd(s, l, c, w, pass, h, need_dx || train_in, false);
     if (in_norm && (need_dx || train_in))
@@ -585,6 +596,7 @@ void wn_stack_bwd(const wn_stack *s, wn_stack_work *w, wn_pass *pass, bool embed
 {
     pass->drop = w->drop;
     pass->low = w->low;
+    pass->scaled = w->scaled;
     for (size_t i = s->L; i-- > 0;)
         layer_bwd(s, &s->layer[i], &w->acts[i], w, pass, i > 0 || embed_grad);
 }

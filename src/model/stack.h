@@ -74,7 +74,7 @@ typedef struct wn_acts {
     float *mlp, *mlp_mean, *mlp_rinv;
     float *cross, *cross_mean, *cross_rinv; /* the state before attention to the source */
     float *cross_q, *cross_kv, *cross_ctx, *cross_lse;
-    float *xa[WN_LAYER_LINEARS]; /* LoRA, in the order of wn_layer_linear */
+    float *kept[WN_LAYER_LINEARS]; /* of adapters, in the order of wn_layer_linear */
 } wn_acts;
 
 /* Memory of passes over a stack, planned for at most T tokens. */
@@ -83,7 +83,7 @@ typedef struct wn_stack_work {
     wn_acts *acts; /* [L] when training, else one for all layers */
     float *h, *act, *gradient, *d_mid, *d_h, *d_qkv, *d_ctx, *d_up, *d_act;
     float *mean, *rinv; /* of the norm behind an encoder's stack */
-    float *drop, *low, *mixed;
+    float *drop, *low, *scaled, *mixed;
     const float *source; /* [source tokens, D]: the encoder's output */
     float *d_source;     /* its gradient, summed over the layers */
     float *d_cross_q, *d_cross_kv, *d_bias;
@@ -107,6 +107,7 @@ void wn_stack_fwd(const wn_stack *s, wn_stack_work *w, wn_pass *pass, float *x, 
  * embed_grad). */
 void wn_stack_bwd(const wn_stack *s, wn_stack_work *w, wn_pass *pass, bool embed_grad);
 
+bool wn_norm_trainable(const wn_norm *n, const wn_params *ps); /* gain or bias */
 /* y = norm(x) by the parameters' values; mean, rinv kept if not NULL. */
 void wn_norm_fwd(float *y, float *mean, float *rinv, const float *x, const wn_norm *n,
                  const wn_params *ps, size_t T, size_t D);
