@@ -130,12 +130,15 @@ WN_API wn_err wn_tokenize_job(const wn_tokenize_opts *o);
 typedef struct wn_embed_opts {
     wn_common common;
     const char *model, *adapter, *pool, *map;
-    const char *pooling;   /* "mean", "weighted", "last", "cls"; NULL: the model's own */
-    const char *normalize; /* "yes", "no"; NULL: the model's own */
-    const char *text;      /* "prompt" (NULL) or "both" */
-    const char *tmpl;      /* chat template: "none" (NULL), "chat", NAME */
-    int layer;             /* 1 .. layers; 0: the last */
-    size_t max_tokens;     /* 0: the model's own */
+    /* "mean", "weighted", "last", "cls", "max", "mean-sqrt"; NULL: the model's own */
+    const char *pooling;
+    const char *normalize;   /* "yes", "no"; NULL: the model's own */
+    const char *text;        /* "prompt" (NULL) or "both" */
+    const char *tmpl;        /* chat template: "none" (NULL), "chat", NAME */
+    const char *prompt;      /* put in front of every text; NULL: what prompt_name says */
+    const char *prompt_name; /* one of the model's own; NULL: its default, or none */
+    int layer;               /* 1 .. layers; 0: the last */
+    size_t max_tokens;       /* 0: the model's own */
 } wn_embed_opts;
 WN_API wn_err wn_embed_job(const wn_embed_opts *o);
 

@@ -7,7 +7,7 @@ static const wn_opt opts[] = {
     OPT_NEED(wn_embed_opts, pool, "pool", "PATH", "the rows: a pool, or JSONL in any form"),
     OPT_STR(wn_embed_opts, map, "map", "NAME|FILE", "winnow's own rows",
             "reads other shapes of rows"),
-    OPT_CHOICE(wn_embed_opts, pooling, "pooling", "mean|weighted|last|cls",
+    OPT_CHOICE(wn_embed_opts, pooling, "pooling", "mean|weighted|last|cls|max|mean-sqrt",
                "the model's own, else mean", "how token vectors become one"),
     OPT_INT(wn_embed_opts, layer, "layer", 1, 4096, "the last",
             "take hidden states behind this layer"),
@@ -16,6 +16,9 @@ static const wn_opt opts[] = {
     OPT_CHOICE(wn_embed_opts, text, "text", "prompt|both", "prompt", "what of a row is embedded"),
     OPT_STR(wn_embed_opts, tmpl, "template", "none|chat|NAME", "none",
             "wrap the text in the model's chat format"),
+    OPT_STR(wn_embed_opts, prompt_name, "prompt-name", "NAME", "the model's own",
+            "put one of the model's own prompts before every text (E5's query, passage)"),
+    OPT_STR(wn_embed_opts, prompt, "prompt", "TEXT", NULL, "put TEXT before every text"),
     OPT_SIZE(wn_embed_opts, max_tokens, "max-tokens", "the model's own", "cut longer texts"),
     OPT_END};
 

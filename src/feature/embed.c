@@ -3,7 +3,6 @@
  * a vector: kernels treat every row of a batch by itself. */
 #include "feature/embed.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,42 +14,98 @@
 
 enum { WINDOW = 2048, PIECE = 64, TOKENS_PER_THREAD = 1024 };
 
-wn_err wn_pooling_parse(wn_pooling *p, const char *name)
+/* ---- the rule
+ * ----------------------------------------------------------------------------------------- */
+
+static wn_err yes_or_no(bool *out, const char *name, const char *value)
 {
-    static const char *const names[] = {"mean", "weighted", "last", "cls"};
-    for (int i = 0; i < 4; i++)
-        if (strcmp(name, names[i]) == 0) {
-            *p = (wn_pooling)i;
-            return WN_OK;
-        }
-    return wn_fail(WN_EARG, "pooling \"%s\": expected mean, weighted, last or cls", name);
+    if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0)
+        return wn_fail(WN_EARG, "%s \"%s\": expected yes or no", name, value);
+    *out = strcmp(value, "yes") == 0;
+    return WN_OK;
+}
+
+static wn_err vector_rule(wn_vector_rule *v, const wn_model *m, const wn_embed_opts *o)
+{
+    const wn_model_facts *f = wn_model_facts_of(m);
+    const wn_sentence *s = f->sentence;
+    *v = (wn_vector_rule){.D = f->width, .n_pooling = 1};
+    if (s) {
+        memcpy(v->pooling, s->pooling, sizeof v->pooling);
+        v->n_pooling = s->n_pooling;
+        v->part = s->part;
+        v->n_part = s->n_part;
+    }
+    if (o->pooling)
+        WN_TRY(wn_pooling_parse(v->pooling, &v->n_pooling, o->pooling));
+    if (o->normalize)
+        WN_TRY(yes_or_no(&v->normalize, "normalize", o->normalize));
+    while (o->normalize && v->n_part && v->part[v->n_part - 1].kind == WN_PART_NORMALIZE)
+        v->n_part--; /* the option decides in its place */
+    for (size_t i = 0; i <= v->n_part; i++) {
+        WN_TRY(wn_sentence_width(&v->dim, s, i, v->D, v->n_pooling, f->path));
+        v->most = v->dim > v->most ? v->dim : v->most;
+    }
+    return WN_OK;
+}
+
+/* The prompt, and how many tokens it is that the pooling may have to leave out: as the reference
+ * counts them, those of the prompt alone with all special tokens but a last one. */
+static wn_err prompt_rule(wn_embed_rule *r, const wn_model *m, const wn_embed_opts *o)
+{
+    const wn_model_facts *f = wn_model_facts_of(m);
+    const wn_sentence *s = f->sentence;
+    if (o->prompt && o->prompt_name)
+        return wn_fail(WN_EARG, "prompt and prompt-name exclude each other");
+    r->prompt = o->prompt;
+    if (!o->prompt) {
+        WN_TRY(wn_sentence_prompt(&r->prompt, s, o->prompt_name, f->path));
+        r->prompt_name = o->prompt_name ? o->prompt_name : s ? s->default_prompt : NULL;
+    }
+    if (!r->prompt || !*r->prompt || !s || !s->skip_prompt)
+        return WN_OK;
+    int32_t *ids;
+    size_t n, end = wn_tokenizer_facts(wn_model_tokenizer(m))->n_suffix;
+    WN_TRY(
+        wn_tokenizer_encode(wn_model_tokenizer(m), r->prompt, strlen(r->prompt), true, &ids, &n));
+    wn_ids_free(ids);
+    r->vector.skip = n - (end > 0);
+    return WN_OK;
+}
+
+static wn_err encode_rule(wn_embed_rule *r, const wn_model *m, const wn_embed_opts *o)
+{
+    enum { T5_TOKENS = 512 };
+    const wn_model_facts *f = wn_model_facts_of(m);
+    size_t own = f->sentence ? f->sentence->max_seq_length : 0,
+           most = f->max_positions ? f->max_positions : SIZE_MAX;
+    size_t max = o->max_tokens      ? o->max_tokens
+                 : own              ? (own < most ? own : most)
+                 : f->max_positions ? most
+                                    : T5_TOKENS;
+    if (max > most)
+        return wn_fail(WN_EARG, "max-tokens %zu: the model has %zu positions", max, most);
+    r->encode =
+        (wn_encode_rule){.shape = f->shape, .max_tokens = max, .tmpl = o->tmpl, .lead = r->prompt};
+    if (f->ends_in_eos)
+        r->encode.shape = WN_SHAPE_ENCDEC;
+    else if (f->sentence) /* whatever the model: special tokens as the post-processor says */
+        r->encode.shape = WN_SHAPE_ENCODER;
+    return WN_OK;
 }
 
 wn_err wn_embed_rule_init(wn_embed_rule *r, const wn_model *m, const wn_embed_opts *o)
 {
     const wn_model_facts *f = wn_model_facts_of(m);
-    *r = (wn_embed_rule){.layer = o->layer, .normalize = f->normalize};
-    WN_TRY(wn_pooling_parse(&r->pooling, o->pooling   ? o->pooling
-                                         : f->pooling ? f->pooling
-                                                      : "mean"));
-    if (o->normalize && strcmp(o->normalize, "yes") != 0 && strcmp(o->normalize, "no") != 0)
-        return wn_fail(WN_EARG, "normalize \"%s\": expected yes or no", o->normalize);
-    if (o->normalize)
-        r->normalize = strcmp(o->normalize, "yes") == 0;
+    *r = (wn_embed_rule){.layer = o->layer};
+    WN_TRY(vector_rule(&r->vector, m, o));
     if (o->text && strcmp(o->text, "prompt") != 0 && strcmp(o->text, "both") != 0)
         return wn_fail(WN_EARG, "text \"%s\": expected prompt or both", o->text);
     r->both = o->text && strcmp(o->text, "both") == 0;
     if (o->layer < 0 || (size_t)o->layer > f->layers)
         return wn_fail(WN_EARG, "layer %d: the model has %zu", o->layer, f->layers);
-    size_t max = o->max_tokens                 ? o->max_tokens
-                 : f->max_seq_length           ? f->max_seq_length
-                 : f->shape == WN_SHAPE_ENCDEC ? 512
-                                               : f->max_positions;
-    if (f->max_positions && max > f->max_positions)
-        return wn_fail(WN_EARG, "max-tokens %zu: the model has %zu positions", max,
-                       f->max_positions);
-    r->encode = (wn_encode_rule){.shape = f->shape, .max_tokens = max, .tmpl = o->tmpl};
-    return WN_OK;
+    WN_TRY(prompt_rule(r, m, o));
+    return encode_rule(r, m, o);
 }
 
 /* ---- tokens of a window
@@ -88,9 +143,10 @@ static wn_err encode_piece(void *ctx, size_t i, int thread)
         WN_TRY(wn_pool_row(w->pool, w->first + at, row));
         WN_TRY(wn_encode_prompt(&p->ids, w->tokenizer, &w->work[thread], row, &w->rule->encode,
                                 w->rule->both, &p->counts));
-        if (p->ids.n == p->start[k])
-            return wn_fail(WN_EARG, "%s: row %.*s: its text has no token to embed",
-                           wn_pool_path(w->pool), (int)row->id.len, row->id.p);
+        if (p->ids.n - p->start[k] <= w->rule->vector.skip)
+            return wn_fail(WN_EARG, "%s: row %.*s: its text has no token to embed%s",
+                           wn_pool_path(w->pool), (int)row->id.len, row->id.p,
+                           w->rule->vector.skip ? " behind the prompt" : "");
     }
     p->start[PIECE] = (uint32_t)p->ids.n;
     return WN_OK;
@@ -124,40 +180,17 @@ struct pool_job { /* pooling of one batch's rows */
     const wn_batch *batch;
     const struct by_length *order;
     const float *hidden;
-    size_t D;
-    float *vector; /* [WINDOW, D] */
+    float *vector;  /* [WINDOW, most] */
+    float *scratch; /* [threads, most] */
 };
 
 static void pool_row(void *ctx, size_t b, int thread)
 {
-    (void)thread;
     const struct pool_job *j = ctx;
-    size_t D = j->D, from = j->batch->off[b], n = j->batch->off[b + 1] - from;
-    const float *h = j->hidden + from * D;
-    float *v = j->vector + j->order[b].row * D;
-    switch (j->rule->pooling) {
-    case WN_POOL_CLS:
-        memcpy(v, h, D * sizeof(float));
-        break;
-    case WN_POOL_LAST:
-        memcpy(v, h + (n - 1) * D, D * sizeof(float));
-        break;
-    case WN_POOL_MEAN:
-    case WN_POOL_WEIGHTED:
-        for (size_t d = 0; d < D; d++) {
-            double sum = 0;
-            for (size_t t = 0; t < n; t++)
-                sum += (double)h[t * D + d] *
-                       (j->rule->pooling == WN_POOL_MEAN ? 1.0 : (double)(t + 1));
-            double weight =
-                j->rule->pooling == WN_POOL_MEAN ? (double)n : (double)n * (double)(n + 1) / 2;
-            v[d] = (float)(sum / weight);
-        }
-    }
-    if (j->rule->normalize) {
-        double norm = sqrt(wn_dot64(v, v, D));
-        wn_scale(v, (float)(1 / fmax(norm, 1e-12)), D);
-    }
+    const wn_vector_rule *r = &j->rule->vector;
+    size_t from = j->batch->off[b], n = j->batch->off[b + 1] - from;
+    wn_vector_make(j->vector + j->order[b].row * r->most, j->scratch + (size_t)thread * r->most,
+                   j->hidden + from * r->D, n, r);
 }
 
 struct embedder {
@@ -168,7 +201,7 @@ struct embedder {
     struct by_length *order;
     int32_t *id;
     uint32_t *off;
-    float *hidden, *vector;
+    float *hidden, *vector, *scratch;
     uint64_t total, tokens; /* rows to be done at the end; tokens so far */
     double start;
 };
@@ -187,7 +220,7 @@ static wn_err run_batch(struct embedder *e, const wn_embed_rule *rule,
     e->off[B] = (uint32_t)T;
     wn_batch batch = {.B = B, .T = T, .id = e->id, .off = e->off};
     WN_TRY(wn_model_hidden(e->m, e->work, &batch, rule->layer, e->hidden));
-    struct pool_job j = {rule, &batch, order, e->hidden, e->D, e->vector};
+    struct pool_job j = {rule, &batch, order, e->hidden, e->vector, e->scratch};
     wn_par_do(B, pool_row, &j);
     return WN_OK;
 }
@@ -201,6 +234,23 @@ static wn_err report(const struct embedder *e, uint64_t done)
     return wn_progress("embed", "rows", done, e->total, note);
 }
 
+/* Room for batches of `tokens`, which grows when a longer row comes. */
+static wn_err embedder_reserve(struct embedder *e, size_t tokens)
+{
+    if (tokens <= e->max_tokens)
+        return WN_OK;
+    wn_free(e->id);
+    wn_free(e->hidden);
+    wn_work_free(e->work);
+    e->id = NULL;
+    e->hidden = NULL;
+    e->work = NULL;
+    e->max_tokens = tokens;
+    WN_NEW(e->id, tokens);
+    WN_NEW(e->hidden, tokens * e->D);
+    return wn_work_new(&e->work, e->m, tokens, WINDOW, 0, false);
+}
+
 static wn_err run_window(struct embedder *e, const wn_embed_rule *rule)
 {
     struct window *w = &e->win;
@@ -210,6 +260,8 @@ static wn_err run_window(struct embedder *e, const wn_embed_rule *rule)
         e->order[i].row = (uint32_t)i;
     }
     qsort(e->order, w->n, sizeof *e->order, longer_first);
+    if (w->n)
+        WN_TRY(embedder_reserve(e, e->order[0].n));
     for (size_t i = 0, B; i < w->n; i += B) {
         size_t T = 0;
         for (B = 0; i + B < w->n && (B == 0 || T + e->order[i + B].n <= e->max_tokens); B++)
@@ -226,19 +278,15 @@ static wn_err embedder_init(struct embedder *e, wn_model *m, const wn_pool *p,
 {
     size_t threads = (size_t)wn_par_threads(), pieces = WINDOW / PIECE;
     *e = (struct embedder){.m = m, .D = wn_model_facts_of(m)->width};
-    e->max_tokens = TOKENS_PER_THREAD * (threads > 8 ? 8 : threads);
-    if (e->max_tokens < r->encode.max_tokens)
-        e->max_tokens = r->encode.max_tokens;
     e->win = (struct window){.pool = p, .tokenizer = wn_model_tokenizer(m), .rule = r};
     WN_NEW(e->win.piece, pieces);
     WN_NEW(e->win.row, threads);
     WN_NEW(e->win.work, threads);
     WN_NEW(e->order, (size_t)WINDOW);
-    WN_NEW(e->id, e->max_tokens);
     WN_NEW(e->off, (size_t)WINDOW + 1);
-    WN_NEW(e->hidden, e->max_tokens * e->D);
-    WN_NEW(e->vector, WINDOW * e->D);
-    return wn_work_new(&e->work, m, e->max_tokens, WINDOW, 0, false);
+    WN_NEW(e->vector, WINDOW * r->vector.most);
+    WN_NEW(e->scratch, threads * r->vector.most);
+    return embedder_reserve(e, TOKENS_PER_THREAD * (threads > 8 ? 8 : threads));
 }
 
 static void embedder_free(struct embedder *e)
@@ -258,6 +306,7 @@ static void embedder_free(struct embedder *e)
     wn_free(e->off);
     wn_free(e->hidden);
     wn_free(e->vector);
+    wn_free(e->scratch);
     wn_work_free(e->work);
 }
 
@@ -266,10 +315,10 @@ static wn_err emit_window(struct embedder *e, wn_embed_emit emit, void *ctx)
     struct window *w = &e->win;
     for (size_t i = 0; i < w->n; i++) {
         uint32_t tokens;
-        const float *v = e->vector + i * e->D;
+        const float *v = e->vector + i * w->rule->vector.most;
         WN_TRY(wn_pool_row(w->pool, w->first + i, &w->row[0]));
         row_ids(w, i, &tokens);
-        if (!wn_all_finite(v, e->D))
+        if (!wn_all_finite(v, w->rule->vector.dim))
             return wn_fail(WN_EFORMAT, "%s: row %.*s: its embedding has NaN or infinity",
                            wn_pool_path(w->pool), (int)w->row[0].id.len, w->row[0].id.p);
         WN_TRY(emit(ctx, w->first + i, &w->row[0], v, tokens));

@@ -2,17 +2,16 @@
 #ifndef WN_FEATURE_EMBED_H
 #define WN_FEATURE_EMBED_H
 
+#include "feature/pooling.h"
 #include "model/model.h"
 #include "pool/pool.h"
 
-typedef enum wn_pooling { WN_POOL_MEAN, WN_POOL_WEIGHTED, WN_POOL_LAST, WN_POOL_CLS } wn_pooling;
-wn_err wn_pooling_parse(wn_pooling *p, const char *name);
-
 typedef struct wn_embed_rule {
-    wn_pooling pooling;
-    bool normalize;
+    wn_vector_rule vector;
     int layer;
-    bool both; /* prompt and target */
+    bool both;          /* prompt and target */
+    const char *prompt; /* in front of every text, NULL: nothing; borrowed from options or model */
+    const char *prompt_name; /* NULL: none, or given as text */
     wn_encode_rule encode;
 } wn_embed_rule;
 /* Fills what the caller left open (NULL strings, 0) from the model's own settings. */

@@ -88,6 +88,20 @@ static wn_err gemma(wn_model *m)
     return WN_OK;
 }
 
+/* EmbeddingGemma: every token sees all others, or a window half to each side. */
+static wn_err gemma3(wn_model *m)
+{
+    wn_stack *s = &m->stack;
+    bool both;
+    WN_TRY(gemma(m));
+    WN_TRY(wn_config_flag(&both, m, "use_bidirectional_attention", false));
+    s->causal = !both;
+    for (size_t i = 0; both && i < s->L; i++)
+        if (s->layer[i].window)
+            s->layer[i].window = s->layer[i].window / 2 + 1;
+    return WN_OK;
+}
+
 /* Layers without rotary positions: 0 in no_rope_layers, or every n-th. */
 static wn_err smollm3(wn_model *m)
 {
@@ -183,7 +197,7 @@ static const row table[] = {
     {LLAMA("gemma3_text"), LLAMA_QKV, LLAMA_GATE, QK_NORMS, .attn_in = "input_layernorm",
      .attn_out = "post_attention_layernorm", .mlp_in = "pre_feedforward_layernorm",
      .mlp_out = "post_feedforward_layernorm", .flags = GAIN_LESS_1 | EMBED_SCALE | TIED,
-     .peculiar = gemma},
+     .peculiar = gemma3},
     {LLAMA("phi3"), LLAMA_NORMS, .q = "self_attn.qkv_proj", .gate = "mlp.gate_up_proj"},
     {LLAMA("olmo2"), LLAMA_QKV, LLAMA_GATE, QK_NORMS, .attn_out = "post_attention_layernorm",
      .mlp_out = "post_feedforward_layernorm", .flags = QK_WHOLE},

@@ -34,7 +34,9 @@ struct wn_model {
     wn_head head;
     char sha[WN_SHA_HEX];
     char adapter_sha[WN_SHA_HEX]; /* empty: none */
-    char *pooling;
+    char *path;                   /* as the user gave it */
+    wn_sentence *sentence;        /* NULL: no sentence-transformers folder */
+    bool states_only;
     uint64_t n_linear; /* numbers given to linear layers */
 };
 

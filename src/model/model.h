@@ -16,6 +16,7 @@
 #include "io/hash.h"
 #include "io/json.h"
 #include "model/params.h"
+#include "model/sentence.h"
 #include "token/encode.h"
 
 typedef struct wn_model wn_model;
@@ -24,6 +25,8 @@ typedef struct wn_model_opts {
     wn_precision precision;
     const char *adapter; /* PEFT folder put on top, NULL: none */
     bool train_full;     /* parameters will be changed: keep float32 masters */
+    bool states_only;    /* hidden states are all that is wanted: without an adapter, neither an
+                            output matrix nor an encoder-decoder's decoder is read */
 } wn_model_opts;
 
 /* path: a Hugging Face folder or a .gguf file. Opens weights and tokenizer. Errors name the file
@@ -36,15 +39,14 @@ typedef struct wn_model_facts {
     const char *path;
     wn_shape shape;
     wn_precision precision; /* as resolved: F32 or BF16 */
-    size_t layers, width, heads, vocab, max_positions;
-    int32_t decoder_start; /* encoder-decoder: the decoder's first token */
+    size_t layers;          /* behind which states can be had: an encoder-decoder's encoder's */
+    size_t width, heads, vocab, max_positions; /* max_positions 0: no limit */
+    int32_t decoder_start;                     /* encoder-decoder: the decoder's first token */
+    bool ends_in_eos; /* encoded texts do, whatever the tokenizer's post-processor says (T5) */
     uint64_t parameters;
-    const char *weights_sha; /* SHA-256 of the weight files' bytes (computed at first call) */
-    const char *dtype;       /* of the stored weights, "f32", "bf16", "q4_1" */
-    /* a sentence-transformers folder's own rules; pooling NULL where there is none */
-    const char *pooling;
-    bool normalize;
-    size_t max_seq_length; /* 0: not given */
+    const char *weights_sha;     /* SHA-256 of the weight files' bytes (computed at first call) */
+    const char *dtype;           /* of the stored weights, "f32", "bf16", "q4_1" */
+    const wn_sentence *sentence; /* a sentence-transformers folder's own rules; NULL: none */
 } wn_model_facts;
 const wn_model_facts *wn_model_facts_of(const wn_model *m);
 const wn_tokenizer *wn_model_tokenizer(const wn_model *m);

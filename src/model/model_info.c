@@ -75,12 +75,6 @@ static wn_err info(json_t *j, wn_model *m, bool adapter, bool params)
     json_object_set_new(j, "heads", json_integer((json_int_t)f->heads));
     json_object_set_new(j, "vocabulary", json_integer((json_int_t)f->vocab));
     json_object_set_new(j, "positions", json_integer((json_int_t)f->max_positions));
-    if (f->pooling) {
-        json_object_set_new(j, "pooling", json_string(f->pooling));
-        json_object_set_new(j, "normalize", json_boolean(f->normalize));
-    }
-    if (f->max_seq_length)
-        json_object_set_new(j, "max_seq_length", json_integer((json_int_t)f->max_seq_length));
     json_object_set_new(j, "weights_bytes", json_integer((json_int_t)wn_mem_live()));
     json_object_set_new(j, "tokenizer", tokenizer_of(m));
     json_t *memory = json_array();

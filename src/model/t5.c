@@ -128,26 +128,37 @@ static wn_err build_stack(wn_model *m, wn_stack *s, const char *name, float eps,
     return wn_build_norm(m, final, full, s->D, &(wn_norm_form){eps, true, false, 0});
 }
 
+/* A checkpoint of the encoder alone (GTR, Sentence-T5): it is the model's only stack. */
+static wn_err build_encoder(wn_model *m, float eps)
+{
+    WN_TRY(read_stack(m, &m->stack, "num_layers"));
+    m->facts.shape = WN_SHAPE_ENCODER;
+    return build_stack(m, &m->stack, "encoder", eps, &m->final_norm, false);
+}
+
 wn_err wn_build_t5(wn_model *m)
 {
     double eps;
     bool tied;
     size_t start;
-    WN_TRY(read_stack(m, &m->encoder, "num_layers"));
-    WN_TRY(read_stack(m, &m->stack, "num_decoder_layers"));
-    m->stack.causal = true;
     WN_TRY(wn_config_size(&m->facts.vocab, m, "vocab_size", 0, true));
+    WN_TRY(wn_config_size(&m->facts.width, m, "d_model", 0, true));
     WN_TRY(wn_config_real(&eps, m, "layer_norm_epsilon", 1e-6));
     WN_TRY(wn_config_flag(&tied, m, "tie_word_embeddings", true));
     WN_TRY(wn_config_size(&start, m, "decoder_start_token_id", 0, false));
     m->facts.family = wn_config_text(m, "model_type", "t5");
-    m->facts.shape = WN_SHAPE_ENCDEC;
-    m->facts.width = m->stack.D;
     m->facts.decoder_start = (int32_t)start;
+    m->facts.ends_in_eos = true;
     const char *shared = wn_weights_find(&m->files, "shared.weight")
                              ? "shared.weight"
                              : "encoder.embed_tokens.weight";
-    WN_TRY(wn_build_table(m, &m->token, shared, m->facts.vocab, m->stack.D));
+    WN_TRY(wn_build_table(m, &m->token, shared, m->facts.vocab, m->facts.width));
+    if (m->states_only || !wn_weights_find(&m->files, "decoder.final_layer_norm.weight"))
+        return build_encoder(m, (float)eps);
+    WN_TRY(read_stack(m, &m->encoder, "num_layers"));
+    WN_TRY(read_stack(m, &m->stack, "num_decoder_layers"));
+    m->stack.causal = true;
+    m->facts.shape = WN_SHAPE_ENCDEC;
     WN_TRY(build_stack(m, &m->encoder, "encoder", (float)eps, &m->encoder_norm, false));
     WN_TRY(build_stack(m, &m->stack, "decoder", (float)eps, &m->final_norm, true));
     WN_TRY(wn_build_head(m, "lm_head.weight", tied));

@@ -69,22 +69,37 @@ static const char *embedded_rows(const wn_run *r, const wn_part *p)
     return p->kind == WN_PART_EMBED_POOL ? pool_dir(r) : r->target[p->target].queries;
 }
 
+/* Queries may have a prompt of their own (E5's "query: "); without one they are embedded as the
+ * pool's rows are. */
+static wn_embed_opts embed_opts(const wn_run *r, const wn_part *p)
+{
+    const wn_recipe_embed *e = &r->recipe.embed;
+    wn_embed_opts o = e->o;
+    if (p->kind == WN_PART_EMBED_QUERIES && (e->query_prompt || e->query_prompt_name)) {
+        o.prompt = e->query_prompt;
+        o.prompt_name = e->query_prompt_name;
+    }
+    return o;
+}
+
 static wn_err embed_key(json_t *options, json_t *inputs, wn_run *r, const wn_part *p)
 {
-    const wn_embed_opts *e = &r->recipe.embed;
-    json_object_set_new(options, "pooling", text_or_null(e->pooling));
-    json_object_set_new(options, "normalize", text_or_null(e->normalize));
-    json_object_set_new(options, "text", text_or_null(e->text));
-    json_object_set_new(options, "template", text_or_null(e->tmpl));
-    json_object_set_new(options, "layer", json_integer(e->layer));
-    json_object_set_new(options, "max_tokens", json_integer((json_int_t)e->max_tokens));
+    wn_embed_opts e = embed_opts(r, p);
+    json_object_set_new(options, "pooling", text_or_null(e.pooling));
+    json_object_set_new(options, "normalize", text_or_null(e.normalize));
+    json_object_set_new(options, "text", text_or_null(e.text));
+    json_object_set_new(options, "template", text_or_null(e.tmpl));
+    json_object_set_new(options, "prompt", text_or_null(e.prompt));
+    json_object_set_new(options, "prompt_name", text_or_null(e.prompt_name));
+    json_object_set_new(options, "layer", json_integer(e.layer));
+    json_object_set_new(options, "max_tokens", json_integer((json_int_t)e.max_tokens));
     WN_TRY(input(inputs, r, "encoder", r->recipe.encoder));
     return input(inputs, r, "rows", embedded_rows(r, p));
 }
 
 static wn_err embed_do(wn_run *r, const wn_part *p)
 {
-    wn_embed_opts o = r->recipe.embed;
+    wn_embed_opts o = embed_opts(r, p);
     o.common = common_of(r, p);
     o.model = r->recipe.encoder;
     o.pool = embedded_rows(r, p);

@@ -61,12 +61,16 @@ static const wn_field arm_fields[] = {
 };
 
 static const wn_field embed_fields[] = {
-    WN_FIELD(wn_embed_opts, pooling, "pooling", WN_KEY_TEXT),
-    WN_FIELD(wn_embed_opts, normalize, "normalize", WN_KEY_YES_NO),
-    WN_FIELD(wn_embed_opts, text, "text", WN_KEY_TEXT),
-    WN_FIELD(wn_embed_opts, tmpl, "template", WN_KEY_TEXT),
-    WN_FIELD(wn_embed_opts, layer, "layer", WN_KEY_NUMBER),
-    WN_FIELD(wn_embed_opts, max_tokens, "max_tokens", WN_KEY_SIZE),
+    WN_FIELD(wn_recipe_embed, o.pooling, "pooling", WN_KEY_TEXT),
+    WN_FIELD(wn_recipe_embed, o.normalize, "normalize", WN_KEY_YES_NO),
+    WN_FIELD(wn_recipe_embed, o.text, "text", WN_KEY_TEXT),
+    WN_FIELD(wn_recipe_embed, o.tmpl, "template", WN_KEY_TEXT),
+    WN_FIELD(wn_recipe_embed, o.layer, "layer", WN_KEY_NUMBER),
+    WN_FIELD(wn_recipe_embed, o.max_tokens, "max_tokens", WN_KEY_SIZE),
+    WN_FIELD(wn_recipe_embed, o.prompt, "prompt", WN_KEY_TEXT),
+    WN_FIELD(wn_recipe_embed, o.prompt_name, "prompt_name", WN_KEY_TEXT),
+    WN_FIELD(wn_recipe_embed, query_prompt, "query_prompt", WN_KEY_TEXT),
+    WN_FIELD(wn_recipe_embed, query_prompt_name, "query_prompt_name", WN_KEY_TEXT),
     {NULL, WN_KEY_OTHER, 0, false},
 };
 

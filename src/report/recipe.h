@@ -22,6 +22,11 @@ typedef struct wn_recipe_arm {
     bool baseline;   /* zero-shot, random, balanced-random, all: what others are compared with */
 } wn_recipe_arm;
 
+typedef struct wn_recipe_embed {
+    wn_embed_opts o;                              /* of the pool */
+    const char *query_prompt, *query_prompt_name; /* what the targets' queries get instead */
+} wn_recipe_embed;
+
 typedef struct wn_recipe {
     const char *path, *title;
     const char **sources;
@@ -35,8 +40,8 @@ typedef struct wn_recipe {
     bool veto; /* no pool row that shares text with the target's queries or test rows */
     uint64_t *seed;
     size_t n_seeds;
-    wn_embed_opts
-        embed; /* options of the stages as the recipe has them; paths and seed are not set */
+    /* options of the stages as the recipe has them; paths and seed are not set */
+    wn_recipe_embed embed;
     wn_train_opts train;
     wn_eval_opts eval;
     json_t *tree; /* owns all strings */

@@ -30,10 +30,25 @@ static wn_err emit(void *ctx, uint64_t row, const wn_row *r, const float *vector
     return wn_store_writer_sync(s->writer);
 }
 
+/* "mean", or several: "cls+mean". */
+static json_t *pooling_of(const wn_vector_rule *r)
+{
+    wn_str s = {0};
+    for (size_t i = 0; i < r->n_pooling; i++)
+        wn_str_printf(&s, "%s%s", i ? "+" : "", wn_pooling_name(r->pooling[i]));
+    json_t *v = json_string(s.p ? s.p : "");
+    wn_str_free(&s);
+    return v;
+}
+
+static bool normalized(const wn_vector_rule *r)
+{
+    return r->normalize || (r->n_part && r->part[r->n_part - 1].kind == WN_PART_NORMALIZE);
+}
+
 static wn_err manifest_of(json_t **out, wn_model *m, wn_pool *p, const wn_embed_rule *r,
                           const wn_embed_opts *o)
 {
-    static const char *const pooling[] = {"mean", "weighted", "last", "cls"};
     char hex[WN_SHA_HEX];
     json_t *model = NULL;
     WN_TRY(wn_pool_sha(p, hex));
@@ -48,12 +63,14 @@ static wn_err manifest_of(json_t **out, wn_model *m, wn_pool *p, const wn_embed_
     json_object_set_new(*out, "model", model);
     json_object_set_new(*out, "pool_sha256", json_string(hex));
     json_object_set_new(*out, "pool_rows", json_integer((json_int_t)wn_pool_rows(p)));
-    json_object_set_new(*out, "pooling", json_string(pooling[r->pooling]));
-    json_object_set_new(*out, "normalize", json_boolean(r->normalize));
+    json_object_set_new(*out, "pooling", pooling_of(&r->vector));
+    json_object_set_new(*out, "normalize", json_boolean(normalized(&r->vector)));
     json_object_set_new(*out, "layer", json_integer((json_int_t)(r->layer ? (size_t)r->layer : L)));
     json_object_set_new(*out, "text", json_string(r->both ? "both" : "prompt"));
     json_object_set_new(*out, "max_tokens", json_integer((json_int_t)r->encode.max_tokens));
     json_object_set_new(*out, "template", json_string(o->tmpl ? o->tmpl : "none"));
+    if (r->prompt && *r->prompt)
+        json_object_set_new(*out, "prompt", json_string(r->prompt));
     return WN_OK;
 }
 
@@ -67,7 +84,7 @@ static wn_err embed(wn_model *m, wn_pool *p, const wn_embed_opts *o)
     WN_TRY(wn_embed_rule_init(&rule, m, o));
     wn_err e = manifest_of(&manifest, m, p, &rule, o);
     if (!e)
-        e = wn_store_writer_open(&s.writer, o->common.out, manifest, wn_model_facts_of(m)->width,
+        e = wn_store_writer_open(&s.writer, o->common.out, manifest, rule.vector.dim,
                                  o->common.overwrite, &done);
     if (!e && done)
         wn_message("%s: goes on behind row %llu of %llu", o->common.out, (unsigned long long)done,
@@ -96,9 +113,10 @@ wn_err wn_embed_job(const wn_embed_opts *o)
         return wn_fail(WN_EARG, "embed: --out is missing");
     wn_err e = wn_pool_open(&p, o->pool, o->map, true);
     if (!e)
-        e = wn_model_open(
-            &m, o->model,
-            &(wn_model_opts){.precision = o->common.precision, .adapter = o->adapter});
+        e = wn_model_open(&m, o->model,
+                          &(wn_model_opts){.precision = o->common.precision,
+                                           .adapter = o->adapter,
+                                           .states_only = true});
     if (!e)
         e = embed(m, p, o);
     wn_model_close(m);

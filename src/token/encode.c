@@ -64,12 +64,14 @@ static wn_err begin(job *j, const wn_tokenizer *t, wn_token_work *w, const wn_ro
     return wn_template_find(&j->tmpl, rule->tmpl, j->f->chat_template);
 }
 
-static wn_err append_joined(const job *j, wn_ids *out, const char *a, wn_span b, const char *c)
+static wn_err append_joined(const job *j, wn_ids *out, const char *a, const char *b, wn_span c,
+                            const char *d)
 {
     wn_str s = {0};
     wn_str_puts(&s, a);
-    wn_str_add(&s, b.p, b.len);
-    wn_str_puts(&s, c);
+    wn_str_puts(&s, b);
+    wn_str_add(&s, c.p, c.len);
+    wn_str_puts(&s, d);
     wn_err err = wn_str_check(&s);
     if (!err)
         err = wn_tokenizer_append(j->t, j->w, s.p, s.len, out);
@@ -80,9 +82,12 @@ static wn_err append_joined(const job *j, wn_ids *out, const char *a, wn_span b,
 static wn_err append_prompt(const job *j, wn_ids *out)
 {
     wn_span p = j->row->prompt;
-    if (!j->tmpl)
-        return wn_tokenizer_append(j->t, j->w, p.p, p.len, out);
-    return append_joined(j, out, j->tmpl->before, j->tmpl->trim ? trim(p) : p, j->tmpl->between);
+    const char *lead = j->rule->lead ? j->rule->lead : "";
+    if (j->tmpl)
+        return append_joined(j, out, j->tmpl->before, lead, j->tmpl->trim ? trim(p) : p,
+                             j->tmpl->between);
+    return *lead ? append_joined(j, out, "", lead, p, "")
+                 : wn_tokenizer_append(j->t, j->w, p.p, p.len, out);
 }
 
 /* The answer's own tokens: a decoder's is set off from the prompt by one space, unless there is
@@ -90,10 +95,10 @@ static wn_err append_prompt(const job *j, wn_ids *out)
 static wn_err append_answer(const job *j, wn_ids *out, wn_span text)
 {
     if (j->tmpl)
-        return append_joined(j, out, "", text, j->tmpl->after);
+        return append_joined(j, out, "", "", text, j->tmpl->after);
     bool apart = j->rule->shape != WN_SHAPE_ENCDEC && text.len && !j->f->adds_space &&
                  !blank_last(j->row->prompt) && !blank_first(text);
-    return apart ? append_joined(j, out, " ", text, "")
+    return apart ? append_joined(j, out, " ", "", text, "")
                  : wn_tokenizer_append(j->t, j->w, text.p, text.len, out);
 }
 

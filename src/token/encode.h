@@ -14,6 +14,7 @@ typedef struct wn_encode_rule {
                           encoder-decoder: the encoder's side */
     size_t max_target; /* 0: never cut */
     const char *tmpl;  /* chat template name, NULL: none */
+    const char *lead;  /* put in front of every prompt's text, NULL: nothing */
     bool supervise_prompt;
 } wn_encode_rule;
 

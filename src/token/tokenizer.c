@@ -298,6 +298,19 @@ int32_t wn_tokenizer_id(const wn_tokenizer *t, const char *token)
     return wn_tokenizer_lookup(t, token, strlen(token));
 }
 
+wn_err wn_tokenizer_lowercase(wn_tokenizer *t)
+{
+    for (size_t i = 0; i < t->n_norm; i++)
+        if (t->norm[i].kind == WN_NORM_LOWER ||
+            (t->norm[i].kind == WN_NORM_BERT && t->norm[i].lower))
+            return WN_OK;
+    if (!WN_GROW(t->norm, t->n_norm, t->norm_cap))
+        return WN_ENOMEM;
+    memmove(t->norm + 1, t->norm, t->n_norm++ * sizeof *t->norm);
+    t->norm[0] = (wn_norm){.kind = WN_NORM_LOWER};
+    return WN_OK;
+}
+
 const char *wn_tokenizer_sha(const wn_tokenizer *t)
 {
     return t->sha;

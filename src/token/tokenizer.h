@@ -51,6 +51,9 @@ const wn_token_facts *wn_tokenizer_facts(const wn_tokenizer *t);
 const char *wn_tokenizer_token(const wn_tokenizer *t,
                                int32_t id); /* its text, NULL if there is none */
 int32_t wn_tokenizer_id(const wn_tokenizer *t, const char *token); /* -1 if there is none */
+/* Texts are lower-cased before all other normalisation, unless that is done already. Once, before
+ * the first use. */
+wn_err wn_tokenizer_lowercase(wn_tokenizer *t);
 /* Of the file it came from; for GGUF of the tokenizer's metadata, as the file also holds the
  * weights. */
 const char *wn_tokenizer_sha(const wn_tokenizer *t);

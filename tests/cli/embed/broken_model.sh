@@ -17,6 +17,10 @@ copy bert-tiny; rm m/model.safetensors; try m
 copy bert-tiny; rm m/config.json; try m
 copy bert-tiny; echo '{"model_type": ' >m/config.json; try m
 copy bert-tiny; sed -i 's/"model_type": *"[a-z]*"/"model_type": "mamba"/; s/BertModel/MambaModel/' m/config.json; try m
+copy bert-tiny; sed -i 's/"model_type": *"[a-z]*"/"model_type": "new"/; s/BertModel/NewModel/' m/config.json; try m
+copy llama-tiny; sed -i 's/"model_type": *"[a-z]*"/"model_type": "mixtral", "num_local_experts": 8/' m/config.json; try m
+copy llama-tiny; sed -i 's/{/{"num_experts": 8,/' m/config.json; try m
+copy llama-tiny; sed -i 's/"model_type": *"[a-z]*"/"model_type": "gemma3", "vision_config": {}/' m/config.json; try m
 copy bert-tiny; sed -i 's/"hidden_size": *[0-9]*/"hidden_size": 24/' m/config.json; try m
 copy bert-tiny; rm m/tokenizer.json; try m
 copy bert-tiny; cp $MODELS/llama-tiny/tokenizer.json m/; try m
