@@ -93,8 +93,8 @@ Test(recipe, every_section_reaches_its_options)
     cr_expect_str_eq(r.arm[2].distance, "ip");
     cr_expect(r.arm[3].budget == 7 && r.arm[3].own_budget && r.arm[3].by_seed);
     cr_expect(r.n_seeds == 1 && r.seed[0] == 5);
-    cr_expect_str_eq(r.embed.normalize, "yes");
-    cr_expect(r.embed.layer == 2 && r.embed.max_tokens == 64);
+    cr_expect_str_eq(r.embed.o.normalize, "yes");
+    cr_expect(r.embed.o.layer == 2 && r.embed.o.max_tokens == 64);
     cr_expect(r.train.lr == 1e-3 && r.train.epochs == 0.5 && r.train.batch == 4 &&
               r.train.rank == 2);
     cr_expect_str_eq(r.train.warmup, "10");
