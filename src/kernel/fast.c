@@ -4,6 +4,7 @@
 #include "kernel/table.h"
 #include "kernel/fast_mm.h"
 #include "kernel/fast_rows.h"
+#include "kernel/fast_signs.h"
 
 #define PASTE2(a, b) a##b
 #define PASTE(a, b)  PASTE2(a, b)
@@ -39,5 +40,8 @@ const wn_kernels PASTE(wn_kernel_table_, WN_ISA) = {
     .dot64 = dot64,
     .all_finite = all_finite,
     .adamw = adamw,
+    .philox16 = philox16,
+    .sign_rows = sign_rows,
+    .sign_columns = sign_columns,
     .spin = spin,
 };

@@ -76,6 +76,28 @@ void wn_mm_back(float *dx, size_t lddx, const float *dy, size_t lddy, const wn_m
 void wn_gemm(bool ta, bool tb, size_t M, size_t N, size_t K, float alpha, const float *A,
              size_t lda, const float *B, size_t ldb, bool add, float *C, size_t ldc);
 
+/* ---- random signs ------------------------------------------------------------------------------
+ * A matrix of +1 and -1, [any number of rows k, R], that is never stored as numbers. A word holds
+ * 32 rows of one column: the sign at (k, j) is + where bit k % 32 of its word is 1. Without `word`
+ * words are made when they are needed: word (k / 32, j) is word (j % 64) / 16 of Philox4x32-10 at
+ * the index (k / 32) << 16 | (j / 64) * 16 + j % 16 of (seed, stream), as in base/rng.h, so column
+ * j is the same for every R. */
+typedef struct wn_signs {
+    uint64_t seed, stream;
+    const uint32_t *word; /* [ceil(rows / 32), R], NULL: from (seed, stream) */
+    size_t R;             /* columns, at most WN_SIGNS_MAX */
+} wn_signs;
+enum { WN_SIGNS_MAX = 65536 };
+/* The sign at (k, j), for tests and single numbers: 1 or -1. */
+int wn_sign(const wn_signs *s, uint64_t k, size_t j);
+/* c [M, R] += g [M, n] times rows [first, first + n) of the signs. Single-threaded: made to be
+ * called from tiles. Every element is one sequence of additions over the rows, whatever M is. */
+void wn_signs_add(float *c, size_t ldc, const float *g, size_t ldg, size_t M, size_t n,
+                  const wn_signs *s, uint64_t first);
+/* out [M, n] = w [M, R] times the transposed rows [first, first + n). Single-threaded too. */
+void wn_signs_back(float *out, size_t ldo, const float *w, size_t ldw, size_t M, size_t n,
+                   const wn_signs *s, uint64_t first);
+
 /* ---- norms (forward above backward; all add into their gradient outputs) -----------------------
  */
 
@@ -174,6 +196,16 @@ void wn_softmax_nll(float *nll, float *lse, float *logits, const int32_t *label,
 /* logits := weight[p] * (softmax - onehot(label)), through the softcap where there is one. */
 void wn_softmax_nll_back(float *logits, const float *lse, const int32_t *label, const float *weight,
                          size_t P, size_t V, float softcap);
+
+/* Margins, the log odds of the label, m = log(p / (1 - p)) = logit[label] - rest, where rest is the
+ * log of the sum of exponentials of all other logits: exact and finite however sure the model is.
+ * Also nll, with the bits of wn_softmax_nll. softcap as there. */
+void wn_softmax_margin(float *nll, float *margin, float *rest, float *logits, const int32_t *label,
+                       size_t P, size_t V, float softcap);
+/* logits := weight[p] * dm/dlogits: 1 at the label, -exp(logit - rest) = -p_j / (1 - p_label)
+ * elsewhere; through the softcap where there is one. */
+void wn_softmax_margin_back(float *logits, const float *rest, const int32_t *label,
+                            const float *weight, size_t P, size_t V, float softcap);
 
 void wn_add(float *y, const float *x, size_t n);           /* y += x */
 void wn_scale(float *y, float a, size_t n);                /* y *= a */

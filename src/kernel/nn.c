@@ -210,6 +210,8 @@ typedef struct loss {
     const int32_t *label;
     size_t V;
     float softcap;
+    float *margin; /* NULL: losses only */
+    bool odds;     /* backward of margins */
 } loss;
 
 static void nll_row(void *ctx, size_t p, int thread)
@@ -221,12 +223,39 @@ static void nll_row(void *ctx, size_t p, int thread)
         a->k->softcap(row, a->V, 1, a->softcap);
     a->lse[p] = a->k->lse(row, a->V);
     a->nll[p] = a->lse[p] - row[a->label[p]];
+    if (!a->margin)
+        return;
+    float own = row[a->label[p]];
+    row[a->label[p]] = -INFINITY;
+    a->lse[p] = a->k->lse(row, a->V);
+    row[a->label[p]] = own;
+    a->margin[p] = own - a->lse[p];
 }
 
 void wn_softmax_nll(float *nll, float *lse, float *logits, const int32_t *label, size_t P, size_t V,
                     float softcap)
 {
-    loss a = {wn_kernel_table(), nll, lse, logits, NULL, NULL, label, V, softcap};
+    loss a = {.k = wn_kernel_table(),
+              .nll = nll,
+              .lse = lse,
+              .logits = logits,
+              .label = label,
+              .V = V,
+              .softcap = softcap};
+    wn_par_do(P, nll_row, &a);
+}
+
+void wn_softmax_margin(float *nll, float *margin, float *rest, float *logits, const int32_t *label,
+                       size_t P, size_t V, float softcap)
+{
+    loss a = {.k = wn_kernel_table(),
+              .nll = nll,
+              .lse = rest,
+              .logits = logits,
+              .label = label,
+              .V = V,
+              .softcap = softcap,
+              .margin = margin};
     wn_par_do(P, nll_row, &a);
 }
 
@@ -243,9 +272,9 @@ static void nll_back_row(void *ctx, size_t p, int thread)
         if (a->softcap > 0)
             for (size_t i = 0; i < n; i++)
                 kept[i] = row[c + i];
-        a->k->exp_scaled(row + c, n, a->lse_in[p], a->weight[p]);
+        a->k->exp_scaled(row + c, n, a->lse_in[p], a->odds ? -a->weight[p] : a->weight[p]);
         if (label >= c && label < c + n)
-            row[label] -= a->weight[p];
+            row[label] = a->odds ? a->weight[p] : row[label] - a->weight[p];
         if (a->softcap > 0)
             a->k->softcap_back(row + c, kept, n, a->softcap);
     }
@@ -254,7 +283,27 @@ static void nll_back_row(void *ctx, size_t p, int thread)
 void wn_softmax_nll_back(float *logits, const float *lse, const int32_t *label, const float *weight,
                          size_t P, size_t V, float softcap)
 {
-    loss a = {wn_kernel_table(), NULL, NULL, logits, lse, weight, label, V, softcap};
+    loss a = {.k = wn_kernel_table(),
+              .logits = logits,
+              .lse_in = lse,
+              .weight = weight,
+              .label = label,
+              .V = V,
+              .softcap = softcap};
+    wn_par_do(P, nll_back_row, &a);
+}
+
+void wn_softmax_margin_back(float *logits, const float *rest, const int32_t *label,
+                            const float *weight, size_t P, size_t V, float softcap)
+{
+    loss a = {.k = wn_kernel_table(),
+              .logits = logits,
+              .lse_in = rest,
+              .weight = weight,
+              .label = label,
+              .V = V,
+              .softcap = softcap,
+              .odds = true};
     wn_par_do(P, nll_back_row, &a);
 }
 

@@ -1,6 +1,7 @@
 /* The plain kernels: loops a reader can check against the formula, sums in double. They run where
  * no faster table fits and are what every faster table is tested against. */
 #include "kernel/table.h"
+#include "base/rng.h"
 
 #include <math.h>
 #include <string.h>
@@ -309,6 +310,29 @@ static void adamw(float *w, float *m, float *v, const float *g, size_t n, float 
     }
 }
 
+static void philox16(uint32_t out[4][16], const uint32_t ctr[4], const uint32_t key[2])
+{
+    for (uint32_t l = 0; l < 16; l++) {
+        uint32_t at[4] = {ctr[0] + l, ctr[1], ctr[2], ctr[3]}, block[4];
+        wn_philox(block, at, key);
+        for (int w = 0; w < 4; w++)
+            out[w][l] = block[w];
+    }
+}
+
+static void sign_rows(float *out, const uint32_t word[16], unsigned from, unsigned to)
+{
+    for (unsigned i = from; i < to; i++)
+        for (int l = 0; l < 16; l++)
+            *out++ = word[l] >> i & 1 ? 1 : -1;
+}
+
+static void sign_columns(float *out, uint32_t word, unsigned from)
+{
+    for (unsigned i = from; i < from + 16; i++)
+        *out++ = i < 32 && word >> i & 1 ? 1 : -1;
+}
+
 static double spin(size_t rounds)
 {
     volatile double s = 1;
@@ -346,5 +370,8 @@ const wn_kernels wn_kernel_table_ref = {
     .dot64 = dot64,
     .all_finite = all_finite,
     .adamw = adamw,
+    .philox16 = philox16,
+    .sign_rows = sign_rows,
+    .sign_columns = sign_columns,
     .spin = spin,
 };

@@ -74,6 +74,14 @@ typedef struct wn_kernels {
     /* step = lr/c1, decay = 1 - lr*wd, root = 1/sqrt(c2). */
     void (*adamw)(float *w, float *m, float *v, const float *g, size_t n, float step, float b1,
                   float b2, float eps, float decay, float root, float gscale, float clip);
+
+    /* 16 blocks of Philox at the counters ctr, ctr + 1, ... (of ctr[0], which does not wrap): word
+     * w of block l at out[w][l]. */
+    void (*philox16)(uint32_t out[4][16], const uint32_t ctr[4], const uint32_t key[2]);
+    /* out [to - from, 16]: bits from .. to-1 of 16 words as numbers, 1 as +1, 0 as -1. */
+    void (*sign_rows)(float *out, const uint32_t word[16], unsigned from, unsigned to);
+    /* out [16]: bits from .. from+15 of one word, those past its end as anything. */
+    void (*sign_columns)(float *out, uint32_t word, unsigned from);
     /* Bare multiply-adds; the number of floating-point operations done. */
     double (*spin)(size_t rounds);
 } wn_kernels;
