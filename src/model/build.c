@@ -255,6 +255,7 @@ wn_err wn_build_table(wn_model *m, wn_table *t, const char *name, size_t rows, s
     size_t i;
     WN_TRY(wn_weights_get(&t->tensor, &m->files, name, rows, D));
     WN_TRY(wn_params_add(&m->params, &i, name, rows, D, true));
+    m->params.p[i].use = WN_PARAM_LOOKUP;
     t->param = (int)i;
     t->rows = rows;
     if (m->train_full)

@@ -3,16 +3,19 @@
  * one example lie together and sinks see them as one. */
 #include "model/head.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { TILE_BYTES = 16 << 20, TILE_LEAST = 16 };
 
 void wn_head_plan(wn_head_work *w, const wn_head *h, wn_arena *a, size_t labels, size_t segments,
-                  bool train)
+                  int use)
 {
+    bool train = use != WN_WORK_FORWARD;
     size_t tile = TILE_BYTES / (h->V * sizeof(float));
     tile = tile / TILE_LEAST * TILE_LEAST;
     tile = tile < TILE_LEAST ? TILE_LEAST : tile;
+    tile = use == WN_WORK_EXAMPLES ? labels : tile;
     *w = (wn_head_work){.P = labels, .tile = tile < labels ? tile : labels};
     w->token = wn_arena_push(a, labels * sizeof(uint32_t));
     w->label = wn_arena_push(a, labels * sizeof(int32_t));
@@ -26,6 +29,7 @@ void wn_head_plan(wn_head_work *w, const wn_head *h, wn_arena *a, size_t labels,
     w->nll = wn_arena_push(a, labels * sizeof(float));
     w->lse = wn_arena_push(a, labels * sizeof(float));
     w->logits = wn_arena_push(a, w->tile * h->V * sizeof(float));
+    w->margin = train ? wn_arena_push(a, labels * sizeof(float)) : NULL;
     w->dstate = train ? wn_arena_push(a, labels * h->D * sizeof(float)) : NULL;
 }
 
@@ -60,7 +64,12 @@ static void tile_back(const wn_head *h, wn_head_work *w, wn_pass *pass, const fl
                       size_t p1)
 {
     size_t n = p1 - p0, B = pass->batch->B;
-    wn_softmax_nll_back(w->logits, w->lse + p0, w->label + p0, w->weight + p0, n, h->V, h->softcap);
+    if (pass->margin && pass->quantity != WN_LOSS)
+        wn_softmax_margin_back(w->logits, w->lse + p0, w->label + p0, w->weight + p0, n, h->V,
+                               h->softcap);
+    else
+        wn_softmax_nll_back(w->logits, w->lse + p0, w->label + p0, w->weight + p0, n, h->V,
+                            h->softcap);
     wn_mm_back(w->dstate + p0 * h->D, h->D, w->logits, h->V, h->mat, n, 0);
     wn_param *W = &pass->params->p[h->weight];
     wn_param *bias = h->bias == WN_NO_PARAM ? NULL : &pass->params->p[h->bias];
@@ -72,9 +81,56 @@ static void tile_back(const wn_head *h, wn_head_work *w, wn_pass *pass, const fl
         size_t at = w->off[s] < p0 ? p0 : w->off[s] > p1 ? p1 : w->off[s];
         w->part[s] = (uint32_t)(at - p0);
     }
-    wn_seg seg = {B, w->part};
+    wn_seg seg = {B, w->part, 0};
     pass->sink->linear(pass->sink->ctx, W, bias, 1, w->logits, h->V, in + p0 * h->D, h->D, h->V,
                        h->D, &seg);
+}
+
+/* The clipped margin of a token whose exact one is m, and what its clip makes of the gradient. */
+static double clipped(double m, wn_quantity quantity, double *factor)
+{
+    double p = 1 / (1 + exp(-m)), rest = 1 / (1 + exp(m)); /* rest = 1 - p */
+    *factor = 1;
+    if (quantity == WN_MARGIN_REF_COT) {
+        double q = p - 0.001, other = rest + 0.001 + 1e-10;
+        *factor = p * rest * (1 / q + 1 / other);
+        return log(q / other);
+    }
+    double shift = p > 0.9 ? -0.01 : p < 0.001 ? 0.01 : 0;
+    if (quantity != WN_MARGIN_REF || shift == 0)
+        return m;
+    *factor = p * rest / ((p + shift) * (rest - shift));
+    return log((p + shift) / (rest - shift));
+}
+
+/* nll, lse and, where they are asked for, margins of a tile's positions; with margins as the
+ * quantity, lse leaves out the label. */
+static void tile_values(const wn_head *h, wn_head_work *w, const wn_pass *pass, size_t p0,
+                        size_t p1)
+{
+    size_t n = p1 - p0;
+    const int32_t *label = w->label + p0;
+    if (!pass->margin) {
+        wn_softmax_nll(w->nll + p0, w->lse + p0, w->logits, label, n, h->V, h->softcap);
+        return;
+    }
+    wn_softmax_margin(w->nll + p0, w->margin + p0, w->lse + p0, w->logits, label, n, h->V,
+                      h->softcap);
+    for (size_t p = p0; p < p1; p++) {
+        double factor, m = (double)w->margin[p];
+        if (pass->quantity == WN_LOSS) /* log(e^rest + e^logit) = rest + log(1 + e^m) */
+            w->lse[p] += (float)(m > 0 ? m + log1p(exp(-m)) : log1p(exp(m)));
+        w->margin[p] = (float)clipped(m, pass->quantity, &factor);
+        w->weight[p] *= (float)factor;
+    }
+}
+
+static double sum(const float *x, uint32_t from, uint32_t to)
+{
+    double s = 0;
+    for (uint32_t i = from; i < to; i++)
+        s += (double)x[i];
+    return s;
 }
 
 wn_err wn_head_run(const wn_head *h, wn_head_work *w, wn_pass *pass, const float *x,
@@ -102,15 +158,14 @@ wn_err wn_head_run(const wn_head *h, wn_head_work *w, wn_pass *pass, const float
     for (size_t p0 = 0; p0 < P; p0 += w->tile) {
         size_t p1 = p0 + w->tile < P ? p0 + w->tile : P;
         wn_mm(w->logits, h->V, in + p0 * D, D, h->mat, bias, p1 - p0, 0);
-        wn_softmax_nll(w->nll + p0, w->lse + p0, w->logits, w->label + p0, p1 - p0, h->V,
-                       h->softcap);
+        tile_values(h, w, pass, p0, p1);
         if (weight)
             tile_back(h, w, pass, in, p0, p1);
     }
     for (size_t s = 0; s < b->B; s++) {
-        nll[s] = 0;
-        for (uint32_t p = w->off[s]; p < w->off[s + 1]; p++)
-            nll[s] += (double)w->nll[p];
+        nll[s] = sum(w->nll, w->off[s], w->off[s + 1]);
+        if (pass->margin)
+            pass->margin[s] = sum(w->margin, w->off[s], w->off[s + 1]);
         count[s] = w->off[s + 1] - w->off[s];
     }
     if (!weight)
@@ -119,7 +174,7 @@ wn_err wn_head_run(const wn_head *h, wn_head_work *w, wn_pass *pass, const float
         wn_scale(w->dstate, h->scale, P * D);
     const float *d = w->dstate;
     if (h->norm.gain != WN_NO_PARAM) {
-        wn_seg seg = {b->B, w->off};
+        wn_seg seg = {b->B, w->off, 0};
         wn_norm_bwd(w->normed, w->dstate, w->state, w->mean, w->rinv, &h->norm, pass, &seg, P, D,
                     false);
         d = w->normed;

@@ -22,13 +22,15 @@ typedef struct wn_head_work {
     uint32_t *part;                               /* [B+1] the same, cut to a tile */
     float *state, *normed, *mean, *rinv, *dstate; /* [P, D], [P] */
     float *weight, *nll, *lse;                    /* [P] */
+    float *margin;                                /* [P] NULL: only losses */
     float *logits;                                /* [tile, V] */
 } wn_head_work;
 
 void wn_head_plan(wn_head_work *w, const wn_head *h, wn_arena *a, size_t labels, size_t segments,
-                  bool train);
+                  int use);
 
-/* nll [B], count [B] of the batch from the stack's output x [T, D]. With weight [B] (and a pass
+/* With a margin in the pass, its quantity takes the loss's place and margin [B] is filled.
+ * nll [B], count [B] of the batch from the stack's output x [T, D]. With weight [B] (and a pass
  * with a sink) also dx [T, D] = gradient of sum_b weight[b] * nll[b] with respect to x, and the
  * head's own gradients. */
 wn_err wn_head_run(const wn_head *h, wn_head_work *w, wn_pass *pass, const float *x,

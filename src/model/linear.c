@@ -70,7 +70,7 @@ size_t wn_linear_scaled(const wn_linear *l)
 
 static wn_seg segments(const wn_pass *pass)
 {
-    return (wn_seg){pass->batch->B, pass->batch->off};
+    return (wn_seg){pass->batch->B, pass->batch->off, 0};
 }
 
 /* ---- IA3 ---- */
@@ -184,7 +184,7 @@ void wn_linear_fwd(float *y, size_t ldy, const float *x, size_t ldx, const wn_li
         return;
     const float *A = pass->params->p[l->lora_a].value, *B = pass->params->p[l->lora_b].value;
     float *xa = kept ? kept : pass->low;
-    if (pass->sink && l->dropout > 0) {
+    if (pass->sink && !pass->still && l->dropout > 0) {
         drop(pass->drop, x, ldx, l, pass);
         x = pass->drop;
         ldx = l->K;
@@ -201,7 +201,7 @@ static void lora_bwd(float *dx, size_t lddx, const float *dy, size_t ldy, const 
     size_t T = pass->batch->T;
     wn_param *A = &pass->params->p[l->lora_a], *B = &pass->params->p[l->lora_b];
     wn_seg seg = segments(pass);
-    bool dropped = l->dropout > 0;
+    bool dropped = !pass->still && l->dropout > 0;
     float *low = pass->low;
     if (B->trainable)
         pass->sink->linear(pass->sink->ctx, B, NULL, l->scale, dy, ldy, xa, l->r, l->N, l->r, &seg);

@@ -35,6 +35,9 @@ typedef struct wn_pass {
     const wn_batch *batch;
     const wn_sink *sink; /* NULL in a forward without a backward to come */
     uint64_t seed, step;
+    bool still;           /* no dropout, in spite of the sink */
+    wn_quantity quantity; /* with margin [B] not NULL; else the loss */
+    double *margin;
     float *drop;   /* scratch [T, K] for dropped inputs, NULL without dropout */
     float *low;    /* scratch [T, r] */
     float *scaled; /* scratch [T, wn_linear_scaled] */

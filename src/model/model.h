@@ -112,22 +112,27 @@ typedef struct wn_batch {
         *example; /* [B] or NULL: numbers of the examples, the counters of their dropout */
 } wn_batch;
 
-/* Rows of a matrix that belong to examples: rows [off[b], off[b+1]) to example b. */
+/* Rows of a matrix that belong to examples: rows [off[b], off[b+1]) to example first + b. */
 typedef struct wn_seg {
     size_t B;
     const uint32_t *off; /* [B+1] */
+    size_t first;
 } wn_seg;
 
+/* What a step's memory is for. WN_WORK_EXAMPLES is training whose head keeps all supervised
+ * positions in one tile (labels * vocabulary floats), so that a sink sees every example's share of
+ * the output matrix in one call; its two matrices then stay as they are until the pass ends. */
+enum { WN_WORK_FORWARD = false, WN_WORK_TRAIN = true, WN_WORK_EXAMPLES };
 /* All memory of a step for batches of at most max_tokens tokens (on each side of an
- * encoder-decoder), max_segments segments and max_labels supervised positions. train: backward too.
+ * encoder-decoder), max_segments segments and max_labels supervised positions. use: WN_WORK_... .
  */
 typedef struct wn_work wn_work;
 wn_err wn_work_new(wn_work **out, const wn_model *m, size_t max_tokens, size_t max_segments,
-                   size_t max_labels, bool train);
+                   size_t max_labels, int use);
 void wn_work_free(wn_work *w);
 /* What wn_work_new would allocate. */
 size_t wn_work_bytes(const wn_model *m, size_t max_tokens, size_t max_segments, size_t max_labels,
-                     bool train);
+                     int use);
 
 /* Hidden states of the encoder or, in a decoder-only model, of its stack, behind layer `layer`
  * (1..L; 0: the last, final norm included): hidden [T, D]. */
@@ -144,6 +149,22 @@ struct wn_sink;
 wn_err wn_model_loss_back(const wn_model *m, wn_work *w, const wn_batch *b, const float *weight,
                           uint64_t seed, uint64_t step, double *nll, uint32_t *count,
                           const struct wn_sink *sink);
+
+/* What of a row is differentiated: the mean over its target tokens of
+ *   WN_LOSS            -log p
+ *   WN_MARGIN          log(p / (1 - p)), exact
+ *   WN_MARGIN_REF      the same of a clipped q: p - 0.01 above 0.9, p + 0.01 below 0.001, else p
+ *   WN_MARGIN_REF_COT  log(q / (1 - q + 1e-10)) with q = p - 0.001: not a number where p < 0.001
+ * The clips are those of Li et al. 2024 (arXiv 2409.19458), instruction and chain-of-thought data;
+ * with them a token's gradient is the exact margin's times p(1 - p) / (q(1 - q)). */
+typedef enum wn_quantity { WN_LOSS, WN_MARGIN, WN_MARGIN_REF, WN_MARGIN_REF_COT } wn_quantity;
+
+/* Forward and backward without dropout of sum over segments of weight[b] * (sum of the quantity
+ * over its labels). nll, margin [B]: sums over labels, margin clipped as the quantity says (exact
+ * for WN_LOSS). Otherwise as wn_model_loss_back. */
+wn_err wn_model_example_back(const wn_model *m, wn_work *w, const wn_batch *b, wn_quantity quantity,
+                             const float *weight, double *nll, double *margin, uint32_t *count,
+                             const struct wn_sink *sink);
 
 /* What happens to a layer's gradient: the sink is handed the two matrices it is made of, never the
  * gradient itself. Training adds into params (wn_sink_train); features make one row per example.

@@ -8,11 +8,17 @@
 
 #include "base/err.h"
 
+/* How a parameter is used. The gradient of a matrix is handed to a sink once a pass; that of a
+ * look-up table in parts, one for each of its uses (input ids of encoder and decoder, a tied output
+ * matrix), which add up; that of a bias table once a layer that has it. */
+typedef enum wn_param_use { WN_PARAM_MATRIX, WN_PARAM_LOOKUP, WN_PARAM_BIAS_TABLE } wn_param_use;
+
 typedef struct wn_param {
     char *name;        /* as in the Hugging Face checkpoint, or PEFT's for adapters */
     size_t rows, cols; /* cols 1 for vectors (norms, biases) */
     bool decay;        /* weight decay applies: not for norms and biases */
     bool adapter;
+    wn_param_use use;
     float offset;   /* value = what the file holds + offset (Gemma's norms) */
     bool trainable; /* its gradient goes to the sink */
     float *value;   /* [rows, cols] master copy; NULL for a frozen packed matrix */

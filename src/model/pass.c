@@ -7,9 +7,9 @@
 /* ---- memory
  * ---------------------------------------------------------------------------------------------- */
 
-static void plan(wn_work *w, const wn_model *m, size_t T, size_t segments, size_t labels,
-                 bool train)
+static void plan(wn_work *w, const wn_model *m, size_t T, size_t segments, size_t labels, int use)
 {
+    bool train = use != WN_WORK_FORWARD;
     wn_arena *a = &w->arena;
     w->x = wn_arena_push(a, T * m->facts.width * sizeof(float));
     w->zero = m->type.tensor ? wn_arena_push(a, T * sizeof(int32_t)) : NULL;
@@ -20,12 +20,13 @@ static void plan(wn_work *w, const wn_model *m, size_t T, size_t segments, size_
     }
     wn_stack_plan(&w->stack, &m->stack, a, w->acts, T, segments, train);
     if (m->head_mat.N)
-        wn_head_plan(&w->head, &m->head, a, labels, segments, train);
+        wn_head_plan(&w->head, &m->head, a, labels, segments, use);
 }
 
 wn_err wn_work_new(wn_work **out, const wn_model *m, size_t max_tokens, size_t max_segments,
-                   size_t max_labels, bool train)
+                   size_t max_labels, int use)
 {
+    bool train = use != WN_WORK_FORWARD;
     *out = NULL;
     wn_work *w;
     WN_NEW(w, 1);
@@ -37,7 +38,7 @@ wn_err wn_work_new(wn_work **out, const wn_model *m, size_t max_tokens, size_t m
     w->source_acts = wn_calloc(train ? m->encoder.L : 1, sizeof *w->source_acts);
     wn_err e = w->acts && w->source_acts ? WN_OK : WN_ENOMEM;
     if (!e) {
-        plan(w, m, max_tokens, max_segments, max_labels, train);
+        plan(w, m, max_tokens, max_segments, max_labels, use);
         size_t bytes = w->arena.used;
         e = wn_arena_init(&w->arena, bytes);
     }
@@ -45,7 +46,7 @@ wn_err wn_work_new(wn_work **out, const wn_model *m, size_t max_tokens, size_t m
         wn_work_free(w);
         return e;
     }
-    plan(w, m, max_tokens, max_segments, max_labels, train);
+    plan(w, m, max_tokens, max_segments, max_labels, use);
     if (w->zero)
         memset(w->zero, 0, max_tokens * sizeof(int32_t));
     *out = w;
@@ -63,13 +64,14 @@ void wn_work_free(wn_work *w)
 }
 
 size_t wn_work_bytes(const wn_model *m, size_t max_tokens, size_t max_segments, size_t max_labels,
-                     bool train)
+                     int use)
 {
+    bool train = use != WN_WORK_FORWARD;
     wn_work w = {.model = m};
     w.acts = wn_calloc(train ? m->stack.L : 1, sizeof *w.acts);
     w.source_acts = wn_calloc(train ? m->encoder.L : 1, sizeof *w.source_acts);
     if (w.acts && w.source_acts)
-        plan(&w, m, max_tokens, max_segments, max_labels, train);
+        plan(&w, m, max_tokens, max_segments, max_labels, use);
     bool planned = w.acts && w.source_acts;
     wn_free(w.acts);
     wn_free(w.source_acts);
@@ -163,7 +165,7 @@ static wn_err embed_bwd(const wn_model *m, wn_work *w, wn_pass *pass, float *dx)
 {
     const wn_batch *b = pass->batch;
     size_t D = m->facts.width, T = b->T;
-    wn_seg seg = {b->B, b->off};
+    wn_seg seg = {b->B, b->off, 0};
     wn_param *ps = pass->params->p;
     if (m->embed_norm.gain != WN_NO_PARAM) { /* make the norm's input and statistics again */
         float *mean = w->stack.d_mid, *rinv = mean + T;
@@ -274,7 +276,7 @@ static void source_bwd(const wn_model *m, wn_work *w, const wn_pass *decoder, bo
 {
     wn_pass pass = *decoder;
     const wn_batch *b = pass.batch = decoder->batch->source;
-    wn_seg seg = {b->B, b->off};
+    wn_seg seg = {b->B, b->off, 0};
     size_t D = m->facts.width;
     wn_norm_bwd(w->source.gradient, w->stack.d_source, w->source_x, w->source.mean, w->source.rinv,
                 &m->encoder_norm, &pass, &seg, b->T, D, false);
@@ -284,26 +286,45 @@ static void source_bwd(const wn_model *m, wn_work *w, const wn_pass *decoder, bo
         pass.sink->embed(pass.sink->ctx, token, w->source.gradient, b->id, D, &seg);
 }
 
+static wn_err back(const wn_model *m, wn_work *w, wn_pass *pass, const float *weight, double *nll,
+                   uint32_t *count)
+{
+    const wn_batch *b = pass->batch;
+    WN_ASSERT(w->train);
+    WN_TRY(need_head(m));
+    WN_TRY(start(m, w, b, pass, true));
+    wn_stack_fwd(&m->stack, &w->stack, pass, w->x, m->stack.L, true);
+    WN_TRY(wn_head_run(&m->head, &w->head, pass, w->x, weight, w->stack.gradient, nll, count));
+    bool embeds = embeds_train(m);
+    if (m->encoder.L)
+        memset(w->stack.d_source, 0, b->source->T * m->facts.width * sizeof(float));
+    wn_stack_bwd(&m->stack, &w->stack, pass, embeds);
+    if (embeds)
+        WN_TRY(embed_bwd(m, w, pass, w->stack.gradient));
+    if (m->encoder.L)
+        source_bwd(m, w, pass, embeds);
+    return WN_OK;
+}
+
 wn_err wn_model_loss_back(const wn_model *m, wn_work *w, const wn_batch *b, const float *weight,
                           uint64_t seed, uint64_t step, double *nll, uint32_t *count,
                           const wn_sink *sink)
 {
-    WN_ASSERT(w->train);
-    WN_TRY(need_head(m));
     wn_pass pass = pass_of(m, b);
     pass.sink = sink;
     pass.seed = seed;
     pass.step = step;
-    WN_TRY(start(m, w, b, &pass, true));
-    wn_stack_fwd(&m->stack, &w->stack, &pass, w->x, m->stack.L, true);
-    WN_TRY(wn_head_run(&m->head, &w->head, &pass, w->x, weight, w->stack.gradient, nll, count));
-    bool embeds = embeds_train(m);
-    if (m->encoder.L)
-        memset(w->stack.d_source, 0, b->source->T * m->facts.width * sizeof(float));
-    wn_stack_bwd(&m->stack, &w->stack, &pass, embeds);
-    if (embeds)
-        WN_TRY(embed_bwd(m, w, &pass, w->stack.gradient));
-    if (m->encoder.L)
-        source_bwd(m, w, &pass, embeds);
-    return WN_OK;
+    return back(m, w, &pass, weight, nll, count);
+}
+
+wn_err wn_model_example_back(const wn_model *m, wn_work *w, const wn_batch *b, wn_quantity quantity,
+                             const float *weight, double *nll, double *margin, uint32_t *count,
+                             const wn_sink *sink)
+{
+    wn_pass pass = pass_of(m, b);
+    pass.sink = sink;
+    pass.still = true;
+    pass.quantity = quantity;
+    pass.margin = margin;
+    return back(m, w, &pass, weight, nll, count);
 }

@@ -303,8 +303,10 @@ static void head_norm_bwd(float *dq, const wn_acts *c, wn_stack_work *w, const w
     size_t all = s->H + s->G, ld = qkv_width(s);
     struct head_part p = head_part(s, keys);
     uint32_t off[2] = {0, (uint32_t)p.n};
-    wn_seg one = {1, off};
+    wn_seg one = {1, off, 0};
     for (size_t t = 0; t < pass->batch->T; t++) {
+        while (t >= pass->batch->off[one.first + 1])
+            one.first++;
         float *d = dq + t * ld + p.first,
               *dy = w->h; /* h is free here: the caller's input lies elsewhere */
         memcpy(dy, d, p.n * p.width * sizeof(float));
@@ -428,7 +430,7 @@ static void cross_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
                       wn_pass *pass)
 {
     size_t T = pass->batch->T, all = s->H * s->d;
-    wn_seg seg = {pass->batch->B, pass->batch->off};
+    wn_seg seg = {pass->batch->B, pass->batch->off, 0};
     wn_pass source = *pass;
     source.batch = pass->batch->source;
     wn_linear_bwd(w->d_ctx, all, w->gradient, s->D, c->cross_ctx, all, c->kept[10], &l->cross_out,
@@ -561,7 +563,7 @@ static void layer_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
 {
     size_t T = pass->batch->T;
     const wn_params *ps = pass->params;
-    wn_seg seg = {pass->batch->B, pass->batch->off};
+    wn_seg seg = {pass->batch->B, pass->batch->off, 0};
     float *g = w->gradient;
     bool in_norm = l->attn_in.gain != WN_NO_PARAM, mid_norm = l->mlp_in.gain != WN_NO_PARAM;
     if (s->parallel) /* both halves start from the output's gradient */

@@ -83,6 +83,7 @@ static wn_err buckets(const struct part *p)
     float *value;
     WN_NEW(value, s->buckets * s->H);
     m->params.p[i].value = value;
+    m->params.p[i].use = WN_PARAM_BIAS_TABLE;
     s->bias = (int)i;
     return wn_weights_rows(value, &m->files, t, 0, s->buckets, 0);
 }
