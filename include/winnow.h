@@ -188,26 +188,54 @@ WN_API wn_err wn_select_job(const wn_select_opts *o);
 typedef struct wn_train_opts {
     wn_common common;
     const char *model, *adapter, *data, *map, *tmpl;
-    const char *method; /* "lora" (NULL), "full" */
-    double epochs;      /* 0: 1, unless steps is given */
+    /* what is trained */
+    const char *method;         /* "lora" (NULL), "full", "ia3" */
+    const char *targets;        /* lora, ia3: modules by pattern; NULL: all-linear, or T-Few's */
+    const char *feedforward;    /* ia3: targets whose input is scaled; NULL: the last feed-forward
+                                   layers */
+    size_t rank;                /* LoRA; 0: 8 */
+    double alpha;               /* 0: 2 * rank */
+    bool rslora;                /* scaled by alpha / sqrt(rank) */
+    const char *lora_bias;      /* "none" (NULL), "lora-only", "all" */
+    const char *freeze, *train; /* full: parameters by pattern; NULL: none, all */
+    const char *dropout;        /* "0" (NULL); a share: of the adapter's input, or, without one, of
+                                   all of the model's places; "model": as its config says */
+    /* how long, in which order */
+    double epochs; /* 0: 1, unless steps is given */
     uint64_t steps;
-    double lr;               /* 0: 1e-4 for lora, 5e-5 for full */
-    size_t batch;            /* examples an update; 0: 8 */
-    size_t max_batch_tokens; /* tokens computed at once; 0: 2048; changes memory, never a result's
-                                meaning */
-    const char *optimizer;   /* "adamw" (NULL), "adam", "sgd" */
-    const char *schedule;    /* "linear" (NULL), "constant", "cosine", "slanted" */
-    const char *warmup;      /* updates, or a share with %; NULL: 0 */
-    double clip_norm, clip_value, weight_decay, dropout; /* 0: off */
-    const char *shuffle;                                 /* "yes" (NULL), "no" */
-    size_t rank;                                         /* LoRA; 0: 8 */
-    double alpha;                                        /* 0: 2 * rank */
-    const char *targets; /* "all-linear" (NULL) or names by comma: "q_proj,v_proj" */
-    const char *eval;    /* rows */
-    uint64_t eval_every; /* updates */
-    uint64_t save_every; /* updates between checkpoints; 0: 50 */
+    size_t batch;              /* examples an update; 0: 8 */
+    uint64_t batch_tokens;     /* tokens an update, instead of batch */
+    const char *shuffle;       /* "yes" (NULL), "no" */
+    const char *order;         /* a file of row ids, an epoch's order */
+    size_t max_batch_tokens;   /* tokens computed at once; 0: 2048; changes memory, never a result's
+                                  meaning */
+    const char *checkpointing; /* "no" (NULL), "yes", "auto": layers are computed again instead of
+                                  kept; auto: where max_memory needs it */
+    /* the loss */
+    const char *loss;      /* "lm" (NULL), "t-few" */
+    const char *loss_mean; /* "example" (NULL): mean over examples of their tokens' mean; "token" */
     size_t max_tokens, max_target;
     bool loss_on_all;
+    /* the update */
+    double lr;             /* 0: 1e-4 for lora, 5e-5 for full, 3e-3 for ia3 */
+    const char *optimizer; /* "adamw" (NULL), "adam", "adafactor", "sgd", "lion" */
+    double beta1, beta2, eps, weight_decay, momentum; /* 0: the optimizer's own */
+    const char *no_decay; /* parameters by pattern; NULL: norms and biases */
+    bool nesterov, relative_step, warmup_init;
+    const char *scale_parameter; /* Adafactor: "yes" (NULL), "no" */
+    double clip_threshold, decay_rate;
+    const char *state;    /* "f32" (NULL), "8bit" */
+    const char *schedule; /* "linear" (NULL; constant with relative_step), "constant", "cosine",
+                             "slanted" */
+    const char *warmup;   /* updates, or a share with %; NULL: 0 */
+    double slanted_cut, slanted_ratio; /* 0: 0.1, 32 */
+    double clip_norm, clip_value;      /* 0: off */
+    /* on the way */
+    const char *eval;       /* rows */
+    uint64_t eval_every;    /* updates */
+    const char *keep;       /* "last" (NULL; best with patience), "best", "both" */
+    uint64_t patience;      /* evaluations without a better one before it stops; 0: never */
+    uint64_t save_every;    /* updates between checkpoints; 0: 200 */
     const char *save_dtype; /* NULL: the model's own */
 } wn_train_opts;
 WN_API wn_err wn_train_job(const wn_train_opts *o);

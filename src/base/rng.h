@@ -19,7 +19,8 @@ enum {
     WN_STREAM_BOOTSTRAP = 5,
     WN_STREAM_TEST = 6,
     WN_STREAM_SPLIT = 7,
-    WN_STREAM_PROJECT = 8
+    WN_STREAM_PROJECT = 8,
+    WN_STREAM_STATE8 = 9 /* rounding of 8-bit optimiser state */
 };
 
 uint64_t wn_rng_u64(uint64_t seed, uint64_t stream, uint64_t index);

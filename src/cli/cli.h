@@ -48,9 +48,11 @@ typedef struct wn_command {
 #define WN_COMMANDS(X)                                                                             \
     X(pool_build)                                                                                  \
     X(pool_info)                                                                                   \
-    X(pool_show) X(pool_check) X(tokenize) X(embed) X(score) X(export) X(import) X(search)         \
-        X(select) X(train) X(eval) X(run) X(explain) X(diff) X(report) X(model_info) X(doctor)     \
-            X(bench)
+    X(pool_show)                                                                                   \
+    X(pool_check)                                                                                  \
+    X(tokenize)                                                                                    \
+    X(embed) X(score) X(export) X(import) X(search) X(select) X(train) X(eval) X(run) X(explain)   \
+        X(diff) X(report) X(model_info) X(doctor) X(bench)
 #define WN_X(name) extern const wn_command wn_cmd_##name;
 WN_COMMANDS(WN_X)
 #undef WN_X

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/pattern_list.h"
 #include "base/rng.h"
 
 static const char *last_part(const char *module)
@@ -13,50 +14,46 @@ static const char *last_part(const char *module)
     return dot ? dot + 1 : module;
 }
 
-/* PEFT's rule: a target is the whole module name or its end behind a dot. */
-static bool target_is(const char *target, size_t len, const char *module)
+/* The layers a text of targets chooses: patterns, "all-linear". */
+struct targets {
+    wn_pattern_list list;
+    bool all;
+};
+
+static bool matches(struct targets *t, const char *module)
 {
-    size_t n = strlen(module);
-    return n >= len && strncmp(module + n - len, target, len) == 0 &&
-           (n == len || module[n - len - 1] == '.');
+    return t->all || wn_patterns_match(&t->list, module);
 }
 
-static bool matches(const char *targets, const char *module)
+static wn_err no_such_layer(wn_model *m, const char *kind, const char *target)
 {
-    if (strcmp(targets, "all-linear") == 0)
-        return true;
-    for (const char *t = targets; *t;) {
-        size_t len = strcspn(t, ",");
-        if (len && target_is(t, len, module))
-            return true;
-        t += len + (t[len] == ',');
+    char known[256] = "";
+    for (int k = 0, n = 0; k < WN_LAYER_LINEARS; k++) {
+        wn_linear *l = wn_layer_linear(&m->stack.layer[0], k);
+        if (l->N)
+            n += snprintf(known + n, sizeof known - (size_t)n, "%s%s", n ? ", " : "",
+                          last_part(l->module));
     }
-    return false;
+    return wn_fail(WN_EARG, "%s target \"%s\": no such linear layer (the model has %s)", kind,
+                   target, known);
 }
 
-/* Every name must fit some module: a misspelt one would silently train less. */
-static wn_err check_targets(wn_model *m, const char *kind, const char *targets)
+/* Every name must fit some module: a misspelt one would silently train less. text NULL: nothing. */
+static wn_err open_targets(struct targets *t, wn_model *m, const char *kind, const char *text)
 {
-    for (const char *t = targets; *t && strcmp(targets, "all-linear") != 0;) {
-        size_t len = strcspn(t, ",");
-        bool found = false;
-        wn_linear *l;
-        for (size_t i = 0; (l = wn_model_linear(m, i)) && !found; i++)
-            found = l->N && target_is(t, len, l->module);
-        if (!found) {
-            char known[256] = "";
-            for (int k = 0, n = 0; k < WN_LAYER_LINEARS; k++) {
-                l = wn_layer_linear(&m->stack.layer[0], k);
-                if (l->N)
-                    n += snprintf(known + n, sizeof known - (size_t)n, "%s%s", n ? ", " : "",
-                                  last_part(l->module));
-            }
-            return wn_fail(WN_EARG, "%s target \"%.*s\": no such linear layer (the model has %s)",
-                           kind, (int)len, t, known);
-        }
-        t += len + (t[len] == ',');
-    }
-    return WN_OK;
+    wn_linear *l;
+    *t = (struct targets){.all = text && strcmp(text, "all-linear") == 0};
+    if (!text || t->all)
+        return WN_OK;
+    WN_TRY(wn_patterns_open(&t->list, "targets", text, false));
+    for (size_t i = 0; (l = wn_model_linear(m, i)); i++)
+        if (l->N)
+            wn_patterns_match(&t->list, l->module);
+    const char *unused = wn_patterns_unused(&t->list);
+    wn_err e = unused ? no_such_layer(m, kind, unused) : WN_OK;
+    if (e)
+        wn_patterns_close(&t->list);
+    return e;
 }
 
 static wn_err freeze(wn_model *m)
@@ -97,30 +94,58 @@ wn_err wn_put_lora(wn_model *m, wn_linear *l, size_t r, double alpha, bool rslor
     return WN_OK;
 }
 
+/* A kaiming-uniform with a = sqrt(5), as PEFT; B stays zero. */
+static wn_err start_lora(wn_model *m, wn_linear *l, const wn_lora_opts *o)
+{
+    WN_TRY(wn_put_lora(m, l, o->rank, o->alpha, o->rslora));
+    l->dropout = o->dropout;
+    wn_param *a = &m->params.p[l->lora_a];
+    double bound = 1 / sqrt((double)l->K);
+    for (size_t e = 0; e < o->rank * l->K; e++)
+        a->value[e] =
+            (float)(bound * (2 * wn_rng_uniform(o->seed, WN_STREAM_LORA, l->number << 32 | e) - 1));
+    a->trainable = m->params.p[l->lora_b].trainable = true;
+    return WN_OK;
+}
+
+/* Biases that are trained and saved beside the factors: of the layers that have some, or all. */
+static wn_err train_biases(wn_model *m, const char *which)
+{
+    static const char end[] = ".bias";
+    wn_linear *l;
+    bool all = which && strcmp(which, "all") == 0;
+    if (!which || strcmp(which, "none") == 0)
+        return WN_OK;
+    if (!all && strcmp(which, "lora-only") != 0)
+        return wn_fail(WN_EARG, "lora-bias \"%s\": expected none, lora-only or all", which);
+    for (size_t i = 0; (l = wn_model_linear(m, i)); i++)
+        if (l->N && l->r && l->bias != WN_NO_PARAM)
+            m->params.p[l->bias].adapter = true;
+    for (size_t i = 0; i < m->params.n; i++) {
+        wn_param *p = &m->params.p[i];
+        size_t n = strlen(p->name);
+        if (all && p->cols == 1 && n > sizeof end && strcmp(p->name + n + 1 - sizeof end, end) == 0)
+            p->adapter = true;
+        p->trainable |= p->adapter;
+    }
+    return WN_OK;
+}
+
 wn_err wn_model_add_lora(wn_model *m, const wn_lora_opts *o)
 {
-    const char *targets = o->targets ? o->targets : "all-linear";
+    struct targets t;
+    wn_linear *l;
     if (o->rank == 0 || o->rank > 4096)
         return wn_fail(WN_EARG, "LoRA rank %zu: expected 1 to 4096", o->rank);
     if (!(o->dropout >= 0 && o->dropout < 1))
         return wn_fail(WN_EARG, "dropout %g: expected 0 or more, below 1", o->dropout);
-    WN_TRY(check_targets(m, "LoRA", targets));
-    WN_TRY(freeze(m));
-    wn_linear *l;
-    for (size_t i = 0; (l = wn_model_linear(m, i)); i++) {
-        if (!l->N || !matches(targets, l->module))
-            continue;
-        WN_TRY(wn_put_lora(m, l, o->rank, o->alpha, false));
-        l->dropout = o->dropout;
-        wn_param *a = &m->params.p[l->lora_a];
-        double bound = 1 / sqrt((double)l->K); /* kaiming uniform with a = sqrt(5), as PEFT */
-        for (size_t e = 0; e < o->rank * l->K; e++)
-            a->value[e] =
-                (float)(bound *
-                        (2 * wn_rng_uniform(o->seed, WN_STREAM_LORA, l->number << 32 | e) - 1));
-        a->trainable = m->params.p[l->lora_b].trainable = true;
-    }
-    return WN_OK;
+    WN_TRY(open_targets(&t, m, "LoRA", o->targets ? o->targets : "all-linear"));
+    wn_err e = freeze(m);
+    for (size_t i = 0; !e && (l = wn_model_linear(m, i)); i++)
+        if (l->N && matches(&t, l->module))
+            e = start_lora(m, l, o);
+    wn_patterns_close(&t.list);
+    return e ? e : train_biases(m, o->bias);
 }
 
 /* ---- IA3 ---- */
@@ -151,28 +176,44 @@ static const wn_layer *layer_at(const wn_model *m, size_t i)
     return i < m->encoder.L ? &m->encoder.layer[i] : &m->stack.layer[i - m->encoder.L];
 }
 
-wn_err wn_model_add_ia3(wn_model *m, const wn_ia3_opts *o)
+/* Whether layer i gets a vector, and whether it multiplies the input. */
+static bool gets_ia3(bool *in, wn_model *m, size_t i, const wn_ia3_opts *o, struct targets *t,
+                     struct targets *first)
 {
-    const char *first = o->feedforward ? o->feedforward : "";
-    if (o->targets)
-        WN_TRY(check_targets(m, "IA3", o->targets));
-    WN_TRY(check_targets(m, "IA3 feed-forward", first));
+    const wn_linear *l = wn_model_linear(m, i);
+    const wn_layer *layer = layer_at(m, i / WN_LAYER_LINEARS);
+    if (!l->N)
+        return false;
+    *in = o->feedforward ? matches(first, l->module) : l == &layer->down;
+    return o->targets ? matches(t, l->module) : is_usual(layer, (int)(i % WN_LAYER_LINEARS));
+}
+
+static wn_err add_ia3(wn_model *m, const wn_ia3_opts *o, struct targets *t, struct targets *first)
+{
     wn_linear *l;
-    for (size_t i = 0; o->feedforward && (l = wn_model_linear(m, i)); i++)
-        if (l->N && matches(first, l->module) &&
-            !(o->targets
-                  ? matches(o->targets, l->module)
-                  : is_usual(layer_at(m, i / WN_LAYER_LINEARS), (int)(i % WN_LAYER_LINEARS))))
+    bool in;
+    for (size_t i = 0; (l = wn_model_linear(m, i)); i++)
+        if (l->N && !gets_ia3(&in, m, i, o, t, first) && o->feedforward && in)
             return wn_fail(WN_EARG, "IA3 feed-forward target %s: expected one of the targets",
                            l->module);
     WN_TRY(freeze(m));
     for (size_t i = 0; (l = wn_model_linear(m, i)); i++) {
-        const wn_layer *layer = layer_at(m, i / WN_LAYER_LINEARS);
-        if (!l->N || !(o->targets ? matches(o->targets, l->module)
-                                  : is_usual(layer, (int)(i % WN_LAYER_LINEARS))))
+        if (!gets_ia3(&in, m, i, o, t, first))
             continue;
-        WN_TRY(wn_put_ia3(m, l, o->feedforward ? matches(first, l->module) : l == &layer->down));
+        WN_TRY(wn_put_ia3(m, l, in));
         m->params.p[l->ia3].trainable = true;
     }
     return WN_OK;
+}
+
+wn_err wn_model_add_ia3(wn_model *m, const wn_ia3_opts *o)
+{
+    struct targets t, first;
+    WN_TRY(open_targets(&t, m, "IA3", o->targets));
+    wn_err e = open_targets(&first, m, "IA3 feed-forward", o->feedforward);
+    if (!e)
+        e = add_ia3(m, o, &t, &first);
+    wn_patterns_close(&t.list);
+    wn_patterns_close(&first.list);
+    return e;
 }

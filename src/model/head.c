@@ -6,16 +6,18 @@
 #include <math.h>
 #include <string.h>
 
+#include "model/dropout.h"
+
 enum { TILE_BYTES = 16 << 20, TILE_LEAST = 16 };
 
 void wn_head_plan(wn_head_work *w, const wn_head *h, wn_arena *a, size_t labels, size_t segments,
-                  int use)
+                  wn_work_kind kind)
 {
-    bool train = use != WN_WORK_FORWARD;
+    bool train = kind != WN_WORK_FORWARD;
     size_t tile = TILE_BYTES / (h->V * sizeof(float));
     tile = tile / TILE_LEAST * TILE_LEAST;
     tile = tile < TILE_LEAST ? TILE_LEAST : tile;
-    tile = use == WN_WORK_EXAMPLES ? labels : tile;
+    tile = kind == WN_WORK_EXAMPLES ? labels : tile;
     *w = (wn_head_work){.P = labels, .tile = tile < labels ? tile : labels};
     w->token = wn_arena_push(a, labels * sizeof(uint32_t));
     w->label = wn_arena_push(a, labels * sizeof(int32_t));
@@ -133,45 +135,71 @@ static double sum(const float *x, uint32_t from, uint32_t to)
     return s;
 }
 
-wn_err wn_head_run(const wn_head *h, wn_head_work *w, wn_pass *pass, const float *x,
-                   const float *weight, float *dx, double *nll, uint32_t *count)
+/* A position's mask is its token's. */
+static void drop_normed(const wn_head *h, const wn_head_work *w, const wn_pass *pass, float *x)
 {
-    const wn_batch *b = pass->batch;
-    WN_TRY(gather(w, h, b));
-    size_t P = w->off[b->B], D = h->D;
+    if (wn_dropping(pass) && h->drop > 0)
+        wn_drop(x, x, h->D, w->off[pass->batch->B], h->D, h->drop, h->place, w->token, pass);
+}
+
+/* The state at supervised positions, as the output matrix takes it. */
+static const float *head_input(const wn_head *h, wn_head_work *w, const wn_pass *pass,
+                               const float *x)
+{
+    size_t P = w->off[pass->batch->B], D = h->D;
     for (size_t p = 0; p < P; p++)
         memcpy(w->state + p * D, x + (size_t)w->token[p] * D, D * sizeof(float));
-    const float *in = w->state;
-    if (h->norm.gain != WN_NO_PARAM) {
+    if (h->norm.gain != WN_NO_PARAM)
         wn_norm_fwd(w->normed, w->mean, w->rinv, w->state, &h->norm, pass->params, P, D);
-        in = w->normed;
-    } else if (h->scale != 1) {
+    else if (h->scale != 1)
         memcpy(w->normed, w->state, P * D * sizeof(float));
-        in = w->normed;
-    }
+    else
+        return w->state;
+    drop_normed(h, w, pass, w->normed);
     if (h->scale != 1)
         wn_scale(w->normed, h->scale, P * D);
-    for (size_t s = 0; weight && s < b->B; s++)
-        for (uint32_t p = w->off[s]; p < w->off[s + 1]; p++)
-            w->weight[p] = weight[s];
+    return w->normed;
+}
+
+static void tile_fwd(const wn_head *h, wn_head_work *w, const wn_pass *pass, const float *in,
+                     size_t p0, size_t p1)
+{
     const float *bias = h->bias == WN_NO_PARAM ? NULL : pass->params->p[h->bias].value;
+    wn_mm(w->logits, h->V, in + p0 * h->D, h->D, h->mat, bias, p1 - p0, 0);
+    tile_values(h, w, pass, p0, p1);
+}
+
+/* All tiles forward, and backward where the weights are known already. */
+static void run_tiles(const wn_head *h, wn_head_work *w, wn_pass *pass, const float *in,
+                      const wn_head_weight *weight)
+{
+    size_t P = w->off[pass->batch->B];
+    bool known = weight && !weight->weigh;
     for (size_t p0 = 0; p0 < P; p0 += w->tile) {
         size_t p1 = p0 + w->tile < P ? p0 + w->tile : P;
-        wn_mm(w->logits, h->V, in + p0 * D, D, h->mat, bias, p1 - p0, 0);
-        tile_values(h, w, pass, p0, p1);
-        if (weight)
+        tile_fwd(h, w, pass, in, p0, p1);
+        if (known)
             tile_back(h, w, pass, in, p0, p1);
     }
-    for (size_t s = 0; s < b->B; s++) {
-        nll[s] = sum(w->nll, w->off[s], w->off[s + 1]);
-        if (pass->margin)
-            pass->margin[s] = sum(w->margin, w->off[s], w->off[s + 1]);
-        count[s] = w->off[s + 1] - w->off[s];
+    if (!weight || known)
+        return;
+    weight->weigh->fn(weight->weigh->ctx, w->weight, w->nll, w->off, pass->batch->B);
+    for (size_t p0 = 0; p0 < P; p0 += w->tile) {
+        size_t p1 = p0 + w->tile < P ? p0 + w->tile : P;
+        if (P > w->tile)
+            tile_fwd(h, w, pass, in, p0, p1);
+        tile_back(h, w, pass, in, p0, p1);
     }
-    if (!weight)
-        return WN_OK;
+}
+
+/* From the gradient of the head's input to that of the stack's output. */
+static void head_back(const wn_head *h, wn_head_work *w, wn_pass *pass, float *dx)
+{
+    const wn_batch *b = pass->batch;
+    size_t P = w->off[b->B], D = h->D;
     if (h->scale != 1)
         wn_scale(w->dstate, h->scale, P * D);
+    drop_normed(h, w, pass, w->dstate);
     const float *d = w->dstate;
     if (h->norm.gain != WN_NO_PARAM) {
         wn_seg seg = {b->B, w->off, 0};
@@ -182,5 +210,25 @@ wn_err wn_head_run(const wn_head *h, wn_head_work *w, wn_pass *pass, const float
     memset(dx, 0, b->T * D * sizeof(float));
     for (size_t p = 0; p < P; p++)
         wn_add(dx + (size_t)w->token[p] * D, d + p * D, D);
+}
+
+wn_err wn_head_run(const wn_head *h, wn_head_work *w, wn_pass *pass, const float *x,
+                   const wn_head_weight *weight, float *dx, double *nll, uint32_t *count)
+{
+    const wn_batch *b = pass->batch;
+    WN_TRY(gather(w, h, b));
+    const float *in = head_input(h, w, pass, x);
+    for (size_t s = 0; weight && weight->segment && s < b->B; s++)
+        for (uint32_t p = w->off[s]; p < w->off[s + 1]; p++)
+            w->weight[p] = weight->segment[s];
+    run_tiles(h, w, pass, in, weight);
+    for (size_t s = 0; s < b->B; s++) {
+        nll[s] = sum(w->nll, w->off[s], w->off[s + 1]);
+        if (pass->margin)
+            pass->margin[s] = sum(w->margin, w->off[s], w->off[s + 1]);
+        count[s] = w->off[s + 1] - w->off[s];
+    }
+    if (weight)
+        head_back(h, w, pass, dx);
     return WN_OK;
 }

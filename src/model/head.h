@@ -11,6 +11,8 @@ typedef struct wn_head {
     int weight, bias;  /* its parameters (the embedding's where tied) */
     size_t V, D;
     float softcap;
+    double drop; /* share of the normed state dropped in training */
+    uint64_t place;
     float scale; /* of the state before the product (T5 v1.0, tied: D^-1/2); 1: none */
 } wn_head;
 
@@ -27,13 +29,20 @@ typedef struct wn_head_work {
 } wn_head_work;
 
 void wn_head_plan(wn_head_work *w, const wn_head *h, wn_arena *a, size_t labels, size_t segments,
-                  int use);
+                  wn_work_kind kind);
+
+/* What a position's loss weighs in the gradient: each segment's own number, or what a function says
+ * when all losses are known (the logits are then computed twice, but for one tile of them). */
+typedef struct wn_head_weight {
+    const float *segment; /* [B] */
+    const wn_weigh *weigh;
+} wn_head_weight;
 
 /* With a margin in the pass, its quantity takes the loss's place and margin [B] is filled.
- * nll [B], count [B] of the batch from the stack's output x [T, D]. With weight [B] (and a pass
- * with a sink) also dx [T, D] = gradient of sum_b weight[b] * nll[b] with respect to x, and the
- * head's own gradients. */
+ * nll [B], count [B] of the batch from the stack's output x [T, D]. With a weight (and a pass with
+ * a sink) also dx [T, D] = gradient of the sum of weight * nll with respect to x, and the head's
+ * own gradients. */
 wn_err wn_head_run(const wn_head *h, wn_head_work *w, wn_pass *pass, const float *x,
-                   const float *weight, float *dx, double *nll, uint32_t *count);
+                   const wn_head_weight *weight, float *dx, double *nll, uint32_t *count);
 
 #endif

@@ -44,7 +44,7 @@ struct wn_work {
     wn_arena arena;
     const wn_model *model;
     size_t T, segments;
-    bool train;
+    wn_work_kind kind;
     float *x;
     int32_t *zero; /* [T] zeros: ids of the type table */
     wn_acts *acts, *source_acts;

@@ -1,62 +1,10 @@
 /* LoRA's factors are small (r is 4 to 64), so their products run on unpacked matrices beside the
- * packed base product. Dropout masks are never stored: an element's fate is a function of (seed,
- * layer, update, example, position in the example, column), so a backward makes the same mask
- * again. */
+ * packed base product. */
 #include "model/linear.h"
-
-#include <math.h>
-#include <string.h>
 
 #include "base/mem.h"
 #include "base/par.h"
-#include "base/rng.h"
-
-struct drop_job {
-    float *out;
-    const float *x;
-    size_t ldx, K;
-    const wn_batch *b;
-    uint64_t seed, stream, step;
-    uint32_t keep; /* of 2^32 */
-    float scale;
-    bool multiply; /* out *= mask instead of out = x * mask */
-};
-
-static void drop_segment(void *ctx, size_t s, int thread)
-{
-    (void)thread;
-    const struct drop_job *j = ctx;
-    uint64_t example = j->b->example ? j->b->example[s] : s;
-    uint32_t key[2] = {(uint32_t)j->seed, (uint32_t)(j->seed >> 32) ^ (uint32_t)j->stream};
-    for (uint32_t t = j->b->off[s]; t < j->b->off[s + 1]; t++) {
-        float *out = j->out + (size_t)t * j->K;
-        const float *x = j->multiply ? out : j->x + (size_t)t * j->ldx;
-        for (size_t k = 0; k < j->K; k += 4) {
-            uint32_t bits[4],
-                ctr[4] = {(uint32_t)k, t - j->b->off[s], (uint32_t)example, (uint32_t)j->step};
-            wn_philox(bits, ctr, key);
-            for (size_t i = 0; i < 4 && k + i < j->K; i++)
-                out[k + i] = bits[i] < j->keep ? x[k + i] * j->scale : 0;
-        }
-    }
-}
-
-/* out [T,K] = mask * x / (1 - p), or out *= mask / (1 - p) with x NULL. */
-static void drop(float *out, const float *x, size_t ldx, const wn_linear *l, const wn_pass *pass)
-{
-    struct drop_job j = {.out = out,
-                         .x = x,
-                         .ldx = ldx,
-                         .K = l->K,
-                         .b = pass->batch,
-                         .seed = pass->seed,
-                         .stream = WN_STREAM_DROPOUT << 20 ^ l->number,
-                         .step = pass->step,
-                         .multiply = !x,
-                         .keep = (uint32_t)fmin(4294967295.0, (1 - l->dropout) * 4294967296.0),
-                         .scale = (float)(1 / (1 - l->dropout))};
-    wn_par_do(pass->batch->B, drop_segment, &j);
-}
+#include "model/dropout.h"
 
 size_t wn_linear_kept(const wn_linear *l)
 {
@@ -184,8 +132,8 @@ void wn_linear_fwd(float *y, size_t ldy, const float *x, size_t ldx, const wn_li
         return;
     const float *A = pass->params->p[l->lora_a].value, *B = pass->params->p[l->lora_b].value;
     float *xa = kept ? kept : pass->low;
-    if (pass->sink && !pass->still && l->dropout > 0) {
-        drop(pass->drop, x, ldx, l, pass);
+    if (wn_dropping(pass) && l->dropout > 0) {
+        wn_drop(pass->drop, x, ldx, T, l->K, l->dropout, l->number, NULL, pass);
         x = pass->drop;
         ldx = l->K;
     }
@@ -201,13 +149,13 @@ static void lora_bwd(float *dx, size_t lddx, const float *dy, size_t ldy, const 
     size_t T = pass->batch->T;
     wn_param *A = &pass->params->p[l->lora_a], *B = &pass->params->p[l->lora_b];
     wn_seg seg = segments(pass);
-    bool dropped = !pass->still && l->dropout > 0;
+    bool dropped = wn_dropping(pass) && l->dropout > 0;
     float *low = pass->low;
     if (B->trainable)
         pass->sink->linear(pass->sink->ctx, B, NULL, l->scale, dy, ldy, xa, l->r, l->N, l->r, &seg);
     wn_gemm(false, false, T, l->r, l->N, l->scale, dy, ldy, B->value, l->r, false, low, l->r);
     if (dropped) {
-        drop(pass->drop, x, ldx, l, pass);
+        wn_drop(pass->drop, x, ldx, T, l->K, l->dropout, l->number, NULL, pass);
         x = pass->drop;
         ldx = l->K;
     }
@@ -220,7 +168,7 @@ static void lora_bwd(float *dx, size_t lddx, const float *dy, size_t ldy, const 
         return;
     }
     wn_gemm(false, false, T, l->K, l->r, 1, low, l->r, A->value, l->K, false, pass->drop, l->K);
-    drop(pass->drop, NULL, 0, l, pass);
+    wn_drop(pass->drop, pass->drop, l->K, T, l->K, l->dropout, l->number, NULL, pass);
     for (size_t t = 0; t < T; t++)
         wn_add(dx + t * lddx, pass->drop + t * l->K, l->K);
 }

@@ -61,23 +61,28 @@ wn_err wn_model_manifest(json_t **out, wn_model *m);
 wn_params *wn_model_params(wn_model *m);
 
 /* Freezes all and adds LoRA (linear.h) to the named linear layers, A kaiming-uniform from (seed,
- * WN_STREAM_LORA), B zero. targets: "all-linear" or module names by comma, matched as PEFT does on
- * the last parts of the name. dropout: on the adapter's input. */
+ * WN_STREAM_LORA), B zero. targets: "all-linear" or module names by pattern (pattern_list.h), plain
+ * ones matched as PEFT does on the last parts of the name. dropout: on the adapter's input. */
 typedef struct wn_lora_opts {
     size_t rank;
     double alpha, dropout;
+    bool rslora;
+    const char *bias; /* biases trained beside it: "none" (NULL), "lora-only", "all" */
     const char *targets;
     uint64_t seed;
 } wn_lora_opts;
 wn_err wn_model_add_lora(wn_model *m, const wn_lora_opts *o);
-/* Freezes all and adds IA3 (linear.h), vectors of ones, trainable. targets: module names by comma,
- * NULL: keys, values and the last feed-forward layer of every layer, cross-attention's too, as the
- * paper does; where queries, keys and values are one matrix, all of it. feedforward: those of the
- * targets whose input is multiplied, NULL: the last feed-forward layers among them. */
+/* Freezes all and adds IA3 (linear.h), vectors of ones, trainable. targets: module names by
+ * pattern, NULL: keys, values and the last feed-forward layer of every layer, cross-attention's
+ * too, as the paper does; where queries, keys and values are one matrix, all of it. feedforward:
+ * those of the targets whose input is multiplied, NULL: the last feed-forward layers among them. */
 typedef struct wn_ia3_opts {
     const char *targets, *feedforward;
 } wn_ia3_opts;
 wn_err wn_model_add_ia3(wn_model *m, const wn_ia3_opts *o);
+/* Dropout of the model's own places in passes with a sink: p of each, or, p < 0, as its config says
+ * (transformers' places and defaults). Off until this is called. */
+wn_err wn_model_set_dropout(wn_model *m, double p);
 /* Makes all base parameters trainable (wn_model_opts.train_full). */
 wn_err wn_model_train_full(wn_model *m);
 /* After parameters were changed: packs them anew. */
@@ -119,20 +124,25 @@ typedef struct wn_seg {
     size_t first;
 } wn_seg;
 
-/* What a step's memory is for. WN_WORK_EXAMPLES is training whose head keeps all supervised
- * positions in one tile (labels * vocabulary floats), so that a sink sees every example's share of
- * the output matrix in one call; its two matrices then stay as they are until the pass ends. */
-enum { WN_WORK_FORWARD = false, WN_WORK_TRAIN = true, WN_WORK_EXAMPLES };
 /* All memory of a step for batches of at most max_tokens tokens (on each side of an
- * encoder-decoder), max_segments segments and max_labels supervised positions. use: WN_WORK_... .
- */
+ * encoder-decoder), max_segments segments and max_labels supervised positions. */
+typedef enum wn_work_kind {
+    WN_WORK_FORWARD,  /* no backward */
+    WN_WORK_TRAIN,    /* every layer keeps what its backward needs */
+    WN_WORK_EXAMPLES, /* as WN_WORK_TRAIN, and the head keeps all supervised positions in one tile
+                         (labels * vocabulary floats), so that a sink sees every example's share of
+                         the output matrix in one call; its two matrices then stay as they are until
+                         the pass ends */
+    WN_WORK_RECOMPUTE /* only a layer's input is kept; the rest is computed again (Chen et al. 2016,
+                         arXiv 1604.06174): a third more arithmetic, the same bits */
+} wn_work_kind;
 typedef struct wn_work wn_work;
 wn_err wn_work_new(wn_work **out, const wn_model *m, size_t max_tokens, size_t max_segments,
-                   size_t max_labels, int use);
+                   size_t max_labels, wn_work_kind kind);
 void wn_work_free(wn_work *w);
 /* What wn_work_new would allocate. */
 size_t wn_work_bytes(const wn_model *m, size_t max_tokens, size_t max_segments, size_t max_labels,
-                     int use);
+                     wn_work_kind kind);
 
 /* Hidden states of the encoder or, in a decoder-only model, of its stack, behind layer `layer`
  * (1..L; 0: the last, final norm included): hidden [T, D]. */
@@ -165,6 +175,17 @@ typedef enum wn_quantity { WN_LOSS, WN_MARGIN, WN_MARGIN_REF, WN_MARGIN_REF_COT 
 wn_err wn_model_example_back(const wn_model *m, wn_work *w, const wn_batch *b, wn_quantity quantity,
                              const float *weight, double *nll, double *margin, uint32_t *count,
                              const struct wn_sink *sink);
+
+/* The same for losses that are a function of all of a batch's token losses: once these are known,
+ * `weigh` says the derivative of the loss by each of them. weight, nll: a supervised position each,
+ * segment b's at [off[b], off[b+1]), first_label first. */
+typedef struct wn_weigh {
+    void (*fn)(void *ctx, float *weight, const float *nll, const uint32_t *off, size_t B);
+    void *ctx;
+} wn_weigh;
+wn_err wn_model_weighed_back(const wn_model *m, wn_work *w, const wn_batch *b,
+                             const wn_weigh *weigh, uint64_t seed, uint64_t step, double *nll,
+                             uint32_t *count, const struct wn_sink *sink);
 
 /* What happens to a layer's gradient: the sink is handed the two matrices it is made of, never the
  * gradient itself. Training adds into params (wn_sink_train); features make one row per example.

@@ -2,43 +2,43 @@
 #include <string.h>
 
 #include "base/par.h"
+#include "model/dropout.h"
 #include "model/internal.h"
 
 /* ---- memory
  * ---------------------------------------------------------------------------------------------- */
 
-static void plan(wn_work *w, const wn_model *m, size_t T, size_t segments, size_t labels, int use)
+static void plan(wn_work *w, const wn_model *m, size_t T, size_t segments, size_t labels)
 {
-    bool train = use != WN_WORK_FORWARD;
+    wn_work_kind kind = w->kind;
     wn_arena *a = &w->arena;
     w->x = wn_arena_push(a, T * m->facts.width * sizeof(float));
     w->zero = m->type.tensor ? wn_arena_push(a, T * sizeof(int32_t)) : NULL;
     if (m->encoder.L) {
         w->source_x = wn_arena_push(a, T * m->facts.width * sizeof(float));
         w->source_out = wn_arena_push(a, T * m->facts.width * sizeof(float));
-        wn_stack_plan(&w->source, &m->encoder, a, w->source_acts, T, segments, train);
+        wn_stack_plan(&w->source, &m->encoder, a, w->source_acts, T, segments, kind);
     }
-    wn_stack_plan(&w->stack, &m->stack, a, w->acts, T, segments, train);
+    wn_stack_plan(&w->stack, &m->stack, a, w->acts, T, segments, kind);
     if (m->head_mat.N)
-        wn_head_plan(&w->head, &m->head, a, labels, segments, use);
+        wn_head_plan(&w->head, &m->head, a, labels, segments, kind);
 }
 
 wn_err wn_work_new(wn_work **out, const wn_model *m, size_t max_tokens, size_t max_segments,
-                   size_t max_labels, int use)
+                   size_t max_labels, wn_work_kind kind)
 {
-    bool train = use != WN_WORK_FORWARD;
     *out = NULL;
     wn_work *w;
     WN_NEW(w, 1);
     w->model = m;
     w->T = max_tokens;
     w->segments = max_segments;
-    w->train = train;
-    w->acts = wn_calloc(train ? m->stack.L : 1, sizeof *w->acts);
-    w->source_acts = wn_calloc(train ? m->encoder.L : 1, sizeof *w->source_acts);
+    w->kind = kind;
+    w->acts = wn_calloc(kind != WN_WORK_FORWARD ? m->stack.L : 1, sizeof *w->acts);
+    w->source_acts = wn_calloc(kind != WN_WORK_FORWARD ? m->encoder.L : 1, sizeof *w->source_acts);
     wn_err e = w->acts && w->source_acts ? WN_OK : WN_ENOMEM;
     if (!e) {
-        plan(w, m, max_tokens, max_segments, max_labels, use);
+        plan(w, m, max_tokens, max_segments, max_labels);
         size_t bytes = w->arena.used;
         e = wn_arena_init(&w->arena, bytes);
     }
@@ -46,7 +46,7 @@ wn_err wn_work_new(wn_work **out, const wn_model *m, size_t max_tokens, size_t m
         wn_work_free(w);
         return e;
     }
-    plan(w, m, max_tokens, max_segments, max_labels, use);
+    plan(w, m, max_tokens, max_segments, max_labels);
     if (w->zero)
         memset(w->zero, 0, max_tokens * sizeof(int32_t));
     *out = w;
@@ -64,14 +64,13 @@ void wn_work_free(wn_work *w)
 }
 
 size_t wn_work_bytes(const wn_model *m, size_t max_tokens, size_t max_segments, size_t max_labels,
-                     int use)
+                     wn_work_kind kind)
 {
-    bool train = use != WN_WORK_FORWARD;
-    wn_work w = {.model = m};
-    w.acts = wn_calloc(train ? m->stack.L : 1, sizeof *w.acts);
-    w.source_acts = wn_calloc(train ? m->encoder.L : 1, sizeof *w.source_acts);
+    wn_work w = {.model = m, .kind = kind};
+    w.acts = wn_calloc(kind != WN_WORK_FORWARD ? m->stack.L : 1, sizeof *w.acts);
+    w.source_acts = wn_calloc(kind != WN_WORK_FORWARD ? m->encoder.L : 1, sizeof *w.source_acts);
     if (w.acts && w.source_acts)
-        plan(&w, m, max_tokens, max_segments, max_labels, use);
+        plan(&w, m, max_tokens, max_segments, max_labels);
     bool planned = w.acts && w.source_acts;
     wn_free(w.acts);
     wn_free(w.source_acts);
@@ -151,6 +150,13 @@ static void embed_norm(const wn_model *m, wn_work *w, const wn_batch *b)
         wn_norm_fwd(w->x, NULL, NULL, w->x, &m->embed_norm, &m->params, b->T, m->facts.width);
 }
 
+static void drop_own(float *x, const wn_stack *s, double p, enum wn_drop_place place,
+                     const wn_pass *pass)
+{
+    if (wn_dropping(pass) && p > 0)
+        wn_drop(x, x, s->D, pass->batch->T, s->D, p, s->drop.site + place, NULL, pass);
+}
+
 static bool embeds_train(const wn_model *m)
 {
     const wn_params *ps = &m->params;
@@ -167,6 +173,7 @@ static wn_err embed_bwd(const wn_model *m, wn_work *w, wn_pass *pass, float *dx)
     size_t D = m->facts.width, T = b->T;
     wn_seg seg = {b->B, b->off, 0};
     wn_param *ps = pass->params->p;
+    drop_own(dx, &m->stack, m->stack.drop.embed, WN_DROP_EMBED, pass);
     if (m->embed_norm.gain != WN_NO_PARAM) { /* make the norm's input and statistics again */
         float *mean = w->stack.d_mid, *rinv = mean + T;
         WN_TRY(embed_fwd(m, w, b));
@@ -206,10 +213,12 @@ static wn_err run_source(const wn_model *m, wn_work *w, wn_pass *pass, size_t la
     WN_ASSERT(b->T <= w->T && b->B <= w->segments);
     WN_TRY(wn_stack_prepare(&m->encoder, &w->source, b));
     WN_TRY(look_up(m, &m->token, b->id, w->source_x, m->embed_scale, 0, false, b->T));
+    drop_own(w->source_x, &m->encoder, m->encoder.drop.embed, WN_DROP_EMBED, pass);
     wn_stack_fwd(&m->encoder, &w->source, pass, w->source_x, last, keep);
     if (last == m->encoder.L)
         wn_norm_fwd(w->source_out, w->source.mean, w->source.rinv, w->source_x, &m->encoder_norm,
                     &m->params, b->T, m->facts.width);
+    drop_own(w->source_out, &m->encoder, m->encoder.drop.final, WN_DROP_FINAL, pass);
     w->stack.source = w->source_out;
     return WN_OK;
 }
@@ -227,6 +236,7 @@ static wn_err start(const wn_model *m, wn_work *w, const wn_batch *b, const wn_p
     WN_TRY(wn_stack_prepare(&m->stack, &w->stack, b));
     WN_TRY(embed_fwd(m, w, b));
     embed_norm(m, w, b);
+    drop_own(w->x, &m->stack, m->stack.drop.embed, WN_DROP_EMBED, pass);
     return WN_OK;
 }
 
@@ -278,30 +288,38 @@ static void source_bwd(const wn_model *m, wn_work *w, const wn_pass *decoder, bo
     const wn_batch *b = pass.batch = decoder->batch->source;
     wn_seg seg = {b->B, b->off, 0};
     size_t D = m->facts.width;
+    drop_own(w->stack.d_source, &m->encoder, m->encoder.drop.final, WN_DROP_FINAL, &pass);
     wn_norm_bwd(w->source.gradient, w->stack.d_source, w->source_x, w->source.mean, w->source.rinv,
                 &m->encoder_norm, &pass, &seg, b->T, D, false);
     wn_stack_bwd(&m->encoder, &w->source, &pass, embeds);
+    drop_own(w->source.gradient, &m->encoder, m->encoder.drop.embed, WN_DROP_EMBED, &pass);
     wn_param *token = &pass.params->p[m->token.param];
     if (token->trainable)
         pass.sink->embed(pass.sink->ctx, token, w->source.gradient, b->id, D, &seg);
 }
 
-static wn_err back(const wn_model *m, wn_work *w, wn_pass *pass, const float *weight, double *nll,
-                   uint32_t *count)
+static bool source_trained(const wn_model *m)
+{
+    return wn_stack_trained(&m->encoder, &m->params) || m->params.p[m->encoder_norm.gain].trainable;
+}
+
+static wn_err run_back(const wn_model *m, wn_work *w, wn_pass *pass, const wn_head_weight *weight,
+                       double *nll, uint32_t *count)
 {
     const wn_batch *b = pass->batch;
-    WN_ASSERT(w->train);
+    WN_ASSERT(w->kind != WN_WORK_FORWARD);
     WN_TRY(need_head(m));
     WN_TRY(start(m, w, b, pass, true));
     wn_stack_fwd(&m->stack, &w->stack, pass, w->x, m->stack.L, true);
     WN_TRY(wn_head_run(&m->head, &w->head, pass, w->x, weight, w->stack.gradient, nll, count));
     bool embeds = embeds_train(m);
+    bool source = m->encoder.L && (embeds || source_trained(m));
     if (m->encoder.L)
         memset(w->stack.d_source, 0, b->source->T * m->facts.width * sizeof(float));
-    wn_stack_bwd(&m->stack, &w->stack, pass, embeds);
+    wn_stack_bwd(&m->stack, &w->stack, pass, embeds || source);
     if (embeds)
         WN_TRY(embed_bwd(m, w, pass, w->stack.gradient));
-    if (m->encoder.L)
+    if (source)
         source_bwd(m, w, pass, embeds);
     return WN_OK;
 }
@@ -314,7 +332,7 @@ wn_err wn_model_loss_back(const wn_model *m, wn_work *w, const wn_batch *b, cons
     pass.sink = sink;
     pass.seed = seed;
     pass.step = step;
-    return back(m, w, &pass, weight, nll, count);
+    return run_back(m, w, &pass, &(wn_head_weight){.segment = weight}, nll, count);
 }
 
 wn_err wn_model_example_back(const wn_model *m, wn_work *w, const wn_batch *b, wn_quantity quantity,
@@ -326,5 +344,16 @@ wn_err wn_model_example_back(const wn_model *m, wn_work *w, const wn_batch *b, w
     pass.still = true;
     pass.quantity = quantity;
     pass.margin = margin;
-    return back(m, w, &pass, weight, nll, count);
+    return run_back(m, w, &pass, &(wn_head_weight){.segment = weight}, nll, count);
+}
+
+wn_err wn_model_weighed_back(const wn_model *m, wn_work *w, const wn_batch *b,
+                             const wn_weigh *weigh, uint64_t seed, uint64_t step, double *nll,
+                             uint32_t *count, const wn_sink *sink)
+{
+    wn_pass pass = pass_of(m, b);
+    pass.sink = sink;
+    pass.seed = seed;
+    pass.step = step;
+    return run_back(m, w, &pass, &(wn_head_weight){.weigh = weigh}, nll, count);
 }

@@ -1,12 +1,11 @@
-/* What is kept of a layer for its backward, a token: its input, queries|keys|values, attention's
- * output, the state between the halves, the feed-forward part's inner values: 5,760 floats for
- * SmolLM2-135M. The outputs of norms and activations are made again from these: they cost a pass
- * over memory that is read anyway, and keeping them would add 2,700 floats. */
+/* A layer forward above its backward, and the loop over layers. What is kept between the two:
+ * stack_plan.c. */
 #include "model/stack.h"
 
 #include <string.h>
 
 #include "base/par.h"
+#include "model/dropout.h"
 
 void wn_stack_free(wn_stack *s)
 {
@@ -21,122 +20,12 @@ void wn_stack_free(wn_stack *s)
     *s = (wn_stack){0};
 }
 
-static size_t qkv_width(const wn_stack *s)
-{
-    return (s->H + 2 * s->G) * s->d;
-}
-
-static size_t up_width(const wn_stack *s)
-{
-    return s->gated ? 2 * s->F : s->F;
-}
-
 wn_linear *wn_layer_linear(wn_layer *l, int i)
 {
     wn_linear *all[WN_LAYER_LINEARS] = {&l->qkv[0],  &l->qkv[1],  &l->qkv[2],   &l->out,
                                         &l->up[0],   &l->up[1],   &l->down,     &l->cross_q,
                                         &l->cross_k, &l->cross_v, &l->cross_out};
     return all[i];
-}
-
-static float *push(wn_arena *a, size_t n)
-{
-    return wn_arena_push(a, n * sizeof(float));
-}
-
-/* The statistics of a norm: nothing where there is none. */
-static void plan_norm(float **mean, float **rinv, const wn_norm *n, wn_arena *a, size_t T)
-{
-    bool there = n->gain != WN_NO_PARAM;
-    *rinv = there ? push(a, T) : NULL;
-    *mean = there && !n->rms ? push(a, T) : NULL;
-}
-
-static void plan_acts(wn_acts *c, const wn_stack *s, wn_layer *l, wn_arena *a, size_t T, bool train)
-{
-    size_t heads = s->H + s->G;
-    *c = (wn_acts){0};
-    if (train) {
-        c->in = push(a, T * s->D);
-        plan_norm(&c->in_mean, &c->in_rinv, &l->attn_in, a, T);
-        plan_norm(&c->attn_mean, &c->attn_rinv, &l->attn_out, a, T);
-        plan_norm(&c->mid_mean, &c->mid_rinv, &l->mlp_in, a, T);
-        plan_norm(&c->mlp_mean, &c->mlp_rinv, &l->mlp_out, a, T);
-        c->lse = push(a, T * s->H);
-        if (l->q_norm.gain != WN_NO_PARAM) {
-            c->qk_raw = push(a, T * heads * s->d);
-            c->qk_rinv = push(a, T * heads);
-        }
-        for (int i = 0; i < WN_LAYER_LINEARS; i++) {
-            const wn_linear *lin = wn_layer_linear(l, i);
-            c->kept[i] = wn_linear_kept(lin) ? push(a, T * wn_linear_kept(lin)) : NULL;
-        }
-        c->mid = s->parallel ? c->in : push(a, T * s->D);
-    }
-    if (l->cross_q.N) {
-        if (train) {
-            c->cross = push(a, T * s->D);
-            plan_norm(&c->cross_mean, &c->cross_rinv, &l->cross_in, a, T);
-            c->cross_lse = push(a, T * s->H);
-        }
-        c->cross_q = push(a, T * s->H * s->d);
-        c->cross_kv = push(a, T * 2 * s->H * s->d);
-        c->cross_ctx = push(a, T * s->H * s->d);
-    }
-    c->qkv = push(a, T * qkv_width(s));
-    c->ctx = push(a, T * s->H * s->d);
-    c->up = push(a, T * up_width(s));
-    c->attn = !train || l->attn_out.gain != WN_NO_PARAM ? push(a, T * s->D) : NULL;
-    c->mlp = !train ? c->attn : l->mlp_out.gain != WN_NO_PARAM ? push(a, T * s->D) : NULL;
-}
-
-void wn_stack_plan(wn_stack_work *w, const wn_stack *s, wn_arena *a, wn_acts *acts, size_t T,
-                   size_t segments, bool train)
-{
-    size_t rank = 0, dropped = 0, scaled = 0;
-    for (size_t i = 0; i < s->L; i++)
-        for (int k = 0; k < WN_LAYER_LINEARS; k++) {
-            const wn_linear *l = wn_layer_linear(&s->layer[i], k);
-            rank = l->r > rank ? l->r : rank;
-            if (l->r && l->dropout > 0 && l->K > dropped)
-                dropped = l->K;
-            if (wn_linear_scaled(l) > scaled)
-                scaled = wn_linear_scaled(l);
-        }
-    *w = (wn_stack_work){.T = T, .acts = acts};
-    for (size_t i = 0; i < (train ? s->L : 1); i++)
-        plan_acts(&acts[i], s, &s->layer[i], a, T, train);
-    /* h and act also hold a layer's input, d_ctx also a state's gradient */
-    size_t heads = s->H * s->d, wide = s->D > heads ? s->D : heads;
-    w->h = push(a, T * wide);
-    w->act = push(a, T * (s->F > wide ? s->F : wide));
-    w->mean = push(a, T);
-    w->rinv = push(a, T);
-    w->mixed = s->qkv_mixed ? push(a, T * qkv_width(s)) : NULL;
-    w->low = rank ? push(a, T * rank) : NULL;
-    w->scaled = scaled ? push(a, T * scaled) : NULL;
-    w->pre = wn_arena_push(a, 2 * segments * sizeof(uint32_t));
-    w->own = wn_arena_push(a, 2 * segments * sizeof(uint32_t));
-    bool cross = s->layer[0].cross_q.N > 0;
-    w->from = cross ? wn_arena_push(a, 2 * segments * sizeof(uint32_t)) : NULL;
-    w->none = cross ? wn_arena_push(a, 2 * segments * sizeof(uint32_t)) : NULL;
-    w->pos = wn_arena_push(a, T * sizeof(int32_t));
-    if (!train)
-        return;
-    w->drop = dropped ? push(a, T * dropped) : NULL;
-    w->gradient = push(a, T * s->D);
-    w->d_mid = push(a, T * s->D);
-    w->d_h = push(a, T * s->D);
-    w->d_qkv = push(a, T * qkv_width(s));
-    w->d_ctx = push(a, T * wide);
-    w->d_up = push(a, T * up_width(s));
-    w->d_act = push(a, T * s->F);
-    w->d_bias = s->bias == WN_NO_PARAM ? NULL : push(a, s->buckets * s->H);
-    if (!cross)
-        return;
-    w->d_source = push(a, T * s->D);
-    w->d_cross_q = push(a, T * s->H * s->d);
-    w->d_cross_kv = push(a, T * 2 * s->H * s->d);
 }
 
 wn_err wn_stack_prepare(const wn_stack *s, wn_stack_work *w, const wn_batch *b)
@@ -217,7 +106,7 @@ static const float *normed(float *y, float *mean, float *rinv, const float *x, c
 static wn_attn attention_of(const wn_stack *s, const wn_layer *l, const wn_stack_work *w,
                             const wn_pass *pass)
 {
-    size_t ld = qkv_width(s);
+    size_t ld = wn_qkv_width(s);
     const wn_batch *b = pass->batch;
     const float *bias = s->bias == WN_NO_PARAM ? NULL : pass->params->p[s->bias].value;
     return (wn_attn){.S = b->B,
@@ -284,7 +173,7 @@ static struct head_part head_part(const wn_stack *s, bool keys)
 static void head_norm(float *x, float *raw, float *rinv, const wn_stack *s, const wn_norm *n,
                       const wn_params *ps, size_t T, bool keys)
 {
-    size_t all = s->H + s->G, ld = qkv_width(s);
+    size_t all = s->H + s->G, ld = wn_qkv_width(s);
     struct head_part p = head_part(s, keys);
     for (size_t t = 0; t < T; t++) {
         float *row = x + t * ld + p.first;
@@ -300,7 +189,7 @@ static void head_norm(float *x, float *raw, float *rinv, const wn_stack *s, cons
 static void head_norm_bwd(float *dq, const wn_acts *c, wn_stack_work *w, const wn_stack *s,
                           const wn_norm *n, wn_pass *pass, bool keys)
 {
-    size_t all = s->H + s->G, ld = qkv_width(s);
+    size_t all = s->H + s->G, ld = wn_qkv_width(s);
     struct head_part p = head_part(s, keys);
     uint32_t off[2] = {0, (uint32_t)p.n};
     wn_seg one = {1, off, 0};
@@ -319,7 +208,7 @@ static void attention_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_s
                           wn_pass *pass, const float *h)
 {
     const wn_batch *b = pass->batch;
-    size_t T = b->T, ld = qkv_width(s), col = 0;
+    size_t T = b->T, ld = wn_qkv_width(s), col = 0;
     for (int i = 0; i < l->n_qkv; i++) {
         wn_linear_fwd(s->qkv_mixed ? w->mixed : c->qkv + col, ld, h, s->D, &l->qkv[i], pass,
                       c->kept[i], 0);
@@ -360,7 +249,7 @@ static void attention_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_s
                           wn_pass *pass, const float *h, bool need_dh, bool add)
 {
     const wn_batch *b = pass->batch;
-    size_t T = b->T, ld = qkv_width(s), col = 0;
+    size_t T = b->T, ld = wn_qkv_width(s), col = 0;
     float *q = c->qkv, *k = q + s->H * s->d, *v = k + s->G * s->d;
     float *dq = w->d_qkv, *dk = dq + s->H * s->d, *dv = dk + s->G * s->d;
     wn_attn a = attention_of(s, l, w, pass);
@@ -382,6 +271,47 @@ static void attention_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_s
                       h, s->D, c->kept[i], &l->qkv[i], pass, i || add ? WN_MM_ADD : 0);
         col += l->qkv[i].N;
     }
+}
+
+/* ---- dropout of parts -----------------------------------------------------------------------
+ */
+
+/* x += out(drop(part)), the part computed by the caller to the place that this returns: the state
+ * itself (`*flags` then says to add) where neither dropout nor a norm stands between. */
+static float *part_place(float *x, float *normed_part, const wn_stack *s, const wn_norm *n,
+                         const wn_stack_work *w, const wn_pass *pass, int *flags)
+{
+    bool norm = n->gain != WN_NO_PARAM, drop = wn_dropping(pass) && s->drop.residual > 0;
+    *flags = norm || drop ? 0 : WN_MM_ADD;
+    return norm ? normed_part : drop ? w->d_mid : x;
+}
+
+static uint64_t place_of(const wn_stack *s, const wn_layer *l, enum wn_drop_layer place)
+{
+    return s->drop.site + WN_DROP_OWN + (uint64_t)(l - s->layer) * WN_DROP_A_LAYER + place;
+}
+
+/* Behind the part: drops, and adds what was not computed in place. */
+static void part_drop(float *x, float *part, const wn_stack *s, const wn_layer *l, const wn_norm *n,
+                      const wn_pass *pass, enum wn_drop_layer place)
+{
+    size_t T = pass->batch->T;
+    if (!wn_dropping(pass) || !(s->drop.residual > 0))
+        return;
+    wn_drop(part, part, s->D, T, s->D, s->drop.residual, place_of(s, l, place), NULL, pass);
+    if (n->gain == WN_NO_PARAM)
+        wn_add(x, part, T * s->D);
+}
+
+/* The part's own gradient from that of what it was added to. */
+static const float *part_undrop(float *own, const float *g, const wn_stack *s, const wn_layer *l,
+                                const wn_pass *pass, enum wn_drop_layer place)
+{
+    if (!wn_dropping(pass) || !(s->drop.residual > 0))
+        return g;
+    wn_drop(own, g, s->D, pass->batch->T, s->D, s->drop.residual, place_of(s, l, place), NULL,
+            pass);
+    return own;
 }
 
 /* ---- attention to an encoder's output
@@ -421,7 +351,11 @@ static void cross_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
     wn_linear_fwd(c->cross_kv + all, 2 * all, w->source, s->D, &l->cross_v, &source, c->kept[9], 0);
     wn_attn a = cross_of(s, w, pass->batch);
     wn_attention(c->cross_ctx, c->cross_lse, c->cross_q, c->cross_kv, c->cross_kv + all, &a);
-    wn_linear_fwd(x, s->D, c->cross_ctx, all, &l->cross_out, pass, c->kept[10], WN_MM_ADD);
+    int flags;
+    const wn_norm none = {.gain = WN_NO_PARAM};
+    float *part = part_place(x, NULL, s, &none, w, pass, &flags);
+    wn_linear_fwd(part, s->D, c->cross_ctx, all, &l->cross_out, pass, c->kept[10], flags);
+    part_drop(x, part, s, l, &none, pass, WN_DROP_CROSS_OUT);
 }
 
 /* w->gradient: of the state behind in, of the state before out; w->d_source gets this layer's
@@ -433,8 +367,8 @@ static void cross_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
     wn_seg seg = {pass->batch->B, pass->batch->off, 0};
     wn_pass source = *pass;
     source.batch = pass->batch->source;
-    wn_linear_bwd(w->d_ctx, all, w->gradient, s->D, c->cross_ctx, all, c->kept[10], &l->cross_out,
-                  pass, 0);
+    const float *dp = part_undrop(w->d_h, w->gradient, s, l, pass, WN_DROP_CROSS_OUT);
+    wn_linear_bwd(w->d_ctx, all, dp, s->D, c->cross_ctx, all, c->kept[10], &l->cross_out, pass, 0);
     wn_attn a = cross_of(s, w, pass->batch);
     wn_attention_back(w->d_cross_q, w->d_cross_kv, w->d_cross_kv + all, NULL, w->d_ctx,
                       c->cross_ctx, c->cross_lse, c->cross_q, c->cross_kv, c->cross_kv + all, &a);
@@ -451,9 +385,18 @@ static void cross_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
 /* ---- the feed-forward part
  * ----------------------------------------------------------------------- */
 
-static void activate(float *y, const float *up, const wn_stack *s, size_t T)
+static void drop_act(float *y, const wn_stack *s, const wn_layer *l, const wn_pass *pass)
 {
-    wn_act_gate(y, up, s->gated ? up + s->F : NULL, up_width(s), T, s->F, s->act);
+    if (wn_dropping(pass) && s->drop.act > 0)
+        wn_drop(y, y, s->F, pass->batch->T, s->F, s->drop.act, place_of(s, l, WN_DROP_ACT), NULL,
+                pass);
+}
+
+static void activate(float *y, const float *up, const wn_stack *s, const wn_layer *l,
+                     const wn_pass *pass)
+{
+    wn_act_gate(y, up, s->gated ? up + s->F : NULL, wn_up_width(s), pass->batch->T, s->F, s->act);
+    drop_act(y, s, l, pass);
 }
 
 /* out (+= with WN_MM_ADD) from h. */
@@ -462,10 +405,10 @@ static void mlp_fwd(float *out, const wn_stack *s, const wn_layer *l, wn_acts *c
 {
     size_t col = 0;
     for (int i = 0; i < l->n_up; i++) {
-        wn_linear_fwd(c->up + col, up_width(s), h, s->D, &l->up[i], pass, c->kept[4 + i], 0);
+        wn_linear_fwd(c->up + col, wn_up_width(s), h, s->D, &l->up[i], pass, c->kept[4 + i], 0);
         col += l->up[i].N;
     }
-    activate(w->act, c->up, s, pass->batch->T);
+    activate(w->act, c->up, s, l, pass);
     wn_linear_fwd(out, s->D, w->act, s->F, &l->down, pass, c->kept[6], flags);
 }
 
@@ -473,9 +416,10 @@ static void mlp_fwd(float *out, const wn_stack *s, const wn_layer *l, wn_acts *c
 static void mlp_bwd(const float *dm, const wn_stack *s, const wn_layer *l, wn_acts *c,
                     wn_stack_work *w, wn_pass *pass, const float *h)
 {
-    size_t T = pass->batch->T, col = 0, ld = up_width(s);
-    activate(w->act, c->up, s, T);
+    size_t T = pass->batch->T, col = 0, ld = wn_up_width(s);
+    activate(w->act, c->up, s, l, pass);
     wn_linear_bwd(w->d_act, s->F, dm, s->D, w->act, s->F, c->kept[6], &l->down, pass, 0);
+    drop_act(w->d_act, s, l, pass);
     wn_act_gate_back(w->d_up, s->gated ? w->d_up + s->F : NULL, w->d_act, c->up,
                      s->gated ? c->up + s->F : NULL, ld, T, s->F, s->act);
     for (int i = 0; i < l->n_up; i++) {
@@ -510,7 +454,7 @@ static void layer_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
 {
     size_t T = pass->batch->T, bytes = T * s->D * sizeof(float);
     const wn_params *ps = pass->params;
-    bool attn_norm = l->attn_out.gain != WN_NO_PARAM, mlp_norm = l->mlp_out.gain != WN_NO_PARAM;
+    int flags;
     if (keep)
         memcpy(c->in, x, bytes);
     float *parallel_in = c->in ? c->in : c->attn; /* the second half needs the input again */
@@ -518,8 +462,9 @@ static void layer_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
         memcpy(parallel_in, x, bytes);
     const float *h = normed(w->h, c->in_mean, c->in_rinv, x, &l->attn_in, ps, T, s->D);
     attention_fwd(s, l, c, w, pass, h);
-    wn_linear_fwd(attn_norm ? c->attn : x, s->D, c->ctx, s->H * s->d, &l->out, pass, c->kept[3],
-                  attn_norm ? 0 : WN_MM_ADD);
+    float *part = part_place(x, c->attn, s, &l->attn_out, w, pass, &flags);
+    wn_linear_fwd(part, s->D, c->ctx, s->H * s->d, &l->out, pass, c->kept[3], flags);
+    part_drop(x, part, s, l, &l->attn_out, pass, WN_DROP_ATTN_OUT);
     join(x, c->attn, c->attn_mean, c->attn_rinv, s, &l->attn_out, ps, w->h, T);
     if (l->cross_q.N)
         cross_fwd(s, l, c, w, pass, x, keep);
@@ -527,7 +472,9 @@ static void layer_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
         memcpy(c->mid, x, bytes);
     h = normed(w->h, c->mid_mean, c->mid_rinv, s->parallel ? parallel_in : x, &l->mlp_in, ps, T,
                s->D);
-    mlp_fwd(mlp_norm ? c->mlp : x, s, l, c, w, pass, h, mlp_norm ? 0 : WN_MM_ADD);
+    part = part_place(x, c->mlp, s, &l->mlp_out, w, pass, &flags);
+    mlp_fwd(part, s, l, c, w, pass, h, flags);
+    part_drop(x, part, s, l, &l->mlp_out, pass, WN_DROP_MLP_OUT);
     join(x, c->mlp, c->mlp_mean, c->mlp_rinv, s, &l->mlp_out, ps, w->h, T);
 }
 
@@ -570,6 +517,7 @@ static void layer_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
         memcpy(w->d_mid, g, T * s->D * sizeof(float));
     const float *dm =
         split(g, w->d_ctx, c->mlp, c->mlp_mean, c->mlp_rinv, s, &l->mlp_out, pass, &seg, T);
+    dm = part_undrop(w->d_ctx, dm, s, l, pass, WN_DROP_MLP_OUT);
     const float *h = normed(w->h, NULL, NULL, c->mid, &l->mlp_in, ps, T, s->D);
     mlp_bwd(dm, s, l, c, w, pass, h);
     if (mid_norm)
@@ -582,6 +530,7 @@ static void layer_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
     float *ga = s->parallel ? w->d_mid : g;
     const float *da =
         split(ga, w->d_h, c->attn, c->attn_mean, c->attn_rinv, s, &l->attn_out, pass, &seg, T);
+    da = part_undrop(w->d_h, da, s, l, pass, WN_DROP_ATTN_OUT);
     wn_linear_bwd(w->d_ctx, s->H * s->d, da, s->D, c->ctx, s->H * s->d, c->kept[3], &l->out, pass,
                   0);
     bool train_in = wn_norm_trainable(&l->attn_in, ps);
@@ -594,11 +543,57 @@ static void layer_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
         wn_add(g, w->d_h, T * s->D);
 }
 
-void wn_stack_bwd(const wn_stack *s, wn_stack_work *w, wn_pass *pass, bool embed_grad)
+static bool linear_trained(const wn_linear *l, const wn_params *ps)
 {
+    const int index[] = {l->weight, l->bias, l->lora_a, l->lora_b, l->ia3};
+    for (size_t i = 0; i < sizeof index / sizeof *index; i++)
+        if (index[i] != WN_NO_PARAM && ps->p[index[i]].trainable)
+            return true;
+    return false;
+}
+
+static bool layer_trained(wn_layer *l, const wn_params *ps)
+{
+    const wn_norm *norm[] = {&l->attn_in, &l->attn_out, &l->mlp_in,  &l->mlp_out,
+                             &l->q_norm,  &l->k_norm,   &l->cross_in};
+    bool any = false;
+    for (size_t i = 0; i < sizeof norm / sizeof *norm; i++)
+        any |= wn_norm_trainable(norm[i], ps);
+    for (int k = 0; k < WN_LAYER_LINEARS && !any; k++) {
+        const wn_linear *lin = wn_layer_linear(l, k);
+        any = lin->N && linear_trained(lin, ps);
+    }
+    return any;
+}
+
+/* The lowest layer that is trained, L: none. A table that all layers share makes it the first. */
+static size_t lowest_trained(const wn_stack *s, const wn_params *ps)
+{
+    size_t i = 0;
+    if (s->bias != WN_NO_PARAM && ps->p[s->bias].trainable)
+        return 0;
+    while (i < s->L && !layer_trained(&s->layer[i], ps))
+        i++;
+    return i;
+}
+
+bool wn_stack_trained(const wn_stack *s, const wn_params *ps)
+{
+    return lowest_trained(s, ps) < s->L;
+}
+
+void wn_stack_bwd(const wn_stack *s, wn_stack_work *w, wn_pass *pass, bool below)
+{
+    size_t lowest = below ? 0 : lowest_trained(s, pass->params), D = s->D;
     pass->drop = w->drop;
     pass->low = w->low;
     pass->scaled = w->scaled;
-    for (size_t i = s->L; i-- > 0;)
-        layer_bwd(s, &s->layer[i], &w->acts[i], w, pass, i > 0 || embed_grad);
+    for (size_t i = s->L; i-- > lowest;) {
+        wn_acts *c = &w->acts[i];
+        if (w->recompute && i + 1 < s->L) { /* the last layer's are still there */
+            memcpy(w->again, c->in, pass->batch->T * D * sizeof(float));
+            layer_fwd(s, &s->layer[i], c, w, pass, w->again, true);
+        }
+        layer_bwd(s, &s->layer[i], c, w, pass, i > lowest || below);
+    }
 }

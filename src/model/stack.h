@@ -13,6 +13,25 @@ typedef struct wn_norm {
     bool rms; /* root mean square norm, else layer norm */
 } wn_norm;
 
+/* Shares dropped in training, 0: none. */
+typedef struct wn_dropout {
+    double embed, attn; /* of the stack's input, of attention's probabilities */
+    double residual;    /* of each part's output, before it is added to the state */
+    double act, final;  /* of the feed-forward part's inner values, of the final norm's output */
+    uint64_t site;      /* number of the stack's first place */
+} wn_dropout;
+/* A stack's places where something is dropped: three of its own, then some of each layer. */
+enum wn_drop_place { WN_DROP_EMBED, WN_DROP_FINAL, WN_DROP_OWN = 4 };
+enum wn_drop_layer {
+    WN_DROP_ATTN,
+    WN_DROP_ATTN_OUT,
+    WN_DROP_CROSS,
+    WN_DROP_CROSS_OUT,
+    WN_DROP_ACT,
+    WN_DROP_MLP_OUT,
+    WN_DROP_A_LAYER = 8
+};
+
 enum { WN_LAYER_LINEARS = 11 }; /* at most, of one layer */
 
 typedef struct wn_layer {
@@ -52,9 +71,20 @@ typedef struct wn_stack {
     size_t buckets, max_distance;
     float *slope;    /* [H] ALiBi, NULL: none */
     wn_layer *layer; /* [L] */
+    wn_dropout drop;
 } wn_stack;
 
 void wn_stack_free(wn_stack *s);
+
+static inline size_t wn_qkv_width(const wn_stack *s)
+{
+    return (s->H + 2 * s->G) * s->d;
+}
+
+static inline size_t wn_up_width(const wn_stack *s)
+{
+    return s->gated ? 2 * s->F : s->F;
+}
 
 /* The i-th of a layer's WN_LAYER_LINEARS linear layers: queries, keys, values, attention's output,
  * gate, up, down, then queries, keys, values and output of attention to an encoder. N is 0 where
@@ -80,7 +110,10 @@ typedef struct wn_acts {
 /* Memory of passes over a stack, planned for at most T tokens. */
 typedef struct wn_stack_work {
     size_t T;
+    bool
+        recompute; /* layers share their activations but for `in`: computed again in the backward */
     wn_acts *acts; /* [L] when training, else one for all layers */
+    float *again;  /* [T, D] with recompute */
     float *h, *act, *gradient, *d_mid, *d_h, *d_qkv, *d_ctx, *d_up, *d_act;
     float *mean, *rinv; /* of the norm behind an encoder's stack */
     float *drop, *low, *scaled, *mixed;
@@ -94,7 +127,7 @@ typedef struct wn_stack_work {
 
 /* Lays the work out in the arena (a NULL arena base only counts). acts: array of L (train) or 1. */
 void wn_stack_plan(wn_stack_work *w, const wn_stack *s, wn_arena *a, wn_acts *acts, size_t T,
-                   size_t segments, bool train);
+                   size_t segments, wn_work_kind kind);
 
 /* Positions and key ranges of a batch; fails where a row is longer than the model's positions. */
 wn_err wn_stack_prepare(const wn_stack *s, wn_stack_work *w, const wn_batch *b);
@@ -104,8 +137,11 @@ wn_err wn_stack_prepare(const wn_stack *s, wn_stack_work *w, const wn_batch *b);
 void wn_stack_fwd(const wn_stack *s, wn_stack_work *w, wn_pass *pass, float *x, size_t last,
                   bool keep);
 /* w->gradient [T, D] in: gradient of the last layer's output, out: of the embeddings (if
- * embed_grad). */
-void wn_stack_bwd(const wn_stack *s, wn_stack_work *w, wn_pass *pass, bool embed_grad);
+ * below). It ends at the lowest layer that is trained, unless what lies below (the embeddings,
+ * an encoder) is trained too. */
+void wn_stack_bwd(const wn_stack *s, wn_stack_work *w, wn_pass *pass, bool below);
+/* Whether any parameter of the stack's layers is trained. */
+bool wn_stack_trained(const wn_stack *s, const wn_params *ps);
 
 bool wn_norm_trainable(const wn_norm *n, const wn_params *ps); /* gain or bias */
 /* y = norm(x) by the parameters' values; mean, rinv kept if not NULL. */

@@ -106,9 +106,9 @@ static wn_err read_text(void *to, json_t *o, json_t *v, const wn_field *f, const
 {
     if (f->kind == WN_KEY_YES_NO && wn_yaml_truth(v) >= 0) {
         json_object_set_new(o, f->key, json_string(wn_yaml_truth(v) ? "yes" : "no"));
-    } else if (f->kind == WN_KEY_COUNT_TEXT && json_is_integer(v)) {
+    } else if (f->kind == WN_KEY_COUNT_TEXT && json_is_number(v)) {
         char number[32];
-        snprintf(number, sizeof number, "%lld", (long long)json_integer_value(v));
+        snprintf(number, sizeof number, "%.15g", json_number_value(v));
         json_object_set_new(o, f->key, json_string(number));
     } else if (!json_is_string(v) || f->kind == WN_KEY_YES_NO) {
         return wrong(where, f->key, f->kind == WN_KEY_YES_NO ? "yes or no" : "a text");

@@ -2,8 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/rng.h"
 #include "train/train.h"
+
+static const char *const names[] = {"constant", "linear", "cosine", "slanted"};
 
 static wn_err parse_warmup(uint64_t *warmup, const char *text, uint64_t steps)
 {
@@ -22,10 +23,15 @@ static wn_err parse_warmup(uint64_t *warmup, const char *text, uint64_t steps)
     return WN_OK;
 }
 
-wn_err wn_schedule_parse(wn_schedule *s, const char *kind, const char *warmup, uint64_t steps)
+wn_err wn_schedule_parse(wn_schedule *s, const wn_schedule_opts *o, uint64_t steps)
 {
-    static const char *const names[] = {"constant", "linear", "cosine", "slanted"};
-    *s = (wn_schedule){.steps = steps, .cut = 0.1, .ratio = 32};
+    const char *kind = o->kind ? o->kind : "linear", *warmup = o->warmup;
+    *s = (wn_schedule){
+        .steps = steps, .cut = o->cut != 0 ? o->cut : 0.1, .ratio = o->ratio != 0 ? o->ratio : 32};
+    if (!(s->cut > 0 && s->cut < 1) || !(s->ratio >= 1))
+        return wn_fail(WN_EARG, "slanted-cut, slanted-ratio: expected a share and 1 or more");
+    if (strcmp(kind, "slanted") != 0 && (o->cut != 0 || o->ratio != 0))
+        return wn_fail(WN_EARG, "slanted-cut, slanted-ratio: schedule %s does not have them", kind);
     WN_TRY(parse_warmup(&s->warmup, warmup, steps));
     for (int i = 0; i < 4; i++)
         if (strcmp(kind, names[i]) == 0) {
@@ -37,6 +43,11 @@ wn_err wn_schedule_parse(wn_schedule *s, const char *kind, const char *warmup, u
             return WN_OK;
         }
     return wn_fail(WN_EARG, "schedule \"%s\": expected constant, linear, cosine or slanted", kind);
+}
+
+const char *wn_schedule_name(const wn_schedule *s)
+{
+    return names[s->kind];
 }
 
 double wn_schedule_factor(const wn_schedule *s, uint64_t t)
@@ -58,13 +69,4 @@ double wn_schedule_factor(const wn_schedule *s, uint64_t t)
     default:
         return 1;
     }
-}
-
-void wn_epoch_order(uint64_t *order, uint64_t n, uint64_t seed, uint64_t epoch, int shuffle)
-{
-    for (uint64_t i = 0; i < n; i++)
-        order[i] = i;
-    if (shuffle)
-        wn_rng_shuffle(&(wn_rng){.seed = seed, .stream = (uint64_t)WN_STREAM_SHUFFLE | epoch << 8},
-                       order, (size_t)n);
 }

@@ -52,8 +52,8 @@ static void check_parts(bool full, const char *kind, double lr)
     int32_t *tokens = golden_i32(e, NULL, "rows.count");
     float *losses = golden_f32(e, NULL, "%sloss", kind), *rates = golden_f32(e, NULL, "%slr", kind);
     float *norms = golden_f32(e, NULL, "%snorm", kind);
-    GOLDEN_OK(wn_optim_init(&optim, "adamw", 0.01, ps));
-    GOLDEN_OK(wn_schedule_parse(&schedule, "linear", "2", STEPS));
+    GOLDEN_OK(wn_optim_init(&optim, &(wn_optim_opts){.weight_decay = 0.01}, ps));
+    GOLDEN_OK(wn_schedule_parse(&schedule, &(wn_schedule_opts){.warmup = "2"}, STEPS));
     for (size_t step = 0; step < STEPS; step++) {
         size_t at = BATCH * step % ROWS;
         golden_batch g = golden_rows_of(e, at, BATCH);

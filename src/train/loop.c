@@ -1,0 +1,245 @@
+/* The loop. An update's gradient is a sum over its examples in their order, so it does not depend
+ * on how many tokens are computed at once (but for the last bits of shared parameters in full
+ * fine-tuning: sink.c). Nothing is allocated in it but by writing checkpoints. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/report.h"
+#include "train/losses.h"
+#include "train/run.h"
+
+enum { CHECKPOINT_SEC = 60, SAVE_EVERY = 200 };
+
+/* A run has exploded where its loss is this many times that of guessing. */
+#define EXPLODED 10
+
+/* The rows of one update and what they are divided by. */
+struct update {
+    const uint64_t *row;
+    uint64_t n;
+    double gold, wrong; /* supervised tokens of answers, of other choices */
+    double loss;        /* out */
+    uint64_t tokens;    /* out */
+};
+
+static struct update next_update(wn_train_run *r)
+{
+    struct update u = {.n = wn_order_take(&r->order, r->at.epoch, r->at.at)};
+    u.row = r->order.row + r->at.at;
+    for (uint64_t i = 0; i < u.n; i++) {
+        const wn_data_size *s = &r->data.row[u.row[i]].size;
+        u.gold += s->gold;
+        u.wrong += s->labels - s->gold;
+    }
+    return u;
+}
+
+static float weight_of(const wn_train_run *r, const struct update *u, uint64_t row)
+{
+    double gold = r->data.row[row].size.gold;
+    return (float)(1 / (r->token_mean ? u->gold : gold * (double)u->n));
+}
+
+static wn_err run_batch(wn_train_run *r, struct update *u, const wn_sink *sink)
+{
+    wn_data_batch *f = &r->batch;
+    const wn_batch *b = &f->batch;
+    uint64_t seed = r->o->common.seed;
+    if (r->t_few) {
+        wn_t_few t = {.data = &r->data,
+                      .batch = f,
+                      .examples = (double)u->n,
+                      .gold = r->token_mean ? u->gold : 0,
+                      .wrong = r->token_mean ? u->wrong : 0};
+        wn_weigh weigh = {wn_t_few_weigh, &t};
+        WN_TRY(wn_model_weighed_back(r->model, r->work, b, &weigh, seed, r->at.step, r->nll,
+                                     r->count, sink));
+        u->loss += t.loss;
+    } else {
+        WN_TRY(wn_model_loss_back(r->model, r->work, b, f->weight, seed, r->at.step, r->nll,
+                                  r->count, sink));
+        for (size_t i = 0; i < b->B; i++)
+            u->loss += r->nll[i] * (double)f->weight[i];
+    }
+    u->tokens += b->T + f->source.T;
+    wn_data_batch_clear(f);
+    return WN_OK;
+}
+
+/* Gradients of one update, and the mean loss. */
+static wn_err run_update(wn_train_run *r, struct update *u)
+{
+    wn_sink sink = wn_sink_train();
+    wn_params_zero_grads(r->params);
+    wn_data_batch_clear(&r->batch);
+    for (uint64_t i = 0; i < u->n;) {
+        bool fits = wn_data_add(&r->batch, &r->data, u->row[i], weight_of(r, u, u->row[i]));
+        i += fits;
+        if (!fits || i == u->n)
+            WN_TRY(run_batch(r, u, &sink));
+    }
+    return WN_OK;
+}
+
+static wn_err diverged(wn_train_run *r, const struct update *u, double norm, double most)
+{
+    wn_str rows = {0};
+    wn_row row = {0};
+    for (uint64_t i = 0; i < u->n && rows.len < 300; i++)
+        if (wn_pool_row(r->pool, u->row[i], &row) == WN_OK)
+            wn_str_printf(&rows, "%s%.*s", i ? ", " : "", (int)row.id.len, row.id.p);
+    wn_row_free(&row);
+    wn_err e =
+        wn_fail(WN_EFORMAT,
+                "train: update %llu: loss %g, gradient norm %g: expected finite numbers and "
+                "a loss up to %.0f, ten times that of guessing (rows %s); last good "
+                "checkpoint: %s",
+                (unsigned long long)r->at.step + 1, u->loss, norm, most, rows.p ? rows.p : "",
+                wn_file_exists(r->checkpoint) ? r->checkpoint : "none");
+    wn_str_free(&rows);
+    return e;
+}
+
+/* ---- evaluation ----------------------------------------------------------------------------
+ */
+
+struct score {
+    double loss, right; /* sums over rows */
+};
+
+/* A row's texts are its choices, or its target alone; the first of equals wins. */
+static void score_batch(struct score *s, const wn_train_run *r)
+{
+    const wn_data_batch *b = &r->eval_batch;
+    for (size_t i = 0; i < b->rows; i++) {
+        const wn_data_row *row = &r->eval_data.row[b->row[i]];
+        uint32_t s0 = b->first[i], best = s0;
+        for (uint32_t k = s0; k < s0 + row->texts; k++)
+            best = r->nll[k] < r->nll[best] ? k : best;
+        s->right += best == s0 + row->answer;
+        s->loss += r->nll[s0 + row->answer] / r->count[s0 + row->answer];
+    }
+}
+
+static wn_err evaluate(wn_train_run *r, double *loss, double *accuracy)
+{
+    struct score s = {0};
+    uint64_t n = r->eval_data.rows;
+    wn_data_batch_clear(&r->eval_batch);
+    for (uint64_t i = 0; i < n;) {
+        bool fits = wn_data_add(&r->eval_batch, &r->eval_data, i, 1);
+        i += fits;
+        if (fits && i < n)
+            continue;
+        WN_TRY(wn_model_nll(r->model, r->work, &r->eval_batch.batch, r->nll, r->count));
+        score_batch(&s, r);
+        wn_data_batch_clear(&r->eval_batch);
+    }
+    *loss = s.loss / (double)n;
+    *accuracy = s.right / (double)n;
+    return WN_OK;
+}
+
+/* Evaluates where it is time, adds a line to the log, keeps the best. */
+static wn_err look(wn_train_run *r)
+{
+    const wn_train_opts *o = r->o;
+    double loss, accuracy;
+    bool last = r->at.step == r->steps;
+    if (!o->eval || !(last || (o->eval_every && r->at.step % o->eval_every == 0)))
+        return WN_OK;
+    WN_TRY(evaluate(r, &loss, &accuracy));
+    wn_str_printf(&r->line, "{\"step\":%llu,\"eval_loss\":", (unsigned long long)r->at.step);
+    wn_json_f64(&r->line, loss);
+    if (r->eval_data.choices) {
+        wn_str_puts(&r->line, ",\"eval_accuracy\":");
+        wn_json_f64(&r->line, accuracy);
+    }
+    wn_str_puts(&r->line, "}\n");
+    if (r->at.best_step && !(loss < r->at.best)) {
+        r->at.bad++;
+        return WN_OK;
+    }
+    r->at.best = loss;
+    r->at.best_step = r->at.step;
+    r->at.bad = 0;
+    return r->keep_best ? wn_train_save_best(r) : WN_OK;
+}
+
+/* ---- updates -------------------------------------------------------------------------------
+ */
+
+static wn_err log_update(wn_train_run *r, const struct update *u, double lr, double norm,
+                         double seconds)
+{
+    wn_str *s = &r->line;
+    wn_str_clear(s);
+    wn_str_printf(s, "{\"step\":%llu,\"loss\":", (unsigned long long)r->at.step);
+    wn_json_f64(s, u->loss);
+    wn_str_puts(s, ",\"lr\":");
+    wn_json_f64(s, lr);
+    wn_str_puts(s, ",\"grad_norm\":");
+    wn_json_f64(s, norm);
+    wn_str_printf(s, ",\"tokens_per_sec\":%.1f}\n", (double)u->tokens / (seconds + 1e-9));
+    WN_TRY(look(r));
+    WN_TRY(wn_str_check(s));
+    return wn_append_write(&r->log, s->p, s->len);
+}
+
+static wn_err one_update(wn_train_run *r)
+{
+    const wn_train_opts *o = r->o;
+    double start = wn_seconds();
+    double most = EXPLODED * log((double)wn_model_facts_of(r->model)->vocab);
+    struct update u = next_update(r);
+    WN_TRY(run_update(r, &u));
+    double norm = wn_grad_norm(r->params),
+           lr = r->lr * wn_schedule_factor(&r->schedule, r->at.step);
+    if (!(u.loss <= most) || !isfinite(norm))
+        return diverged(r, &u, norm, most);
+    double scale = o->clip_norm > 0 ? fmin(1, o->clip_norm / (norm + 1e-6)) : 1;
+    wn_optim_step(&r->optim, r->params, lr, scale, o->clip_value);
+    wn_train_refresh(r);
+    r->at.step++;
+    r->at.at += u.n;
+    r->at.tokens += u.tokens;
+    r->at.loss = u.loss;
+    if (r->at.at == r->order.n) {
+        r->at.at = 0;
+        r->at.epoch++;
+    }
+    return log_update(r, &u, lr, norm, wn_seconds() - start);
+}
+
+static bool gave_up(const wn_train_run *r)
+{
+    return r->o->patience && r->at.bad >= r->o->patience;
+}
+
+wn_err wn_train_loop(wn_train_run *r)
+{
+    double start = wn_seconds(), saved = start;
+    uint64_t tokens0 = r->at.tokens, every = r->o->save_every ? r->o->save_every : SAVE_EVERY;
+    while (r->at.step < r->steps && !gave_up(r)) {
+        char note[96];
+        WN_TRY(one_update(r));
+        double now = wn_seconds();
+        if (r->at.step < r->steps && (r->at.step % every == 0 || now - saved > CHECKPOINT_SEC)) {
+            WN_TRY(wn_train_save(r));
+            saved = now;
+        }
+        snprintf(note, sizeof note, "loss %.4f, %.0f tokens/s", r->at.loss,
+                 (double)(r->at.tokens - tokens0) / (now - start + 1e-9));
+        wn_err e = wn_progress("train", "updates", r->at.step, r->steps, note);
+        if (e) {
+            wn_err saving = wn_train_save(r);
+            return saving ? saving : e;
+        }
+    }
+    if (gave_up(r))
+        wn_message("train: stopped behind update %llu: the evaluation has not been better since "
+                   "update %llu",
+                   (unsigned long long)r->at.step, (unsigned long long)r->at.best_step);
+    return WN_OK;
+}

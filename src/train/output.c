@@ -1,0 +1,108 @@
+/* All is done in OUT.partial, which becomes OUT by rename when it is finished; a kill anywhere
+ * leaves a folder that the same command goes on from. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/report.h"
+#include "io/manifest.h"
+#include "train/run.h"
+
+void wn_train_refresh(wn_train_run *r)
+{
+    if (r->method == WN_TRAIN_FULL)
+        wn_model_refresh(r->model);
+}
+
+wn_err wn_train_start_files(wn_train_run *r)
+{
+    const char *out = r->o->common.out;
+    wn_str s = {0};
+    wn_str_printf(&s, "%s.partial", out);
+    WN_TRY(wn_str_check(&s));
+    r->partial = s.p;
+    WN_TRY(wn_out_refuse(out, r->o->common.overwrite));
+    WN_TRY(wn_path_join(&r->checkpoint, r->partial, "checkpoint.safetensors"));
+    WN_TRY(wn_path_join(&r->best, r->partial, "best.safetensors"));
+    WN_TRY(wn_path_join(&r->log_path, r->partial, "train.jsonl"));
+    if (wn_file_exists(r->checkpoint)) {
+        wn_err e = wn_checkpoint_read(r->checkpoint, r->params, &r->optim, &r->at, r->key);
+        if (e && !r->o->common.overwrite)
+            return e;
+        if (!e) {
+            wn_message("%s: goes on behind update %llu of %llu", out,
+                       (unsigned long long)r->at.step, (unsigned long long)r->steps);
+            wn_train_refresh(r);
+            return wn_append_open(&r->log, r->log_path, r->at.log_bytes);
+        }
+    }
+    WN_TRY(wn_remove_tree(r->partial));
+    WN_TRY(wn_mkdirs(r->partial));
+    return wn_append_open(&r->log, r->log_path, 0);
+}
+
+wn_err wn_train_save(wn_train_run *r)
+{
+    WN_TRY(wn_append_sync(&r->log));
+    r->at.log_bytes = r->log.size;
+    return wn_checkpoint_write(r->checkpoint, r->params, &r->optim, &r->at, r->key);
+}
+
+wn_err wn_train_save_best(wn_train_run *r)
+{
+    return wn_checkpoint_write(r->best, r->params, NULL, &r->at, r->key);
+}
+
+static wn_err write_model(wn_train_run *r, const char *dir)
+{
+    if (r->method == WN_TRAIN_FULL)
+        return wn_model_save(r->model, dir, r->o->save_dtype);
+    return wn_model_save_adapter(r->model, dir, r->o->model);
+}
+
+/* The best where it was asked for: alone, or beside the last. */
+static wn_err write_models(wn_train_run *r)
+{
+    char *dir = NULL;
+    wn_train_place at;
+    if (r->keep_last)
+        WN_TRY(write_model(r, r->partial));
+    if (!r->keep_best)
+        return WN_OK;
+    WN_TRY(wn_checkpoint_read(r->best, r->params, NULL, &at, r->key));
+    wn_train_refresh(r);
+    if (r->keep_last)
+        WN_TRY(wn_path_join(&dir, r->partial, "best"));
+    wn_err e = write_model(r, dir ? dir : r->partial);
+    wn_free(dir);
+    return e ? e : wn_remove_tree(r->best);
+}
+
+static wn_err write_manifest(wn_train_run *r)
+{
+    char *path = NULL;
+    json_t *m = r->manifest;
+    json_object_set_new(m, "updates", json_integer((json_int_t)r->at.step));
+    json_object_set_new(m, "tokens", json_integer((json_int_t)r->at.tokens));
+    json_object_set_new(m, "last_loss", json_real(r->at.loss));
+    if (r->at.best_step) {
+        json_object_set_new(m, "best_step", json_integer((json_int_t)r->at.best_step));
+        json_object_set_new(m, "best_eval_loss", json_real(r->at.best));
+    }
+    WN_TRY(wn_path_join(&path, r->partial, "train.json"));
+    wn_err e = wn_manifest_write(path, m);
+    wn_free(path);
+    return e;
+}
+
+wn_err wn_train_finish_files(wn_train_run *r)
+{
+    const char *out = r->o->common.out;
+    WN_TRY(wn_append_sync(&r->log));
+    wn_append_close(&r->log);
+    WN_TRY(write_models(r));
+    WN_TRY(write_manifest(r));
+    WN_TRY(wn_remove_tree(r->checkpoint));
+    WN_TRY(wn_remove_tree(out));
+    return wn_rename(r->partial, out);
+}
