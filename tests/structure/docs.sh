@@ -21,7 +21,7 @@ while read -r command; do
     "$winnow" help $command | cmp -s - "$scratch/help" || { echo "help $command differs from -h"; bad=1; }
     [ "$(awk 'length > 80' "$scratch/help" | grep -vc '^  winnow' || true)" = 0 ] ||
         { echo "$command -h: lines over 80 columns"; bad=1; }
-    twice=$(sed -n 's/^  \(--[a-z-]*\).*/\1/p' "$scratch/help" | sort | uniq -d)
+    twice=$(sed -n 's/^  \(--[a-z0-9-]*\).*/\1/p' "$scratch/help" | sort | uniq -d)
     [ -z "$twice" ] || { echo "$command: option twice:" $twice; bad=1; }
     # shellcheck disable=SC2086
     "$winnow" --man $command | head -n 1 | grep -q '^\.TH WINNOW-' || { echo "$command: no manual"; bad=1; }
