@@ -91,7 +91,7 @@ static wn_err encode_rule(wn_embed_rule *r, const wn_model *m, const wn_embed_op
         r->encode.shape = WN_SHAPE_ENCDEC;
     else if (f->sentence) /* whatever the model: special tokens as the post-processor says */
         r->encode.shape = WN_SHAPE_ENCODER;
-    return WN_OK;
+    return wn_encode_check(wn_model_tokenizer(m), &r->encode);
 }
 
 wn_err wn_embed_rule_init(wn_embed_rule *r, const wn_model *m, const wn_embed_opts *o)

@@ -55,23 +55,49 @@ typedef struct job {
     const wn_row *row;
     const wn_encode_rule *rule;
     const wn_template *tmpl;
+    const char *eos; /* its text, "" where there is none */
 } job;
 
 static wn_err begin(job *j, const wn_tokenizer *t, wn_token_work *w, const wn_row *row,
                     const wn_encode_rule *rule)
 {
-    *j = (job){t, wn_tokenizer_facts(t), w, row, rule, NULL};
-    return wn_template_find(&j->tmpl, rule->tmpl, j->f->chat_template);
+    *j = (job){t, wn_tokenizer_facts(t), w, row, rule, NULL, ""};
+    WN_TRY(wn_template_find(&j->tmpl, rule->tmpl, j->f->chat, j->f->chat_template != NULL));
+    const char *eos = wn_tokenizer_token(t, j->f->eos);
+    j->eos = eos ? eos : "";
+    return WN_OK;
 }
 
-static wn_err append_joined(const job *j, wn_ids *out, const char *a, const char *b, wn_span c,
-                            const char *d)
+wn_err wn_encode_check(const wn_tokenizer *t, const wn_encode_rule *rule)
+{
+    job j;
+    return begin(&j, t, NULL, NULL, rule);
+}
+
+/* Whether a decoder's chat format writes BOS: its own text says so, or the table. */
+static bool chat_bos(const job *j)
+{
+    bool own = strcmp(j->rule->tmpl, "chat") == 0;
+    return (own ? j->f->chat_bos : j->tmpl->bos) && j->f->bos >= 0;
+}
+
+/* What stands before the text: a chat format's BOS, else the post-processor's prefix. */
+static wn_err append_prefix(const job *j, wn_ids *out)
+{
+    if (!j->tmpl || j->rule->shape != WN_SHAPE_DECODER)
+        return push_all(out, j->f->prefix, j->f->n_prefix);
+    return chat_bos(j) ? push_all(out, &j->f->bos, 1) : WN_OK;
+}
+
+/* a + text + b, where a and b may speak of the end token. */
+static wn_err append_joined(const job *j, wn_ids *out, const char *a, const char *lead,
+                            wn_span text, const char *b)
 {
     wn_str s = {0};
-    wn_str_puts(&s, a);
-    wn_str_puts(&s, b);
-    wn_str_add(&s, c.p, c.len);
-    wn_str_puts(&s, d);
+    wn_template_put(&s, a, j->eos);
+    wn_str_puts(&s, lead);
+    wn_str_add(&s, text.p, text.len);
+    wn_template_put(&s, b, j->eos);
     wn_err err = wn_str_check(&s);
     if (!err)
         err = wn_tokenizer_append(j->t, j->w, s.p, s.len, out);
@@ -79,15 +105,64 @@ static wn_err append_joined(const job *j, wn_ids *out, const char *a, const char
     return err;
 }
 
+/* Behind a BOS a text begins otherwise than at the very beginning, for some tokenizers: it is put
+ * there, and its token, which is there already, taken away. */
+static wn_err append_chat_prompt(const job *j, wn_ids *out, const char *lead, wn_span p)
+{
+    const wn_template *f = j->tmpl;
+    size_t at = out->n;
+    const char *bos = j->rule->shape == WN_SHAPE_DECODER && chat_bos(j)
+                          ? wn_tokenizer_token(j->t, j->f->bos)
+                          : NULL;
+    wn_str s = {0};
+    wn_str_puts(&s, bos ? bos : "");
+    wn_str_puts(&s, f->before);
+    wn_err err = wn_str_check(&s);
+    if (!err)
+        err = append_joined(j, out, s.p, lead, f->trim ? trim(p) : p, f->between);
+    wn_str_free(&s);
+    WN_TRY(err);
+    if (!bos)
+        return WN_OK;
+    if (out->n > at && out->id[at] == j->f->bos) {
+        drop(out, at, 1);
+        return WN_OK;
+    }
+    out->n = at; /* its text is no token to this tokenizer */
+    return append_joined(j, out, f->before, lead, f->trim ? trim(p) : p, f->between);
+}
+
 static wn_err append_prompt(const job *j, wn_ids *out)
 {
     wn_span p = j->row->prompt;
     const char *lead = j->rule->lead ? j->rule->lead : "";
     if (j->tmpl)
-        return append_joined(j, out, j->tmpl->before, lead, j->tmpl->trim ? trim(p) : p,
-                             j->tmpl->between);
+        return append_chat_prompt(j, out, lead, p);
     return *lead ? append_joined(j, out, "", lead, p, "")
                  : wn_tokenizer_append(j->t, j->w, p.p, p.len, out);
+}
+
+/* An answer in a chat format has the tokens that it has behind the format's own text. Where the two
+ * would melt into one token it is tokenised apart: that is how a model goes on from a prompt. */
+static wn_err append_chat_answer(const job *j, wn_ids *out, wn_span text)
+{
+    const wn_template *f = j->tmpl;
+    wn_span none = {"", 0};
+    wn_ids lead = {0}, all = {0};
+    text = f->trim_answer ? trim(text) : text;
+    while (f->strip_lines && text.len && *text.p == '\n')
+        text = (wn_span){text.p + 1, text.len - 1};
+    const char *space = f->space_answer ? " " : "";
+    wn_err err = append_joined(j, &lead, f->between, "", none, "");
+    if (!err)
+        err = append_joined(j, &all, f->between, space, text, f->after);
+    bool apart = all.n < lead.n || memcmp(all.id, lead.id, lead.n * sizeof *lead.id) != 0;
+    if (!err)
+        err = apart ? append_joined(j, out, "", space, text, f->after)
+                    : push_all(out, all.id + lead.n, all.n - lead.n);
+    wn_ids_release(&lead);
+    wn_ids_release(&all);
+    return err;
 }
 
 /* The answer's own tokens: a decoder's is set off from the prompt by one space, unless there is
@@ -95,7 +170,7 @@ static wn_err append_prompt(const job *j, wn_ids *out)
 static wn_err append_answer(const job *j, wn_ids *out, wn_span text)
 {
     if (j->tmpl)
-        return append_joined(j, out, "", "", text, j->tmpl->after);
+        return append_chat_answer(j, out, text);
     bool apart = j->rule->shape != WN_SHAPE_ENCDEC && text.len && !j->f->adds_space &&
                  !blank_last(j->row->prompt) && !blank_first(text);
     return apart ? append_joined(j, out, " ", "", text, "")
@@ -144,7 +219,7 @@ wn_err wn_encode_prompt(wn_ids *out, const wn_tokenizer *t, wn_token_work *w, co
     job j;
     size_t first = out->n;
     WN_TRY(begin(&j, t, w, row, rule));
-    WN_TRY(push_all(out, j.f->prefix, j.f->n_prefix));
+    WN_TRY(append_prefix(&j, out));
     size_t at = out->n;
     WN_TRY(append_prompt(&j, out));
     if (both && row->has_target)
@@ -211,7 +286,7 @@ wn_err wn_encode_targets(wn_ids *prompt, wn_ids *targets, size_t *part, const wn
             counts->tokens += targets->n - part[0];
         return WN_OK;
     }
-    WN_TRY(push_all(prompt, j.f->prefix, j.f->n_prefix));
+    WN_TRY(append_prefix(&j, prompt));
     size_t at = prompt->n, room = room_beside(&j, at - first + longest);
     WN_TRY(append_prompt(&j, prompt));
     if (room == 0 && (prompt->n > at || at - first + longest > rule->max_tokens))

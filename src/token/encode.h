@@ -22,6 +22,9 @@ typedef struct wn_encode_counts {
     uint64_t rows, tokens, prompts_cut, prompt_tokens_cut, targets_cut, target_tokens_cut;
 } wn_encode_counts;
 
+/* Refuses a chat format that is not known, before any row is read. */
+wn_err wn_encode_check(const wn_tokenizer *t, const wn_encode_rule *rule);
+
 /* Prompt alone, for embedding: encoder: prefix + text + suffix; decoder: BOS + text, no EOS; T5:
  * text + EOS. An encoder's or T5's prompt keeps its beginning when cut, a decoder's its end (BOS
  * stays). `both`: prompt, then target behind it as training would put it. */

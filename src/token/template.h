@@ -1,24 +1,41 @@
-/* Chat formats: what stands around a prompt and its answer. The published Jinja texts are not run;
- * the format of a model is recognised by marks in its own text. */
+/* Chat formats: what stands around a prompt and its answer. A model's own Jinja text is not run: it
+ * is brought into a normal form (template.c) in which the expressions that write a turn are plain
+ * texts, and a format is recognised where all of its own are there and none of another's. What is
+ * not recognised is refused with the list of names, never guessed. */
 #ifndef WN_TOKEN_TEMPLATE_H
 #define WN_TOKEN_TEMPLATE_H
 
 #include <stdbool.h>
 
-#include "base/err.h"
+#include "base/str.h"
 
+enum { WN_TEMPLATE_MARKS = 5 };
+
+/* In before, between and after, "{eos}" is the tokenizer's end token. */
 typedef struct wn_template {
     const char *name;
-    const char *before;   /* ahead of the prompt; BOS comes from the tokenizer's post-processor */
-    const char *between;  /* behind the prompt, ahead of the answer */
-    const char *after;    /* ends the answer, "" : EOS alone does */
-    bool trim;            /* blanks around the prompt go */
-    const char *marks[3]; /* all of them, in the model's Jinja text, tell the format */
+    const char *before;  /* ahead of the prompt, behind BOS */
+    const char *between; /* behind the prompt, ahead of the answer */
+    const char *after;   /* ends the answer and is supervised with it */
+    bool bos;            /* BOS first */
+    bool trim;           /* blanks around the prompt go */
+    bool trim_answer;
+    bool strip_lines;                     /* line feeds before the answer go */
+    bool space_answer;                    /* a space before the answer belongs to it */
+    const char *needs[WN_TEMPLATE_MARKS]; /* all of them are in the normal form */
+    const char *bars[WN_TEMPLATE_MARKS];  /* none of them is */
 } wn_template;
 
-/* name: one of the table's, or "chat" for the model's own, whose text is `jinja` (NULL: it has
- * none). "none" and NULL give *out = NULL. An unknown name or text is refused with the list of
- * names. */
-wn_err wn_template_find(const wn_template **out, const char *name, const char *jinja);
+/* name: one of the table's. "none" and NULL give *out = NULL. "chat" is the model's own: `own`,
+ * what wn_template_recognise found (NULL: nothing; has_own says whether there was a text at all).
+ * An unknown name or text is refused with the list of names. */
+wn_err wn_template_find(const wn_template **out, const char *name, const wn_template *own,
+                        bool has_own);
+
+/* The format of a Jinja text, NULL: not one that is known. *bos: whether the text writes BOS. */
+wn_err wn_template_recognise(const wn_template **out, bool *bos, const char *jinja);
+
+/* The text of a template member with "{eos}" replaced, appended. */
+void wn_template_put(wn_str *s, const char *text, const char *eos);
 
 #endif

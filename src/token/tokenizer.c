@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "io/file.h"
 #include "token/parts.h"
+#include "token/template.h"
 
 enum { MAX_FILE = 1 << 29 };
 
@@ -319,7 +320,7 @@ const char *wn_tokenizer_sha(const wn_tokenizer *t)
 /* ---- opening --------------------------------------------------------------------------- */
 
 /* What every reader leaves to be worked out from what it has read. */
-static void fill_facts(wn_tokenizer *t)
+static wn_err fill_facts(wn_tokenizer *t)
 {
     static const char *const kinds[] = {"wordpiece", "bpe", "unigram"};
     wn_token_facts *f = &t->facts;
@@ -339,6 +340,8 @@ static void fill_facts(wn_tokenizer *t)
         f->adds_space |=
             t->pre[i].kind == WN_PRE_METASPACE && t->pre[i].prepend != WN_PREPEND_NEVER;
     }
+    return f->chat_template ? wn_template_recognise(&f->chat, &f->chat_bos, f->chat_template)
+                            : WN_OK;
 }
 
 static bool ends_with(const char *s, const char *end)
@@ -405,8 +408,7 @@ static wn_err load(wn_tokenizer *t, const char *model)
         wn_free(folder);
         WN_TRY(err);
     }
-    fill_facts(t);
-    return WN_OK;
+    return fill_facts(t);
 }
 
 wn_err wn_tokenizer_open(wn_tokenizer **out, const char *model)

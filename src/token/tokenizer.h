@@ -46,6 +46,8 @@ typedef struct wn_token_facts {
     size_t vocab;              /* ids are below this */
     const char *kind;          /* "wordpiece", "bpe", "unigram" */
     const char *chat_template; /* Jinja text or NULL */
+    const struct wn_template *chat; /* its format, NULL: not known */
+    bool chat_bos;                  /* the text writes BOS */
 } wn_token_facts;
 const wn_token_facts *wn_tokenizer_facts(const wn_tokenizer *t);
 const char *wn_tokenizer_token(const wn_tokenizer *t,

@@ -361,10 +361,6 @@ Test(encode, chat_format)
     b.rule.tmpl = "chat"; /* this tokenizer has no template of its own */
     cr_assert_eq(targets(&b, 1, NULL), WN_EARG);
     cr_assert_not_null(strstr(wn_error_text(), "missing"), "%s", wn_error_text());
-    ((wn_token_facts *)wn_tokenizer_facts(b.t))->chat_template =
-        "{% for m in messages %}<|im_start|>{{ m.role }}<|im_end|>{% endfor %}";
-    cr_assert_eq(targets(&b, 1, NULL), WN_OK);
-    cr_assert_eq(b.prompt.id[0], wn_tokenizer_id(b.t, "<|im_start|>"));
     drop(&b);
 }
 
