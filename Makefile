@@ -36,7 +36,13 @@ FAST_O   := $(if $(SANITIZE),-O1,-O3)
 FLAGS_avx2   := $(FAST_O) -mavx2 -mfma -mf16c -DWN_ISA=avx2
 FLAGS_avx512 := $(FAST_O) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -DWN_ISA=avx512 -mprefer-vector-width=512
 
-SRC      := $(filter-out src/kernel/fast.c,$(wildcard src/*/*.c))
+# Products of narrow numbers have a file for each instruction set.
+NARROW_SRC     := $(wildcard src/kernel/narrow_*.c)
+NARROW_512     := $(FLAGS_avx512) -mavx512bf16 -mavx512vnni
+FLAGS_of_bf16  := $(NARROW_512)
+FLAGS_of_amx   := $(NARROW_512) -mamx-tile -mamx-bf16 -mamx-int8
+
+SRC      := $(filter-out src/kernel/fast.c $(if $(FAST),,$(NARROW_SRC)),$(wildcard src/*/*.c))
 LIB_SRC  := $(filter-out src/cli/%,$(SRC))
 CLI_SRC  := $(filter src/cli/%,$(SRC))
 LIB_OBJ  := $(LIB_SRC:src/%.c=$(BUILD)/obj/%.o) $(FAST:%=$(BUILD)/obj/kernel/fast_%.o)
@@ -54,6 +60,10 @@ $(BUILD)/obj/%.o: src/%.c
 $(BUILD)/obj/kernel/fast_%.o: src/kernel/fast.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_C) $(FLAGS_$*) -MMD -MP -c $< -o $@
+
+$(BUILD)/obj/kernel/narrow_%.o: src/kernel/narrow_%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_C) $(FLAGS_of_$*) -MMD -MP -c $< -o $@
 
 $(BUILD)/libwinnow.a: $(LIB_OBJ)
 	@rm -f $@

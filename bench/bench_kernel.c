@@ -1,8 +1,8 @@
-/* Kernel speeds, one JSON line a case: matrix products as a share of this machine's FMA rate, which
+/* Kernel speeds, one JSON line a case: matrix products as a share of the rate of bare multiply-adds, which
  * the same run measures, with oneDNN beside them; attention in tokens per second. Each figure is
  * the best of several repetitions of a case, since other work on the machine can only slow it down.
  *
- * bench_kernel [all|mm|bf16|gemm|attention [threads]] */
+ * bench_kernel [all|mm|bf16|gemm|attention [most threads [least threads]]] */
 #include "base/mem.h"
 #include "base/par.h"
 #include "base/rng.h"
@@ -22,21 +22,31 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static void fma_work(void *ctx, size_t i, int thread)
+typedef struct spin {
+    double work;
+    wn_mat_kind kind;
+    char apart[48];
+} spin;
+
+static void spin_work(void *ctx, size_t i, int thread)
 {
     (void)thread;
-    ((double *)ctx)[8 * i] = wn_fma_spin(4000000);
+    spin *s = (spin *)ctx + i;
+    s->work = wn_mat_spin(s->kind, 1000000);
 }
 
-static double fma_rate(int threads)
+/* Best rate of bare multiply-adds, GFLOP/s; 0: none of this kind. */
+static double spin_rate(int threads, wn_mat_kind kind)
 {
-    double work[8 * 64];
+    spin s[64];
     double best = 0;
-    for (int r = 0; r < 5; r++) {
+    for (int i = 0; i < threads; i++)
+        s[i].kind = kind;
+    for (int r = 0; r < 10; r++) {
         double t = now();
-        wn_par_do((size_t)threads, fma_work, work);
+        wn_par_do((size_t)threads, spin_work, s);
         t = now() - t;
-        best = fmax(best, work[0] * threads / t * 1e-9);
+        best = fmax(best, s[0].work * threads / t * 1e-9);
     }
     return best;
 }
@@ -84,31 +94,47 @@ static double best_time(void (*run)(void *), void *p)
     return best;
 }
 
+static const char *kind_name(wn_mat_kind kind)
+{
+    return kind == WN_MAT_F32 ? "f32" : wn_cpu_fast_bf16() ? "bf16" : "bf16 emulated";
+}
+
 static void bench_mm(int threads, double peak, size_t N, size_t K, size_t T, wn_mat_kind kind)
 {
     static const char *const NAMES[] = {"mm", "mm_back", "mm_onednn", "mm_back_onednn"};
     mm_case c = {.W = {.N = N, .K = K, .kind = kind}, .T = T};
     float *W = random_floats(N * K, 1);
-    c.W.panel = wn_malloc(wn_mat_bytes(N, K));
+    c.W.panel = wn_malloc(wn_mat_bytes(kind, N, K));
     c.x = random_floats(T * K, 2);
     c.y = random_floats(T * N, 3);
     wn_mat_pack(&c.W, W, 0, N);
-    wn_mat_finish(&c.W);
-    c.dnnl = kind == WN_MAT_F32 ? wn_dnnl_new(c.W.panel, N, K, false) : NULL;
+    c.dnnl = N < 20000 ? wn_dnnl_new(W, N, K, kind != WN_MAT_F32) : NULL;
     for (c.what = 0; c.what < (c.dnnl ? 4 : 2); c.what++) {
         double g = 2e-9 * (double)N * (double)K * (double)T / best_time(run_mm, &c);
         printf("{\"op\":\"%s\",\"kind\":\"%s\",\"N\":%zu,\"K\":%zu,\"T\":%zu,\"threads\":%d,"
-               "\"gflops\":%.1f,\"share_of_fma\":%.3f}\n",
-               NAMES[c.what], kind == WN_MAT_BF16 ? (c.W.dnnl ? "bf16" : "bf16 emulated") : "f32",
-               N, K, T, threads, g, g / peak);
+               "\"gflops\":%.1f,\"share\":%.3f}\n",
+               NAMES[c.what], kind_name(kind), N, K, T, threads, g, g / peak);
         fflush(stdout);
     }
-    wn_mat_release(&c.W);
     wn_dnnl_free(c.dnnl);
     wn_free(W);
     wn_free(c.W.panel);
     wn_free(c.x);
     wn_free(c.y);
+}
+
+static void bench_kind(int threads, wn_mat_kind kind)
+{
+    static const size_t SHAPES[][2] = {{384, 384}, {1536, 384}, {384, 1536},  {576, 576},
+                                       {960, 576}, {1536, 576}, {576, 1536}, {49152, 576}};
+    static const size_t TOKENS[] = {64, 256, 512, 2048};
+    double peak = spin_rate(threads, kind);
+    printf("{\"op\":\"spin\",\"kind\":\"%s\",\"kernel\":\"%s\",\"threads\":%d,\"gflops\":%.1f}\n",
+           kind_name(kind), wn_kernel_name(), threads, peak);
+    for (size_t s = 0; s < sizeof SHAPES / sizeof *SHAPES; s++)
+        for (size_t t = 0; t < sizeof TOKENS / sizeof *TOKENS; t++)
+            if (SHAPES[s][0] * TOKENS[t] < 49152 * 500)
+                bench_mm(threads, peak, SHAPES[s][0], SHAPES[s][1], TOKENS[t], kind);
 }
 
 typedef struct gemm_case {
@@ -202,22 +228,16 @@ static void bench_attention(int threads, double peak, size_t H, size_t G, size_t
 
 int main(int argc, char **argv)
 {
-    static const size_t SHAPES[][2] = {{576, 576}, {960, 576},  {1536, 576}, {576, 1536},
-                                       {384, 384}, {1536, 384}, {384, 1536}, {49152, 576}};
-    static const size_t TOKENS[] = {64, 256, 2048}, LENGTHS[] = {20, 130, 250, 1024};
+    static const size_t LENGTHS[] = {20, 130, 250, 1024};
     const char *only = argc > 1 && strcmp(argv[1], "all") != 0 ? argv[1] : "";
-    int most = argc > 2 ? atoi(argv[2]) : 2;
-    for (int threads = 1; threads <= most; threads++) {
+    int most = argc > 2 ? atoi(argv[2]) : 2, least = argc > 3 ? atoi(argv[3]) : 1;
+    for (int threads = least; threads <= most; threads++) {
         wn_par_set_threads(threads);
-        double peak = fma_rate(threads);
-        printf("{\"op\":\"fma\",\"kernel\":\"%s\",\"threads\":%d,\"gflops\":%.1f}\n",
-               wn_kernel_name(), threads, peak);
-        for (size_t s = 0; s < 8 && (!*only || !strcmp(only, "mm")); s++)
-            for (size_t t = 0; t < 3; t++)
-                if (SHAPES[s][0] * TOKENS[t] < 49152 * 1024)
-                    bench_mm(threads, peak, SHAPES[s][0], SHAPES[s][1], TOKENS[t], WN_MAT_F32);
+        double peak = spin_rate(threads, WN_MAT_F32);
+        if (!*only || !strcmp(only, "mm"))
+            bench_kind(threads, WN_MAT_F32);
         if (!*only || !strcmp(only, "bf16"))
-            bench_mm(threads, peak, 1536, 576, 2048, WN_MAT_BF16);
+            bench_kind(threads, WN_MAT_BF16);
         if (!*only || !strcmp(only, "gemm")) {
             bench_gemm(threads, peak, false, true, 2048, 8, 576);
             bench_gemm(threads, peak, false, true, 2048, 576, 8);

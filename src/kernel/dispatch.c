@@ -6,23 +6,71 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const wn_kernels *current; /* NULL: not chosen yet; read and written atomically */
+#if defined(__x86_64__)
+#include <cpuid.h>
 
-static const wn_kernels *find(const char *name)
+/* Bit `at` of register eax, ebx, ecx, edx (0..3) of a CPUID leaf. */
+static bool bit(unsigned leaf, unsigned sub, unsigned reg, unsigned at)
+{
+    unsigned r[4];
+    return __get_cpuid_count(leaf, sub, &r[0], &r[1], &r[2], &r[3]) && r[reg] >> at & 1;
+}
+#endif
+
+static const wn_narrow NOTHING = {.name = "none"};
+
+/* A way to run: the float table and that of narrow numbers, best first. */
+typedef struct way {
+    const char *name;
+    const wn_kernels *wide;
+    const wn_narrow *narrow;
+    bool (*there)(void);
+} way;
+
+#if defined(__x86_64__)
+static bool has_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && bit(1, 0, 2, 29);
+}
+
+static bool has_avx512(void)
+{
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+}
+
+static bool has_bf16(void)
+{
+    return has_avx512() && __builtin_cpu_supports("avx512bf16") &&
+           __builtin_cpu_supports("avx512vnni");
+}
+
+static bool has_amx(void)
+{
+    return has_bf16() && bit(7, 0, 3, 24) && bit(7, 0, 3, 22) && bit(7, 0, 3, 25) &&
+           wn_amx_allowed();
+}
+
+static const way WAYS[] = {{"amx", &wn_kernel_table_avx512, &wn_narrow_amx, has_amx},
+                           {"avx512", &wn_kernel_table_avx512, &wn_narrow_bf16, has_bf16},
+                           {"avx512", &wn_kernel_table_avx512, &NOTHING, has_avx512},
+                           {"avx2", &wn_kernel_table_avx2, &NOTHING, has_avx2}};
+#endif
+static const way PLAIN = {"ref", &wn_kernel_table_ref, &NOTHING, NULL};
+
+static const way *current; /* NULL: not chosen yet; read and written atomically */
+
+static const way *find(const char *name)
 {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                  __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-    if (avx512 && (!name || !strcmp(name, "avx512")))
-        return &wn_kernel_table_avx512;
-    if (avx2 && (!name || !strcmp(name, "avx2")))
-        return &wn_kernel_table_avx2;
+    for (size_t i = 0; i < sizeof WAYS / sizeof *WAYS; i++)
+        if ((!name || !strcmp(name, WAYS[i].name)) && WAYS[i].there())
+            return &WAYS[i];
 #else
     (void)name;
 #endif
-    return &wn_kernel_table_ref;
+    return &PLAIN;
 }
 
 void wn_kernel_use(const char *name)
@@ -32,14 +80,24 @@ void wn_kernel_use(const char *name)
     __atomic_store_n(&current, find(name && *name ? name : NULL), __ATOMIC_RELEASE);
 }
 
+static const way *chosen(void)
+{
+    const way *w = __atomic_load_n(&current, __ATOMIC_ACQUIRE);
+    if (!w) {
+        wn_kernel_use(NULL);
+        w = __atomic_load_n(&current, __ATOMIC_ACQUIRE);
+    }
+    return w;
+}
+
 const wn_kernels *wn_kernel_table(void)
 {
-    const wn_kernels *t = __atomic_load_n(&current, __ATOMIC_ACQUIRE);
-    if (!t) {
-        wn_kernel_use(NULL);
-        t = __atomic_load_n(&current, __ATOMIC_ACQUIRE);
-    }
-    return t;
+    return chosen()->wide;
+}
+
+const wn_narrow *wn_narrow_table(void)
+{
+    return chosen()->narrow;
 }
 
 float *wn_kernel_scratch(void)
@@ -50,17 +108,12 @@ float *wn_kernel_scratch(void)
 
 const char *wn_kernel_name(void)
 {
-    return wn_kernel_table()->name;
+    return chosen()->name;
 }
 
 bool wn_cpu_fast_bf16(void)
 {
-#if defined(__x86_64__)
-    __builtin_cpu_init();
-    return __builtin_cpu_supports("avx512bf16");
-#else
-    return false;
-#endif
+    return chosen()->narrow->mm16 != NULL;
 }
 
 void wn_cpu_features(char *text, size_t size)
@@ -82,6 +135,17 @@ void wn_cpu_features(char *text, size_t size)
     FEATURE("avx512vnni")
     FEATURE("avx512bf16")
 #undef FEATURE
+    static const struct {
+        const char *name;
+        unsigned leaf, sub, reg, at;
+    } more[] = {{"avx_vnni", 7, 1, 0, 4},
+                {"avx512_fp16", 7, 0, 3, 23},
+                {"amx_tile", 7, 0, 3, 24},
+                {"amx_bf16", 7, 0, 3, 22},
+                {"amx_int8", 7, 0, 3, 25}};
+    for (size_t i = 0; i < sizeof more / sizeof *more; i++)
+        if (bit(more[i].leaf, more[i].sub, more[i].reg, more[i].at) && n < size)
+            n += (size_t)snprintf(text + n, size - n, "%s%s", n ? " " : "", more[i].name);
 #endif
     (void)n;
 }

@@ -1,10 +1,10 @@
 /* oneDNN, the one file that knows it: 2.x (Debian 12) and 3.x differ in how descriptors are made.
  *
- * Used for bf16 products where the processor has them, and on request for f32 ones, to compare
- * with. A weight becomes a grid of packed blocks, and a product a loop over tiles of 64 rows and
- * one column of blocks, each run single-threaded inside our own parallel-for: whole tiles only (the
- * last one padded with zeros) and inner blocks summed in order, so that a row's result does not
- * depend on the batch or on threads. Blocks also bound the scratch a thread needs. */
+ * What our own products are compared with (WN_GEMM=onednn, doctor, benchmarks). A weight becomes a
+ * grid of packed blocks, and a product a loop over tiles of 64 rows and one column of blocks, each
+ * run single-threaded inside our own parallel-for: whole tiles only (the last one padded with
+ * zeros) and inner blocks summed in order, so that a row's result does not depend on the batch or
+ * on threads. Blocks also bound the scratch a thread needs. */
 #include "kernel/table.h"
 #include "base/mem.h"
 #include "base/par.h"
@@ -113,16 +113,14 @@ static bool shape_init(struct wn_dnnl *h, side *s, int shape, size_t in, size_t 
     return ok && !dnnl_primitive_create(&s->prim[shape], s->pd[shape]);
 }
 
-/* Element (i, o) of a side's weight, from the panels of W [N, K]. */
-static float weight(const float *panel, size_t K, bool back, size_t i, size_t o)
+/* Element (i, o) of a side's weight, from W [N, K]. */
+static float weight(const float *W, size_t K, bool back, size_t i, size_t o)
 {
-    size_t n = back ? i : o, k = back ? o : i;
-    return panel[(n / WN_NR * K + k) * WN_NR + n % WN_NR];
+    return back ? W[i * K + o] : W[o * K + i];
 }
 
 /* Writes block (bi, bo) into oneDNN's own layout. */
-static bool block_init(struct wn_dnnl *h, side *s, const float *panel, size_t K, size_t bi,
-                       size_t bo)
+static bool block_init(struct wn_dnnl *h, side *s, const float *W, size_t K, size_t bi, size_t bo)
 {
     size_t in = min(IN, s->in - bi * IN), out = min(OUT, s->out - bo * OUT), at = bo * s->n_in + bi;
     int shape = (bi + 1 == s->n_in) + 2 * (bo + 1 == s->n_out);
@@ -138,7 +136,7 @@ static bool block_init(struct wn_dnnl *h, side *s, const float *panel, size_t K,
     }
     for (size_t i = 0; i < in; i++)
         for (size_t o = 0; o < out; o++)
-            plain[i * out + o] = weight(panel, K, s == &h->back, bi * IN + i, bo * OUT + o);
+            plain[i * out + o] = weight(W, K, s == &h->back, bi * IN + i, bo * OUT + o);
     dnnl_memory_t from = NULL;
     dnnl_primitive_desc_t pd = NULL;
     dnnl_primitive_t reorder = NULL;
@@ -160,8 +158,7 @@ static bool block_init(struct wn_dnnl *h, side *s, const float *panel, size_t K,
     return ok;
 }
 
-static bool side_init(struct wn_dnnl *h, side *s, const float *panel, size_t K, size_t in,
-                      size_t out)
+static bool side_init(struct wn_dnnl *h, side *s, const float *W, size_t K, size_t in, size_t out)
 {
     s->in = in, s->out = out;
     s->n_in = (in + IN - 1) / IN, s->n_out = (out + OUT - 1) / OUT;
@@ -171,7 +168,7 @@ static bool side_init(struct wn_dnnl *h, side *s, const float *panel, size_t K, 
         return false;
     for (size_t o = 0; o < s->n_out; o++)
         for (size_t i = 0; i < s->n_in; i++)
-            if (!block_init(h, s, panel, K, i, o))
+            if (!block_init(h, s, W, K, i, o))
                 return false;
     return true;
 }
@@ -192,7 +189,7 @@ static void side_free(side *s)
     wn_free(s->bytes);
 }
 
-wn_dnnl *wn_dnnl_new(const float *panel, size_t N, size_t K, bool bf16)
+wn_dnnl *wn_dnnl_new(const float *W, size_t N, size_t K, bool bf16)
 {
     wn_dnnl *h = wn_calloc(1, sizeof *h);
     if (!h || !N || !K)
@@ -201,8 +198,8 @@ wn_dnnl *wn_dnnl_new(const float *panel, size_t N, size_t K, bool bf16)
     /* oneDNN plans a primitive for the threads of this moment; ours run it one by one. */
     int threads = omp_get_max_threads();
     omp_set_num_threads(1);
-    bool ok = !dnnl_engine_create(&h->engine, dnnl_cpu, 0) &&
-              side_init(h, &h->fwd, panel, K, K, N) && side_init(h, &h->back, panel, K, N, K);
+    bool ok = !dnnl_engine_create(&h->engine, dnnl_cpu, 0) && side_init(h, &h->fwd, W, K, K, N) &&
+              side_init(h, &h->back, W, K, N, K);
     omp_set_num_threads(threads);
     if (ok)
         return h;

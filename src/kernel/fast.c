@@ -5,6 +5,7 @@
 #include "kernel/fast_mm.h"
 #include "kernel/fast_rows.h"
 #include "kernel/fast_signs.h"
+#include "kernel/fast_tile.h"
 
 #define PASTE2(a, b) a##b
 #define PASTE(a, b)  PASTE2(a, b)
@@ -15,7 +16,9 @@ const wn_kernels PASTE(wn_kernel_table_, WN_ISA) = {
     .name = QUOTE(WN_ISA),
     .mm = mm,
     .transpose = transpose,
-    .finish = finish,
+    .after = after,
+    .block_f32 = block_f32,
+    .block_pairs = block_pairs,
     .round_bf16 = round_bf16,
     .rmsnorm = rmsnorm,
     .rmsnorm_back = rmsnorm_back,

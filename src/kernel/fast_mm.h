@@ -83,32 +83,23 @@ INLINE void mm_block(const int MR, const int NV, const block *B)
     {                                                                                              \
         mm_block(mr, nv, B);                                                                       \
     }
-SHAPE(1, 1)
-SHAPE(2, 1)
-SHAPE(3, 1)
-SHAPE(4, 1)
-SHAPE(5, 1)
-SHAPE(6, 1)
-SHAPE(7, 1)
-SHAPE(8, 1)
-SHAPE(9, 1) SHAPE(10, 1) SHAPE(11, 1) SHAPE(12, 1) SHAPE(1, 2) SHAPE(2, 2) SHAPE(3, 2) SHAPE(4, 2)
-    SHAPE(5, 2) SHAPE(6, 2) SHAPE(1, 4) SHAPE(2, 4) SHAPE(3, 4)
+// clang-format off
+SHAPE(1, 1) SHAPE(2, 1) SHAPE(3, 1) SHAPE(4, 1) SHAPE(5, 1) SHAPE(6, 1)
+SHAPE(7, 1) SHAPE(8, 1) SHAPE(9, 1) SHAPE(10, 1) SHAPE(11, 1) SHAPE(12, 1)
+SHAPE(1, 2) SHAPE(2, 2) SHAPE(3, 2) SHAPE(4, 2) SHAPE(5, 2) SHAPE(6, 2)
+SHAPE(1, 4) SHAPE(2, 4) SHAPE(3, 4)
+#if defined(__AVX512F__) || defined(WN_VEC_WIDE)
+SHAPE(7, 2) SHAPE(8, 2) SHAPE(9, 2) SHAPE(10, 2) SHAPE(11, 2) SHAPE(12, 2)
+SHAPE(4, 4) SHAPE(5, 4) SHAPE(6, 4)
+#endif
+// clang-format on
 
-        typedef void (*shape)(const block *B);
+typedef void (*shape)(const block *B);
 static const shape SHAPES_1[] = {NULL,   mm_1_1, mm_2_1, mm_3_1,  mm_4_1,  mm_5_1, mm_6_1,
                                  mm_7_1, mm_8_1, mm_9_1, mm_10_1, mm_11_1, mm_12_1};
 #if defined(__AVX512F__) || defined(WN_VEC_WIDE)
-SHAPE(7, 2)
-SHAPE(8, 2)
-SHAPE(9, 2)
-SHAPE(10, 2)
-SHAPE(11, 2)
-SHAPE(12, 2)
-SHAPE(4, 4)
-SHAPE(5, 4)
-SHAPE(6, 4) static const shape SHAPES_2[] = {NULL,    mm_1_2,  mm_2_2, mm_3_2, mm_4_2,
-                                             mm_5_2,  mm_6_2,  mm_7_2, mm_8_2, mm_9_2,
-                                             mm_10_2, mm_11_2, mm_12_2};
+static const shape SHAPES_2[] = {NULL,   mm_1_2, mm_2_2, mm_3_2,  mm_4_2,  mm_5_2, mm_6_2,
+                                 mm_7_2, mm_8_2, mm_9_2, mm_10_2, mm_11_2, mm_12_2};
 static const shape SHAPES_4[] = {NULL, mm_1_4, mm_2_4, mm_3_4, mm_4_4, mm_5_4, mm_6_4};
 #else
 static const shape SHAPES_2[] = {NULL, mm_1_2, mm_2_2, mm_3_2, mm_4_2, mm_5_2, mm_6_2};

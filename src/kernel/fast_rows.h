@@ -83,28 +83,6 @@ INLINE vf act_slope(vf x, wn_act act, vf *slope)
         break;                                                                                     \
     }
 
-INLINE void finish_as(float *y, const float *bias, size_t n, wn_act kind)
-{
-    EACH_VEC(i, n)
-    {
-        vf v = GET(y, i, n);
-        if (bias)
-            v = vadd(v, GET(bias, i, n));
-        PUT(y, i, n, act_value(v, kind));
-    }
-}
-
-static void finish(float *y, const float *bias, size_t n, int flags)
-{
-    wn_act kind = flags & WN_MM_GELU        ? WN_ACT_GELU
-                  : flags & WN_MM_GELU_TANH ? WN_ACT_GELU_TANH
-                  : flags & WN_MM_RELU      ? WN_ACT_RELU
-                                            : WN_ACT_IDENTITY;
-#define CALL(k) finish_as(y, bias, n, k)
-    BY_ACT(CALL)
-#undef CALL
-}
-
 INLINE void act_as(float *y, const float *gate, const float *up, size_t n, wn_act kind)
 {
     EACH_VEC(i, n)

@@ -4,8 +4,8 @@
  * Two layers. Row kernels and tile kernels are single-threaded and live in a table
  * (wn_kernel_table) that is filled by ref.c (plain loops, double sums: what "correct" means) and by
  * fast.c, compiled once for each instruction set; dispatch.c chooses by CPUID,
- * WN_KERNEL=ref|avx2|avx512 overrides. The wn_* functions below cut work into fixed tiles for
- * wn_par_do and call the table.
+ * WN_KERNEL=ref|avx2|avx512|amx overrides (avx512: no AMX). The wn_* functions below cut work into
+ * fixed tiles for wn_par_do and call the table.
  *
  * Letters: T tokens (rows of a batch, end to end), D width, K inputs and N outputs of a linear
  * layer, H heads, G key/value heads, d head width, V vocabulary. All matrices are row-major
@@ -18,22 +18,31 @@
 #include <stddef.h>
 #include <stdint.h>
 
-const char *wn_kernel_name(void); /* "ref", "avx2", "avx512": the table in use */
-void wn_kernel_use(
-    const char *name);       /* for tests: NULL chooses by CPU; unknown or unsupported: ref */
-bool wn_cpu_fast_bf16(void); /* AVX512-BF16 or AMX: oneDNN's bf16 products are native */
+const char *wn_kernel_name(void); /* "ref", "avx2", "avx512", "amx": what is in use */
+/* For tests: NULL chooses by CPU; unknown or unsupported: ref. */
+void wn_kernel_use(const char *name);
+bool wn_cpu_fast_bf16(void);                   /* AVX512-BF16 or AMX is there and in use */
 void wn_cpu_features(char *text, size_t size); /* "avx2 fma avx512f ..." */
-/* Runs bare fused multiply-adds on this thread and returns how many floating-point operations that
- * was: over the time it took, the rate that products are measured against. */
-double wn_fma_spin(size_t rounds);
+typedef enum wn_act {
+    WN_ACT_SILU,
+    WN_ACT_GELU,
+    WN_ACT_GELU_TANH,
+    WN_ACT_RELU,
+    WN_ACT_IDENTITY
+} wn_act;
 
 /* ---- matrix products ----------------------------------------------------------------------------
- * A linear layer's weight W [N, K], packed once. The f32 form is ours: panels of WN_NR outputs, for
- * each panel K groups of WN_NR floats (element (n, k) at ((n / NR) * K + k) * NR + n % NR, the last
- * panel padded with zeros); it serves y = x W^T directly and dx = dy W by transposing small blocks
- * on the way. The bf16 form goes to oneDNN where the processor is fast at it; elsewhere weights and
- * inputs are rounded to bf16 and multiplied in f32, so that --precision bf16 means the same numbers
- * everywhere. */
+ * A linear layer's weight W [N, K], packed once, in panels of WN_NR outputs, the last one padded
+ * with zeros. One copy serves y = x W^T and dx = dy W, which turns blocks round on the way.
+ *
+ *   kind  bytes a weight  a panel
+ *   F32   4       K groups of 16 floats
+ *   BF16  2       K/2 groups of 16 pairs (k, k+1); K padded to a multiple of 32
+ *
+ * A product of bf16 kinds rounds x (dy) to bf16, multiplies exactly and sums in f32: on AMX or
+ * AVX512-BF16 where the processor has them, elsewhere in f32 registers, so that --precision bf16
+ * means the same numbers everywhere, up to the order of sums (and numbers below 2^-126, which the
+ * native instructions take for zeros). */
 enum { WN_NR = 16, WN_HEAD_MAX = 512 /* widest attention head: callers check, kernels assert */ };
 
 typedef enum wn_mat_kind { WN_MAT_F32, WN_MAT_BF16 } wn_mat_kind;
@@ -41,34 +50,52 @@ typedef enum wn_mat_kind { WN_MAT_F32, WN_MAT_BF16 } wn_mat_kind;
 typedef struct wn_mat {
     size_t N, K;
     wn_mat_kind kind;
-    float *panel; /* the packed f32 form (bf16-rounded values for an emulated WN_MAT_BF16) */
-    struct wn_dnnl *dnnl; /* oneDNN's packed forms for native bf16, else NULL */
+    void *panel; /* wn_mat_bytes, 64-byte aligned, the caller's */
 } wn_mat;
 
 /* Bytes of `panel` for an [N, K] matrix. */
-size_t wn_mat_bytes(size_t N, size_t K);
+size_t wn_mat_bytes(wn_mat_kind kind, size_t N, size_t K);
 /* Packs rows [n0, n0 + n) of W (row-major, n0 a multiple of WN_NR, n a multiple too or up to N);
  * parts may be packed in parallel. */
 void wn_mat_pack(wn_mat *m, const float *W, size_t n0, size_t n);
-/* Row n of W back from the packed form (embedding look-up of tied weights). */
+/* Row n of W back from the packed form, as it is multiplied. */
 void wn_mat_row(float *out, const wn_mat *m, size_t n);
-/* After all rows are packed: rounds to bf16 and builds oneDNN's forms if kind is WN_MAT_BF16 and
- * the processor has it. Frees with wn_mat_release (the panel stays the caller's). */
-bool wn_mat_finish(wn_mat *m);
-void wn_mat_release(wn_mat *m);
+/* Outputs [n0, n0 + n) of m as a matrix of their own (n0 a multiple of WN_NR): a view. */
+wn_mat wn_mat_part(const wn_mat *m, size_t n0, size_t n);
 
 enum {
-    WN_MM_ADD = 1,  /* y += instead of y = (residuals, sums of paths) */
+    WN_MM_ADD = 1,  /* y += instead of y = (residuals, sums of paths), before the activation */
     WN_MM_GELU = 2, /* erf GELU behind the bias */
     WN_MM_GELU_TANH = 4,
-    WN_MM_RELU = 8
+    WN_MM_RELU = 8,
+    WN_MM_SILU = 16
 };
-/* y [T, N] = x [T, K] W^T + bias [N] or NULL, then the activation. */
+/* y [T, N] = x [T, K] W^T + bias [N] or NULL, then the activation. y must not overlap x. */
 void wn_mm(float *y, size_t ldy, const float *x, size_t ldx, const wn_mat *W, const float *bias,
            size_t T, int flags);
+
+/* The same with all that can be done while a tile of sums is in the first cache:
+ *   s = (y, if WN_MM_ADD, +) x W^T + bias;   y = act(s) * (x up^T + up_bias) + residual
+ * With up, K is at most WN_FUSED_K. */
+enum { WN_FUSED_K = 2560 };
+typedef struct wn_fused {
+    const float *bias;
+    int flags;             /* WN_MM_ADD (not with up) and an activation */
+    const wn_mat *up;      /* a gated layer's other half, of W's shape and kind; NULL: none */
+    const float *up_bias;  /* [N] or NULL */
+    const float *residual; /* [T, N], row stride ldr; may be y itself; NULL: none */
+    size_t ldr;
+} wn_fused;
+void wn_mm_fused(float *y, size_t ldy, const float *x, size_t ldx, const wn_mat *W, size_t T,
+                 const wn_fused *f);
 /* dx [T, K] (+)= dy [T, N] W. flags: WN_MM_ADD. */
 void wn_mm_back(float *dx, size_t lddx, const float *dy, size_t lddy, const wn_mat *W, size_t T,
                 int flags);
+
+/* Runs bare multiply-adds of the kind's numbers on this thread and returns how many floating-point
+ * operations that was: over the time it took, the rate that products are measured against. 0: the
+ * processor has none of its own. */
+double wn_mat_spin(wn_mat_kind kind, size_t rounds);
 
 /* Plain products of unpacked matrices (adapters, weight gradients, projections, search):
  * C [M, N] (+)= alpha * op(A) op(B), op(A) [M, K], op(B) [K, N]; ta/tb: the stored matrix is the
@@ -124,13 +151,6 @@ void wn_layernorm_gain(float *dg, float *db, const float *dy, const float *x, co
 /* ---- activations
  * ---------------------------------------------------------------------------------- */
 
-typedef enum wn_act {
-    WN_ACT_SILU,
-    WN_ACT_GELU,
-    WN_ACT_GELU_TANH,
-    WN_ACT_RELU,
-    WN_ACT_IDENTITY
-} wn_act;
 /* y [T,F] = act(gate) * up; gate and up have row stride ld (they may lie side by side). up NULL:
  * act alone. */
 void wn_act_gate(float *y, const float *gate, const float *up, size_t ld, size_t T, size_t F,

@@ -423,8 +423,3 @@ bool wn_all_finite(const float *x, size_t n)
 {
     return wn_kernel_table()->all_finite(x, n);
 }
-
-double wn_fma_spin(size_t rounds)
-{
-    return wn_kernel_table()->spin(rounds);
-}

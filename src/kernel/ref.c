@@ -1,5 +1,6 @@
 /* The plain kernels: loops a reader can check against the formula, sums in double. They run where
  * no faster table fits and are what every faster table is tested against. */
+#include "kernel/block.h"
 #include "kernel/table.h"
 #include "base/rng.h"
 
@@ -66,14 +67,26 @@ static double slope1(double x, wn_act act)
     return 1;
 }
 
-static void finish(float *y, const float *bias, size_t n, int flags)
+static void after(float *y, size_t ldy, const float *c, size_t ldc, const float *up, size_t ldup,
+                  size_t m, size_t n, const wn_after *e)
 {
-    wn_act act = flags & WN_MM_GELU        ? WN_ACT_GELU
-                 : flags & WN_MM_GELU_TANH ? WN_ACT_GELU_TANH
-                 : flags & WN_MM_RELU      ? WN_ACT_RELU
-                                           : WN_ACT_IDENTITY;
-    for (size_t i = 0; i < n; i++)
-        y[i] = (float)act1((double)y[i] + (bias ? bias[i] : 0), act);
+    for (size_t r = 0; r < m; r++)
+        for (size_t i = 0; i < n; i++) {
+            double v = act1((double)c[r * ldc + i] + (e->bias ? e->bias[i] : 0), e->act);
+            if (up)
+                v *= (double)up[r * ldup + i] + (e->up_bias ? e->up_bias[i] : 0);
+            y[r * ldy + i] = (float)(v + (e->residual ? e->residual[r * e->ldr + i] : 0));
+        }
+}
+
+static void block_f32(float *out, const void *from, wn_mat_kind kind)
+{
+    wn_block_f32(out, from, kind);
+}
+
+static void block_pairs(uint16_t *out, const float *rows)
+{
+    wn_block_pairs(out, rows);
 }
 
 /* Nearest even, as the conversion instructions do; NaNs stay NaNs. */
@@ -345,7 +358,9 @@ const wn_kernels wn_kernel_table_ref = {
     .name = "ref",
     .mm = mm,
     .transpose = transpose,
-    .finish = finish,
+    .after = after,
+    .block_f32 = block_f32,
+    .block_pairs = block_pairs,
     .round_bf16 = round_bf16,
     .rmsnorm = rmsnorm,
     .rmsnorm_back = rmsnorm_back,

@@ -1,8 +1,8 @@
-/* The table of single-threaded row and tile kernels behind kernel.h. ref.c fills it with plain
+/* The tables of single-threaded row and tile kernels behind kernel.h. ref.c fills it with plain
  * loops and double sums, which say what "correct" means; fast.c fills it once for each instruction
- * set. The drivers (gemm.c, attention.c, nn.c) only cut work into tiles and call the table, so one
- * driver serves every instruction set. No entry allocates, fails, or reads past the sizes it is
- * given. */
+ * set. The drivers (mm.c, gemm.c, attention.c, nn.c) only cut work into tiles and call the table,
+ * so one driver serves every instruction set. No entry allocates, fails, or reads past the sizes it
+ * is given. */
 #ifndef WN_KERNEL_TABLE_H
 #define WN_KERNEL_TABLE_H
 
@@ -16,6 +16,14 @@ typedef struct wn_tile {
     const uint32_t *lo, *hi;
 } wn_tile;
 
+/* What is done to a tile of sums before it is forgotten; pointers are the tile's own. */
+typedef struct wn_after {
+    const float *bias, *up_bias; /* NULL: none */
+    const float *residual;       /* [m, n] by stride ldr; NULL: none */
+    size_t ldr;
+    wn_act act;
+} wn_after;
+
 typedef struct wn_kernels {
     const char *name;
 
@@ -27,8 +35,14 @@ typedef struct wn_kernels {
     /* out [cols, rows] = transposed in [rows, cols]. */
     void (*transpose)(float *out, size_t ldo, const float *in, size_t ldi, size_t rows,
                       size_t cols);
-    /* y [n] += bias (or NULL), then the activation of the WN_MM_ flags. */
-    void (*finish)(float *y, const float *bias, size_t n, int flags);
+    /* y [m, n] = act(c + bias) (* (up + up_bias)) + residual, whatever of it `e` asks for; c may be
+     * y, c and up are tiles of sums. */
+    void (*after)(float *y, size_t ldy, const float *c, size_t ldc, const float *up, size_t ldup,
+                  size_t m, size_t n, const wn_after *e);
+    /* One 32-k block of a packed weight (see wn_mat) to 32 rows of 16 floats, and back to bf16
+     * pairs, rounded. */
+    void (*block_f32)(float *out, const void *block, wn_mat_kind kind);
+    void (*block_pairs)(uint16_t *out, const float *rows);
     void (*round_bf16)(float *y, const float *x, size_t n);
 
     /* One row each; the norms return or take 1/rms and the like. */
@@ -86,12 +100,38 @@ typedef struct wn_kernels {
     double (*spin)(size_t rounds);
 } wn_kernels;
 
-/* The table in use. */
+/* Products of narrow numbers. Operands lie in tiles of 16 lines of 64 bytes:
+ *   x   strips of 32 rows; a strip is kt pairs of tiles, its rows 0-15 and 16-31; line r of a tile
+ *       is 32 bf16 or 64 int8 of row r, in order of the inner dimension; missing rows are zeros
+ *   W   panels of 16 columns of the result, kt tiles each; line i of a tile holds of each column
+ *       the i-th pair (bf16) or quad (int8) of the inner dimension
+ * Zeros fill the last tile. An entry is NULL where the processor is not fast at it. An element's
+ * sum is one sequence over kt, the same for every m and n. */
+typedef struct wn_narrow {
+    const char *name;
+    void (*begin)(void), (*end)(void); /* around the calls of one piece of work; NULL: not needed */
+    /* Strips of bf16 from m rows of x, rounded to nearest even; kt = k / 32 rounded up. */
+    void (*pack16)(uint16_t *strips, const float *x, size_t ldx, size_t m, size_t k);
+    /* c [m <= 32, n <= 32] (+)= one strip times two panels, bp elements apart. Meanwhile `lines`
+     * cache lines for each of the kt steps are asked for from `next` on. */
+    void (*mm16)(float *c, size_t ldc, const uint16_t *strip, const uint16_t *panel, size_t bp,
+                 size_t kt, size_t m, size_t n, bool add, const void *next, size_t lines);
+    /* One tile of W [16 n, 32 k] to its share of the panels of k 0-15 and k 16-31 of W^T: 8 lines
+     * each. */
+    void (*turn16)(uint16_t *low, uint16_t *high, const uint16_t *tile);
+    /* Bare products of bf16; the number of floating-point operations done. */
+    double (*spin16)(size_t rounds);
+} wn_narrow;
+
+/* The tables in use. */
 const wn_kernels *wn_kernel_table(void);
+const wn_narrow *wn_narrow_table(void);
 
 extern const wn_kernels wn_kernel_table_ref;
 #if defined(__x86_64__)
 extern const wn_kernels wn_kernel_table_avx2, wn_kernel_table_avx512;
+extern const wn_narrow wn_narrow_bf16, wn_narrow_amx;
+bool wn_amx_allowed(void); /* asks the system for the tile registers, once */
 #endif
 
 /* This thread's scratch of WN_SCRATCH floats, 64-byte aligned, for the operation that is running: a
@@ -100,10 +140,10 @@ extern const wn_kernels wn_kernel_table_avx2, wn_kernel_table_avx512;
 enum { WN_SCRATCH = 225 * 1024 };
 float *wn_kernel_scratch(void);
 
-/* oneDNN's packed forms of an [N, K] weight (dnnl.c), from our panels; NULL where oneDNN cannot: no
- * memory, or no bf16 on this processor. */
+/* oneDNN's packed forms of W [N, K] (dnnl.c): what products are compared with. NULL where oneDNN
+ * cannot: no memory, or no bf16 on this processor. */
 typedef struct wn_dnnl wn_dnnl;
-wn_dnnl *wn_dnnl_new(const float *panel, size_t N, size_t K, bool bf16);
+wn_dnnl *wn_dnnl_new(const float *W, size_t N, size_t K, bool bf16);
 void wn_dnnl_free(wn_dnnl *h);
 /* y [T, N] (+)= x [T, K] W^T, or with back dx [T, K] (+)= dy [T, N] W; false: out of memory, y is
  * then undefined. */

@@ -110,16 +110,10 @@ static wn_err pack(const wn_model *m, const wn_tensor *t, wn_mat *mat, float *ke
 
 static wn_err mat_new(const wn_model *m, wn_mat *mat, size_t N, size_t K)
 {
-    *mat = (wn_mat){
-        .N = N, .K = K, .kind = m->facts.precision == WN_PRECISION_BF16 ? WN_MAT_BF16 : WN_MAT_F32};
-    mat->panel = wn_malloc(wn_mat_bytes(N, K));
+    wn_mat_kind kind = m->facts.precision == WN_PRECISION_BF16 ? WN_MAT_BF16 : WN_MAT_F32;
+    *mat = (wn_mat){.N = N, .K = K, .kind = kind};
+    mat->panel = wn_malloc(wn_mat_bytes(kind, N, K));
     return mat->panel ? WN_OK : WN_ENOMEM;
-}
-
-static wn_err finish(wn_mat *mat)
-{
-    return wn_mat_finish(mat) ? WN_OK
-                              : wn_fail_nomem(wn_mat_bytes(mat->N, mat->K), "packed bf16 weights");
 }
 
 struct repack_job {
@@ -157,9 +151,7 @@ static wn_err repack(wn_mat *mat, const float *value, bool transposed)
 
 void wn_repack(wn_mat *mat, const float *value, bool transposed)
 {
-    wn_mat_release(mat);
     WN_ASSERT(repack(mat, value, transposed) == WN_OK); /* a few rows of scratch */
-    wn_mat_finish(mat);
 }
 
 /* A matrix stored [K, N]: read whole, then packed by its columns. */
@@ -225,7 +217,6 @@ wn_err wn_build_linear(wn_model *m, wn_linear *l, const char *module, size_t N, 
         WN_TRY(pack_transposed(m, t, &l->mat, m->params.p[i].value));
     else
         WN_TRY(pack(m, t, &l->mat, m->params.p[i].value, N, K, form->head));
-    WN_TRY(finish(&l->mat));
     if (!form->bias)
         return WN_OK;
     snprintf(name, sizeof name, "%s.bias", module);
@@ -277,7 +268,6 @@ wn_err wn_build_head(wn_model *m, const char *name, bool tied)
     }
     WN_TRY(mat_new(m, &m->head_mat, V, D));
     WN_TRY(pack(m, t, &m->head_mat, m->params.p[i].value, V, D, 0));
-    WN_TRY(finish(&m->head_mat));
     m->head = (wn_head){.norm = m->final_norm,
                         .mat = &m->head_mat,
                         .weight = (int)i,

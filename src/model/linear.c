@@ -189,7 +189,6 @@ void wn_linear_bwd(float *dx, size_t lddx, const float *dy, size_t ldy, const fl
 
 void wn_linear_free(wn_linear *l)
 {
-    wn_mat_release(&l->mat);
     wn_free(l->mat.panel);
     wn_free(l->module);
     *l = (wn_linear){0};

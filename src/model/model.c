@@ -113,7 +113,6 @@ void wn_model_close(wn_model *m)
         return;
     wn_stack_free(&m->stack);
     wn_stack_free(&m->encoder);
-    wn_mat_release(&m->head_mat);
     wn_free(m->head_mat.panel);
     wn_params_free(&m->params);
     wn_tokenizer_close(m->tokenizer);

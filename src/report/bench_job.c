@@ -105,17 +105,14 @@ static wn_err one_product(bench *b, product *p, const char *name, work_fn work)
     return note(b, name, detail, 0, flops / sec * 1e-9);
 }
 
-static wn_err packed_products(bench *b, product *p, wn_mat_kind kind, float *panel)
+static wn_err packed_products(bench *b, product *p, wn_mat_kind kind, void *panel)
 {
     bool bf16 = kind == WN_MAT_BF16;
     p->mat = (wn_mat){.N = p->N, .K = p->K, .kind = kind, .panel = panel};
     wn_mat_pack(&p->mat, p->w, 0, p->N);
-    if (!wn_mat_finish(&p->mat))
-        return wn_fail_nomem(wn_mat_bytes(p->N, p->K), "bench");
     wn_err err = one_product(b, p, bf16 ? "layer bf16" : "layer f32", run_packed);
     if (err == WN_OK)
         err = one_product(b, p, bf16 ? "layer bf16 backward" : "layer f32 backward", run_back);
-    wn_mat_release(&p->mat);
     return err;
 }
 
@@ -131,11 +128,11 @@ static wn_err bench_products(bench *b, bool only_peak)
     product p = {.T = 512, .N = 1536, .K = 576};
     wn_arena a = {0};
     size_t floats = p.T * p.K + p.N * p.K + p.T * p.N;
-    WN_TRY(wn_arena_init(&a, floats * sizeof(float) + wn_mat_bytes(p.N, p.K) + 1024));
+    WN_TRY(wn_arena_init(&a, floats * sizeof(float) + wn_mat_bytes(WN_MAT_F32, p.N, p.K) + 1024));
     p.x = wn_arena_push(&a, p.T * p.K * sizeof(float));
     p.w = wn_arena_push(&a, p.N * p.K * sizeof(float));
     p.y = wn_arena_push(&a, p.T * p.N * sizeof(float));
-    float *panel = wn_arena_push(&a, wn_mat_bytes(p.N, p.K));
+    void *panel = wn_arena_push(&a, wn_mat_bytes(WN_MAT_F32, p.N, p.K));
     fill_random(p.x, p.T * p.K, 1);
     fill_random(p.w, p.N * p.K, 2);
     wn_err err = one_product(b, &p, "oneDNN f32", run_dnnl);

@@ -1,0 +1,71 @@
+/* Packed weights: rows in, rows out, views. What a block holds is block.h's business. */
+#include "kernel/mat.h"
+
+#include <string.h>
+
+#include "base/err.h"
+
+size_t wn_mat_panel_bytes(wn_mat_kind kind, size_t K)
+{
+    if (kind == WN_MAT_F32)
+        return K * WN_NR * sizeof(float);
+    return wn_div_up(K, WN_BLOCK_K) * WN_BLOCK * sizeof(uint16_t);
+}
+
+size_t wn_mat_bytes(wn_mat_kind kind, size_t N, size_t K)
+{
+    return wn_div_up(N, WN_NR) * wn_mat_panel_bytes(kind, K);
+}
+
+/* W's rows [0, n) of columns [k0, k0 + 32) to 32 rows of 16, zeros where there is nothing. */
+static void take_block(float *out, const float *W, size_t K, size_t n, size_t k0)
+{
+    size_t k = wn_min(WN_BLOCK_K, K - k0);
+    if (n < WN_NR || k < WN_BLOCK_K)
+        memset(out, 0, WN_BLOCK * sizeof *out);
+    wn_kernel_table()->transpose(out, WN_NR, W + k0, K, n, k);
+}
+
+void wn_mat_pack(wn_mat *m, const float *W, size_t n0, size_t n)
+{
+    WN_ASSERT(n0 % WN_NR == 0 && n0 + n <= m->N && (n % WN_NR == 0 || n0 + n == m->N));
+    const wn_kernels *t = wn_kernel_table();
+    size_t K = m->K;
+    float block[WN_BLOCK];
+    for (size_t i = 0; i < n; i += WN_NR) {
+        char *panel = wn_mat_panel(m, (n0 + i) / WN_NR);
+        size_t rows = wn_min(n - i, WN_NR);
+        for (size_t k = 0; k < K; k += WN_BLOCK_K) {
+            take_block(block, W + i * K, K, rows, k);
+            if (m->kind == WN_MAT_F32)
+                memcpy(panel + k * WN_NR * sizeof(float), block,
+                       wn_min(WN_BLOCK_K, K - k) * WN_NR * sizeof(float));
+            else
+                t->block_pairs((uint16_t *)(void *)panel + k * WN_NR, block);
+        }
+    }
+}
+
+void wn_mat_row(float *out, const wn_mat *m, size_t n)
+{
+    float block[WN_BLOCK];
+    const char *panel = wn_mat_panel(m, n / WN_NR);
+    for (size_t k = 0; k < m->K; k++) {
+        if (m->kind == WN_MAT_F32) {
+            memcpy(out + k, panel + (k * WN_NR + n % WN_NR) * sizeof *out, sizeof *out);
+            continue;
+        }
+        if (k % WN_BLOCK_K == 0)
+            wn_block_f32(block, wn_mat_block(m, n / WN_NR, k / WN_BLOCK_K), m->kind);
+        out[k] = block[k % WN_BLOCK_K * WN_NR + n % WN_NR];
+    }
+}
+
+wn_mat wn_mat_part(const wn_mat *m, size_t n0, size_t n)
+{
+    WN_ASSERT(n0 % WN_NR == 0 && n0 + n <= m->N);
+    wn_mat part = *m;
+    part.N = n;
+    part.panel = wn_mat_panel(m, n0 / WN_NR);
+    return part;
+}

@@ -1,0 +1,180 @@
+/* Products of bf16 weights by the tables of narrow numbers: x is rounded and packed into strips
+ * once for each tile of rows and range of columns, the panels of W are read as they lie (forward)
+ * or turned a tile at a time (backward).
+ *
+ * A tile's strips (at most STRIPS_BYTES) stay in the second cache; the columns go by in pairs of
+ * panels, which stay in the first while all strips stream past, and the next pair is fetched
+ * meanwhile. Rows are cut before columns: every further tile of rows reads all of W, every further
+ * range of columns packs all of x, and x is the smaller. */
+#include "kernel/mat.h"
+
+#include "base/err.h"
+#include "base/par.h"
+
+#include <string.h>
+
+enum {
+    STRIP = 32,      /* rows of a strip, columns of a pair of panels */
+    TILE = WN_BLOCK, /* bf16 numbers of a tile */
+    STRIPS_BYTES = 512 << 10,
+    MOST_STRIPS = 16,
+    FORWARD_KT = 80, /* most tiles of the inner dimension at once */
+    BACK_KT = 48,
+    FEW_STRIPS = 4 /* to a thread: fewer, and columns are cut instead */
+};
+_Static_assert(STRIPS_BYTES + 4 * FORWARD_KT * TILE * 2 + 2 * STRIP * STRIP * 4 <= WN_SCRATCH * 4,
+               "scratch");
+
+typedef struct job {
+    wn_product p;
+    const wn_narrow *n;
+    size_t kt, step; /* tiles of the inner dimension, at once */
+    size_t strips, pairs, row_tiles, col_tiles;
+} job;
+
+static uint16_t *strips_buf(void)
+{
+    return (uint16_t *)(void *)wn_kernel_scratch();
+}
+
+static uint16_t *panels_buf(void)
+{
+    return strips_buf() + STRIPS_BYTES / 2;
+}
+
+static float *sums_buf(void)
+{
+    return wn_kernel_scratch() + WN_SCRATCH - 2 * STRIP * STRIP;
+}
+
+/* Tiles [k0, k0 + kt) of the panels of columns [c, c + 32) of y. */
+static const uint16_t *forward_panels(const wn_mat *W, size_t c, size_t k0, size_t *bp)
+{
+    *bp = wn_mat_panel_bytes(W->kind, W->K) / sizeof(uint16_t);
+    return wn_mat_block(W, c / WN_NR, k0);
+}
+
+static const uint16_t *backward_panels(const job *j, size_t c, size_t k0, size_t kt, size_t *bp)
+{
+    const wn_mat *W = j->p.W;
+    size_t panels = wn_div_up(W->N, WN_NR);
+    uint16_t *out = panels_buf();
+    *bp = kt * TILE;
+    for (size_t i = 0; i < 2 * kt; i++, out += TILE / 2) {
+        size_t q = 2 * k0 + i;
+        if (q < panels) {
+            j->n->turn16(out, out + *bp, wn_mat_block(W, q, c / STRIP));
+        } else {
+            memset(out, 0, TILE);
+            memset(out + *bp, 0, TILE);
+        }
+    }
+    return panels_buf();
+}
+
+/* Piece i of `of` of what backward_panels will read next. */
+static void fetch(const wn_mat *W, size_t c, size_t k0, size_t kt, size_t i, size_t of)
+{
+    size_t panels = wn_div_up(W->N, WN_NR), end = 2 * k0 + 2 * kt * (i + 1) / of;
+    for (size_t q = 2 * k0 + 2 * kt * i / of; q < end && q < panels; q++) {
+        const char *tile = wn_mat_block(W, q, c / STRIP);
+        for (size_t l = 0; l < TILE * sizeof(uint16_t); l += 64)
+            __builtin_prefetch(tile + l, 0, 2);
+    }
+}
+
+/* One pair of panels against all strips of a tile of rows. */
+typedef struct pair {
+    size_t t0, m, c, n, k0, kt;
+    bool first, last;
+} pair;
+
+static void forward_pair(const job *j, const pair *a)
+{
+    const wn_product *p = &j->p;
+    size_t bp, strips = wn_div_up(a->m, STRIP);
+    bool whole = a->first && a->last, any = wn_after_any(&p->after) || p->up;
+    const uint16_t *b = forward_panels(p->W, a->c, a->k0, &bp);
+    const uint16_t *u = p->up ? forward_panels(p->up, a->c, a->k0, &bp) : NULL;
+    /* the next pair lies right behind this one if the inner dimension is whole */
+    const char *next = (const char *)(b + 2 * bp);
+    size_t lines = whole && a->c + 2 * STRIP <= p->out ? wn_div_up(32, strips) : 0;
+    float *c = sums_buf(), *up = p->up ? sums_buf() + STRIP * STRIP : NULL;
+    for (size_t s = 0; s < strips; s++) {
+        size_t m = wn_min(STRIP, a->m - s * STRIP), t = a->t0 + s * STRIP;
+        const uint16_t *x = strips_buf() + s * a->kt * 2 * TILE;
+        float *y = p->y + t * p->ldy + a->c;
+        bool apart = any && whole && !p->add;
+        j->n->mm16(apart ? c : y, apart ? STRIP : p->ldy, x, b, bp, a->kt, m, a->n,
+                   !a->first || p->add, next, lines);
+        next += lines * a->kt * 64;
+        if (u)
+            j->n->mm16(up, STRIP, x, u, bp, a->kt, m, a->n, false, NULL, 0);
+        if (any && a->last) {
+            wn_after e = wn_after_at(p, t, a->c);
+            p->t->after(y, p->ldy, apart ? c : y, apart ? STRIP : p->ldy, up, STRIP, m, a->n, &e);
+        }
+    }
+}
+
+static void backward_pair(const job *j, const pair *a)
+{
+    const wn_product *p = &j->p;
+    size_t bp, strips = wn_div_up(a->m, STRIP);
+    const uint16_t *b = backward_panels(j, a->c, a->k0, a->kt, &bp);
+    for (size_t s = 0; s < strips; s++) {
+        size_t m = wn_min(STRIP, a->m - s * STRIP), t = a->t0 + s * STRIP;
+        if (a->c + STRIP < p->out)
+            fetch(p->W, a->c + STRIP, a->k0, a->kt, s, strips);
+        j->n->mm16(p->y + t * p->ldy + a->c, p->ldy, strips_buf() + s * a->kt * 2 * TILE, b, bp,
+                   a->kt, m, a->n, !a->first || p->add, NULL, 0);
+    }
+}
+
+static void work(void *ctx, size_t i, int thread)
+{
+    (void)thread;
+    const job *j = ctx;
+    const wn_product *p = &j->p;
+    size_t r = i % j->row_tiles, c = i / j->row_tiles;
+    size_t t0 = j->strips * r / j->row_tiles * STRIP;
+    size_t t1 = wn_min(j->strips * (r + 1) / j->row_tiles * STRIP, p->T);
+    size_t c0 = j->pairs * c / j->col_tiles * STRIP;
+    size_t c1 = wn_min(j->pairs * (c + 1) / j->col_tiles * STRIP, p->out);
+    if (j->n->begin)
+        j->n->begin();
+    for (size_t k0 = 0; k0 < j->kt; k0 += j->step) {
+        size_t kt = wn_min(j->step, j->kt - k0), at = k0 * WN_BLOCK_K;
+        j->n->pack16(strips_buf(), p->x + t0 * p->ldx + at, p->ldx, t1 - t0,
+                     wn_min(kt * WN_BLOCK_K, p->in - at));
+        for (size_t col = c0; col < c1; col += STRIP) {
+            pair a = {.t0 = t0,
+                      .m = t1 - t0,
+                      .c = col,
+                      .n = wn_min(STRIP, c1 - col),
+                      .k0 = k0,
+                      .kt = kt,
+                      .first = !k0,
+                      .last = k0 + kt == j->kt};
+            (p->back ? backward_pair : forward_pair)(j, &a);
+        }
+    }
+    if (j->n->end)
+        j->n->end();
+}
+
+void wn_mm_narrow(const wn_product *p)
+{
+    job j = {.p = *p, .n = wn_narrow_table(), .kt = wn_div_up(p->in, WN_BLOCK_K)};
+    size_t threads = (size_t)wn_par_threads(), most = p->back ? BACK_KT : FORWARD_KT;
+    WN_ASSERT(!p->up || j.kt <= FORWARD_KT);
+    j.step = wn_div_up(j.kt, wn_div_up(j.kt, most));
+    j.strips = wn_div_up(p->T, STRIP);
+    j.pairs = wn_div_up(p->out, STRIP);
+    size_t at_once = wn_min(STRIPS_BYTES / (j.step * 2 * TILE * sizeof(uint16_t)), MOST_STRIPS);
+    j.row_tiles = wn_div_up(j.strips, at_once);
+    if (j.strips >= FEW_STRIPS * threads)
+        j.row_tiles = wn_div_up(j.row_tiles, threads) * threads;
+    j.col_tiles = wn_min(wn_div_up(threads, j.row_tiles), j.pairs);
+    wn_par_do(j.row_tiles * j.col_tiles, work, &j);
+}
