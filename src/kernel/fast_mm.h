@@ -83,16 +83,38 @@ INLINE void mm_block(const int MR, const int NV, const block *B)
     {                                                                                              \
         mm_block(mr, nv, B);                                                                       \
     }
-// clang-format off
-SHAPE(1, 1) SHAPE(2, 1) SHAPE(3, 1) SHAPE(4, 1) SHAPE(5, 1) SHAPE(6, 1)
-SHAPE(7, 1) SHAPE(8, 1) SHAPE(9, 1) SHAPE(10, 1) SHAPE(11, 1) SHAPE(12, 1)
-SHAPE(1, 2) SHAPE(2, 2) SHAPE(3, 2) SHAPE(4, 2) SHAPE(5, 2) SHAPE(6, 2)
-SHAPE(1, 4) SHAPE(2, 4) SHAPE(3, 4)
+SHAPE(1, 1);
+SHAPE(2, 1);
+SHAPE(3, 1);
+SHAPE(4, 1);
+SHAPE(5, 1);
+SHAPE(6, 1);
+SHAPE(7, 1);
+SHAPE(8, 1);
+SHAPE(9, 1);
+SHAPE(10, 1);
+SHAPE(11, 1);
+SHAPE(12, 1);
+SHAPE(1, 2);
+SHAPE(2, 2);
+SHAPE(3, 2);
+SHAPE(4, 2);
+SHAPE(5, 2);
+SHAPE(6, 2);
+SHAPE(1, 4);
+SHAPE(2, 4);
+SHAPE(3, 4);
 #if defined(__AVX512F__) || defined(WN_VEC_WIDE)
-SHAPE(7, 2) SHAPE(8, 2) SHAPE(9, 2) SHAPE(10, 2) SHAPE(11, 2) SHAPE(12, 2)
-SHAPE(4, 4) SHAPE(5, 4) SHAPE(6, 4)
+SHAPE(7, 2);
+SHAPE(8, 2);
+SHAPE(9, 2);
+SHAPE(10, 2);
+SHAPE(11, 2);
+SHAPE(12, 2);
+SHAPE(4, 4);
+SHAPE(5, 4);
+SHAPE(6, 4);
 #endif
-// clang-format on
 
 typedef void (*shape)(const block *B);
 static const shape SHAPES_1[] = {NULL,   mm_1_1, mm_2_1, mm_3_1,  mm_4_1,  mm_5_1, mm_6_1,
