@@ -10,5 +10,5 @@ fails winnow train $o --data rows.jsonl --warmup 5x
 fails winnow train $o --data rows.jsonl --warmup 200%
 fails winnow train $o --data rows.jsonl --max-tokens 2
 fails winnow train --model $MODELS/bert-tiny --out x --quiet --data rows.jsonl
-fails winnow train $o --data rows.jsonl --max-memory 1K
+fails winnow train $o --data rows.jsonl --max-memory 1K --precision f32
 gone x
