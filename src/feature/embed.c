@@ -1,6 +1,8 @@
-/* A window of rows is tokenised in parallel, sorted by length and run in batches of about equal
- * lengths, so that no batch holds a straggler; vectors leave in row order. Nothing of this shows in
- * a vector: kernels treat every row of a batch by itself. */
+/* A window of rows is tokenised in parallel, sorted by length and cut into batches, each of which
+ * one thread takes through the whole model: nothing waits for the slowest thread between two
+ * products, and a batch's activations stay in that thread's cache. Only rows so long that a thread
+ * of its own would need too much memory are run by all threads together. Vectors leave in row
+ * order. Nothing of this shows in a vector: kernels treat every row of a batch by itself. */
 #include "feature/embed.h"
 
 #include <stdio.h>
@@ -12,7 +14,12 @@
 #include "base/report.h"
 #include "kernel/kernel.h"
 
-enum { WINDOW = 2048, PIECE = 64, TOKENS_PER_THREAD = 1024 };
+enum {
+    WINDOW = 2048,
+    PIECE = 64,
+    BATCH = 512, /* tokens that a thread takes at once */
+    ALONE = 1024 /* longest row that a thread takes alone */
+};
 
 /* ---- the rule
  * ----------------------------------------------------------------------------------------- */
@@ -175,139 +182,179 @@ static int longer_first(const void *a, const void *b)
     return x->row < y->row ? -1 : 1;
 }
 
-struct pool_job { /* pooling of one batch's rows */
-    const wn_embed_rule *rule;
-    const wn_batch *batch;
-    const struct by_length *order;
-    const float *hidden;
-    float *vector;  /* [WINDOW, most] */
-    float *scratch; /* [threads, most] */
+/* What one batch is run in. */
+struct runner {
+    wn_work *work; /* NULL: not used yet */
+    size_t T, B;
+    int32_t *id;
+    uint32_t *off;
+    float *hidden;
+    float *scratch; /* of pooling */
 };
 
-static void pool_row(void *ctx, size_t b, int thread)
-{
-    const struct pool_job *j = ctx;
-    const wn_vector_rule *r = &j->rule->vector;
-    size_t from = j->batch->off[b], n = j->batch->off[b + 1] - from;
-    wn_vector_make(j->vector + j->order[b].row * r->most, j->scratch + (size_t)thread * r->most,
-                   j->hidden + from * r->D, n, r);
-}
+/* Rows [first, first + B) of the window's order, T tokens. */
+struct cut {
+    uint32_t first, B, T;
+};
 
 struct embedder {
     wn_model *m;
-    wn_work *work;
-    size_t max_tokens, D;
+    size_t D, threads;
+    const wn_embed_rule *rule;
     struct window win;
-    struct by_length *order;
-    int32_t *id;
-    uint32_t *off;
-    float *hidden, *vector, *scratch;
-    uint64_t total, tokens; /* rows to be done at the end; tokens so far */
+    struct by_length *order; /* [WINDOW] */
+    struct cut *cut;         /* [WINDOW] */
+    size_t shared;           /* as many cuts come first that all threads run together */
+    struct runner *runner;   /* [threads] */
+    struct runner wide;      /* of rows that all threads share */
+    float *vector;           /* [WINDOW, most] in row order */
+    uint64_t total;          /* rows to be done at the end */
+    uint64_t rows, tokens;   /* so far; written atomically */
     double start;
 };
 
-static wn_err run_batch(struct embedder *e, const wn_embed_rule *rule,
-                        const struct by_length *order, size_t B)
+static void runner_free(struct runner *r)
 {
+    wn_work_free(r->work);
+    wn_free(r->id);
+    wn_free(r->off);
+    wn_free(r->hidden);
+    wn_free(r->scratch);
+    *r = (struct runner){0};
+}
+
+static wn_err runner_reserve(struct runner *r, const struct embedder *e, size_t T, size_t B)
+{
+    if (r->work && T <= r->T && B <= r->B)
+        return WN_OK;
+    runner_free(r);
+    r->T = T;
+    r->B = B;
+    WN_NEW(r->id, T);
+    WN_NEW(r->off, B + 1);
+    WN_NEW(r->hidden, T * e->D);
+    WN_NEW(r->scratch, e->rule->vector.most);
+    return wn_work_new(&r->work, e->m, T, B, 0, false);
+}
+
+static wn_err run_cut(struct embedder *e, struct runner *r, const struct cut *c)
+{
+    const struct by_length *order = e->order + c->first;
     size_t T = 0;
-    for (size_t b = 0; b < B; b++) {
+    for (size_t b = 0; b < c->B; b++) {
         uint32_t n;
         const int32_t *ids = row_ids(&e->win, order[b].row, &n);
-        e->off[b] = (uint32_t)T;
-        memcpy(e->id + T, ids, n * sizeof *ids);
+        r->off[b] = (uint32_t)T;
+        memcpy(r->id + T, ids, n * sizeof *ids);
         T += n;
     }
-    e->off[B] = (uint32_t)T;
-    wn_batch batch = {.B = B, .T = T, .id = e->id, .off = e->off};
-    WN_TRY(wn_model_hidden(e->m, e->work, &batch, rule->layer, e->hidden));
-    struct pool_job j = {rule, &batch, order, e->hidden, e->vector, e->scratch};
-    wn_par_do(B, pool_row, &j);
+    r->off[c->B] = (uint32_t)T;
+    wn_batch batch = {.B = c->B, .T = T, .id = r->id, .off = r->off};
+    WN_TRY(wn_model_hidden(e->m, r->work, &batch, e->rule->layer, r->hidden));
+    for (size_t b = 0; b < c->B; b++)
+        wn_vector_make(e->vector + order[b].row * e->rule->vector.most, r->scratch,
+                       r->hidden + r->off[b] * e->D, order[b].n, &e->rule->vector);
+    __atomic_fetch_add(&e->rows, c->B, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&e->tokens, T, __ATOMIC_RELAXED);
     return WN_OK;
 }
 
-/* Rows leave in windows, but they are counted batch by batch. */
-static wn_err report(const struct embedder *e, uint64_t done)
+/* Rows leave in windows, but they are counted batch by batch; called by the calling thread only. */
+static wn_err report(const struct embedder *e)
 {
     char note[64];
-    snprintf(note, sizeof note, "%.0f tokens/s",
-             (double)e->tokens / (wn_seconds() - e->start + 1e-9));
-    return wn_progress("embed", "rows", done, e->total, note);
+    uint64_t rows = __atomic_load_n(&e->rows, __ATOMIC_RELAXED);
+    uint64_t tokens = __atomic_load_n(&e->tokens, __ATOMIC_RELAXED);
+    snprintf(note, sizeof note, "%.0f tokens/s", (double)tokens / (wn_seconds() - e->start + 1e-9));
+    return wn_progress("embed", "rows", rows, e->total, note);
 }
 
-/* Room for batches of `tokens`, which grows when a longer row comes. */
-static wn_err embedder_reserve(struct embedder *e, size_t tokens)
+/* A batch that one thread takes through the whole model. */
+static wn_err run_alone(void *ctx, size_t i, int thread)
 {
-    if (tokens <= e->max_tokens)
-        return WN_OK;
-    wn_free(e->id);
-    wn_free(e->hidden);
-    wn_work_free(e->work);
-    e->id = NULL;
-    e->hidden = NULL;
-    e->work = NULL;
-    e->max_tokens = tokens;
-    WN_NEW(e->id, tokens);
-    WN_NEW(e->hidden, tokens * e->D);
-    return wn_work_new(&e->work, e->m, tokens, WINDOW, 0, false);
+    struct embedder *e = ctx;
+    struct runner *r = &e->runner[thread];
+    WN_TRY(runner_reserve(r, e, e->cut[e->shared + i].T > BATCH ? ALONE : BATCH, BATCH));
+    WN_TRY(run_cut(e, r, &e->cut[e->shared + i]));
+    return thread == 0 ? report(e) : WN_OK;
 }
 
-static wn_err run_window(struct embedder *e, const wn_embed_rule *rule)
+/* Longest rows first. Those beyond ALONE tokens are batches of their own; others
+ * fill batches, smaller ones where the window has little for every thread. The number of batches.
+ */
+static size_t cut_window(struct embedder *e)
+{
+    size_t n = 0, tokens = 0;
+    e->shared = 0;
+    for (size_t i = 0; i < e->win.n; i++) {
+        row_ids(&e->win, i, &e->order[i].n);
+        e->order[i].row = (uint32_t)i;
+        tokens += e->order[i].n;
+    }
+    qsort(e->order, e->win.n, sizeof *e->order, longer_first);
+    size_t most = tokens / (2 * e->threads) + 1;
+    most = most < BATCH ? most : BATCH;
+    for (size_t i = 0; i < e->win.n; n++) {
+        struct cut *c = &e->cut[n];
+        *c = (struct cut){.first = (uint32_t)i};
+        do {
+            c->T += e->order[i++].n;
+            c->B++;
+        } while (i < e->win.n && c->T + e->order[i].n <= most);
+        if (c->T > ALONE)
+            e->shared++;
+    }
+    return n;
+}
+
+static wn_err run_window(struct embedder *e)
 {
     struct window *w = &e->win;
     WN_TRY(wn_par_for((w->n + PIECE - 1) / PIECE, encode_piece, w));
-    for (size_t i = 0; i < w->n; i++) {
-        row_ids(w, i, &e->order[i].n);
-        e->order[i].row = (uint32_t)i;
+    size_t cuts = cut_window(e);
+    for (size_t i = 0; i < e->shared; i++) {
+        WN_TRY(runner_reserve(&e->wide, e, e->cut[i].T, 1));
+        WN_TRY(run_cut(e, &e->wide, &e->cut[i]));
+        WN_TRY(report(e));
     }
-    qsort(e->order, w->n, sizeof *e->order, longer_first);
-    if (w->n)
-        WN_TRY(embedder_reserve(e, e->order[0].n));
-    for (size_t i = 0, B; i < w->n; i += B) {
-        size_t T = 0;
-        for (B = 0; i + B < w->n && (B == 0 || T + e->order[i + B].n <= e->max_tokens); B++)
-            T += e->order[i + B].n;
-        WN_TRY(run_batch(e, rule, e->order + i, B));
-        e->tokens += T;
-        WN_TRY(report(e, w->first + i + B));
-    }
-    return WN_OK;
+    WN_TRY(wn_par_for(cuts - e->shared, run_alone, e));
+    return report(e);
 }
 
 static wn_err embedder_init(struct embedder *e, wn_model *m, const wn_pool *p,
                             const wn_embed_rule *r)
 {
     size_t threads = (size_t)wn_par_threads(), pieces = WINDOW / PIECE;
-    *e = (struct embedder){.m = m, .D = wn_model_facts_of(m)->width};
+    *e = (struct embedder){.m = m, .D = wn_model_facts_of(m)->width, .threads = threads, .rule = r};
     e->win = (struct window){.pool = p, .tokenizer = wn_model_tokenizer(m), .rule = r};
     WN_NEW(e->win.piece, pieces);
     WN_NEW(e->win.row, threads);
     WN_NEW(e->win.work, threads);
     WN_NEW(e->order, (size_t)WINDOW);
-    WN_NEW(e->off, (size_t)WINDOW + 1);
+    WN_NEW(e->cut, (size_t)WINDOW);
+    WN_NEW(e->runner, threads);
     WN_NEW(e->vector, WINDOW * r->vector.most);
-    WN_NEW(e->scratch, threads * r->vector.most);
-    return embedder_reserve(e, TOKENS_PER_THREAD * (threads > 8 ? 8 : threads));
+    return WN_OK;
 }
 
 static void embedder_free(struct embedder *e)
 {
-    size_t threads = (size_t)wn_par_threads();
     for (size_t i = 0; e->win.piece && i < WINDOW / PIECE; i++)
         wn_ids_release(&e->win.piece[i].ids);
-    for (size_t i = 0; e->win.row && i < threads; i++)
+    for (size_t i = 0; e->win.row && i < e->threads; i++)
         wn_row_free(&e->win.row[i]);
-    for (size_t i = 0; e->win.work && i < threads; i++)
+    for (size_t i = 0; e->win.work && i < e->threads; i++)
         wn_token_work_free(&e->win.work[i]);
+    for (size_t i = 0; e->runner && i < e->threads; i++)
+        runner_free(&e->runner[i]);
+    runner_free(&e->wide);
     wn_free(e->win.piece);
     wn_free(e->win.row);
     wn_free(e->win.work);
     wn_free(e->order);
-    wn_free(e->id);
-    wn_free(e->off);
-    wn_free(e->hidden);
+    wn_free(e->cut);
+    wn_free(e->runner);
     wn_free(e->vector);
-    wn_free(e->scratch);
-    wn_work_free(e->work);
 }
 
 static wn_err emit_window(struct embedder *e, wn_embed_emit emit, void *ctx)
@@ -343,11 +390,12 @@ wn_err wn_embed_rows(wn_model *m, const wn_pool *p, uint64_t first, uint64_t n,
     struct embedder e;
     wn_err err = embedder_init(&e, m, p, r);
     e.total = first + n;
+    e.rows = first;
     e.start = wn_seconds();
     for (uint64_t done = 0; !err && done < n; done += e.win.n) {
         e.win.first = first + done;
         e.win.n = n - done < WINDOW ? (size_t)(n - done) : WINDOW;
-        err = run_window(&e, r);
+        err = run_window(&e);
         if (!err)
             err = emit_window(&e, emit, ctx);
         for (size_t i = 0; !err && i * PIECE < e.win.n; i++)

@@ -15,11 +15,14 @@ static void mean(float *v, const float *h, size_t first, size_t n, size_t D, wn_
         all += weighted ? (double)(t + 1) : 1;
     if (kind == WN_POOL_MEAN_SQRT)
         all = sqrt(all);
-    for (size_t d = 0; d < D; d++) {
-        double sum = 0;
+    enum { COLUMNS = 256 };
+    for (size_t c = 0; c < D; c += COLUMNS) {
+        double sum[COLUMNS] = {0};
+        size_t some = D - c < COLUMNS ? D - c : COLUMNS;
         for (size_t t = first; t < n; t++)
-            sum += (double)h[t * D + d] * (weighted ? (double)(t + 1) : 1.0);
-        v[d] = (float)(sum / all);
+            wn_add64(sum, weighted ? (double)(t + 1) : 1.0, h + t * D + c, some);
+        for (size_t d = 0; d < some; d++)
+            v[c + d] = (float)(sum[d] / all);
     }
 }
 

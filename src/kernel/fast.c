@@ -41,6 +41,7 @@ const wn_kernels PASTE(wn_kernel_table_, WN_ISA) = {
     .sum_squares = sum_squares,
     .dot = dot,
     .dot64 = dot64,
+    .add64 = add64,
     .all_finite = all_finite,
     .adamw = adamw,
     .philox16 = philox16,

@@ -355,6 +355,12 @@ static double dot64(const float *x, const float *y, size_t n)
     return vdsum(vdadd(vdadd(s0, s1), vdadd(s2, s3)));
 }
 
+static void add64(double *y, double a, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] += a * (double)x[i];
+}
+
 static double sum_squares(const float *x, size_t n)
 {
     return dot64(x, x, n);

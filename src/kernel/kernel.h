@@ -232,7 +232,8 @@ void wn_scale(float *y, float a, size_t n);                /* y *= a */
 void wn_axpy(float *y, float a, const float *x, size_t n); /* y += a x */
 double wn_sum_squares(const float *x, size_t n);           /* fixed order of tiles, double sums */
 float wn_dot(const float *x, const float *y, size_t n);
-double wn_dot64(const float *x, const float *y, size_t n); /* products and sum in double */
+double wn_dot64(const float *x, const float *y, size_t n);    /* products and sum in double */
+void wn_add64(double *y, double a, const float *x, size_t n); /* y += a x */
 bool wn_all_finite(const float *x, size_t n);
 
 /* AdamW on n elements, Loshchilov & Hutter 2019 as PyTorch does it: w *= 1 - lr*wd; m, v; bias

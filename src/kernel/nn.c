@@ -419,6 +419,11 @@ double wn_dot64(const float *x, const float *y, size_t n)
     return wn_kernel_table()->dot64(x, y, n);
 }
 
+void wn_add64(double *y, double a, const float *x, size_t n)
+{
+    wn_kernel_table()->add64(y, a, x, n);
+}
+
 bool wn_all_finite(const float *x, size_t n)
 {
     return wn_kernel_table()->all_finite(x, n);

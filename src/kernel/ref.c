@@ -292,6 +292,12 @@ static double dot64(const float *x, const float *y, size_t n)
     return s;
 }
 
+static void add64(double *y, double a, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] += a * (double)x[i];
+}
+
 static double sum_squares(const float *x, size_t n)
 {
     return dot64(x, x, n);
@@ -383,6 +389,7 @@ const wn_kernels wn_kernel_table_ref = {
     .sum_squares = sum_squares,
     .dot = dot,
     .dot64 = dot64,
+    .add64 = add64,
     .all_finite = all_finite,
     .adamw = adamw,
     .philox16 = philox16,

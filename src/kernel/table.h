@@ -84,6 +84,7 @@ typedef struct wn_kernels {
     double (*sum_squares)(const float *x, size_t n);
     float (*dot)(const float *x, const float *y, size_t n);
     double (*dot64)(const float *x, const float *y, size_t n);
+    void (*add64)(double *y, double a, const float *x, size_t n);
     bool (*all_finite)(const float *x, size_t n);
     /* step = lr/c1, decay = 1 - lr*wd, root = 1/sqrt(c2). */
     void (*adamw)(float *w, float *m, float *v, const float *g, size_t n, float step, float b1,
