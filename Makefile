@@ -41,6 +41,7 @@ NARROW_SRC     := $(wildcard src/kernel/narrow_*.c)
 NARROW_512     := $(FLAGS_avx512) -mavx512bf16 -mavx512vnni
 FLAGS_of_bf16  := $(NARROW_512)
 FLAGS_of_amx   := $(NARROW_512) -mamx-tile -mamx-bf16 -mamx-int8
+FLAGS_of_attention := $(FLAGS_of_amx)
 
 SRC      := $(filter-out src/kernel/fast.c $(if $(FAST),,$(NARROW_SRC)),$(wildcard src/*/*.c))
 LIB_SRC  := $(filter-out src/cli/%,$(SRC))

@@ -7,8 +7,7 @@
  * does not depend on its neighbours. Forward: a task is (segment, key head, block of queries).
  * Backward: a task is (segments connected by shared key rows, key head), which owns its rows of dk
  * and dv, and adds to them in one order. */
-#include "kernel/table.h"
-#include "base/err.h"
+#include "kernel/attention.h"
 #include "base/par.h"
 
 #include <math.h>
@@ -18,8 +17,7 @@ enum {
     KEYS = 64,
     SUB = 48,
     BLOCK = 96, /* queries of a forward task */
-    HEADS = 8,  /* heads whose running sums are kept at once */
-    NEAR = 1024 /* distances whose T5 buckets are looked up */
+    HEADS = 8   /* heads whose running sums are kept at once */
 };
 
 struct scratch {
@@ -44,48 +42,8 @@ typedef struct job {
     float *dq, *dk, *dv, *dbias;
     const float *do_, *out, *lse_in;
     size_t blocks;
-    int16_t bucket[2 * NEAR + 1];
+    near_buckets near;
 } job;
-
-/* One segment as a task sees it. */
-typedef struct segment {
-    size_t q0, nq, pre, n_pre, own, n_own;
-} segment;
-
-static size_t min(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-static segment segment_at(const wn_attn *a, size_t s)
-{
-    return (segment){.q0 = a->q0[s],
-                     .nq = a->q0[s + 1] - a->q0[s],
-                     .pre = a->pre[2 * s],
-                     .n_pre = a->pre[2 * s + 1] - a->pre[2 * s],
-                     .own = a->own[2 * s],
-                     .n_own = a->own[2 * s + 1] - a->own[2 * s]};
-}
-
-/* Key positions [*lo, *hi) that query i sees. */
-static void look(const wn_attn *a, const segment *g, size_t i, size_t *lo, size_t *hi)
-{
-    size_t pos = g->n_pre + i;
-    *hi = g->n_pre + (a->causal && i + 1 < g->n_own ? i + 1 : g->n_own);
-    *lo = a->window && pos + 1 > a->window ? pos + 1 - a->window : 0;
-    if (a->window && !a->causal)
-        *hi = min(*hi, pos + a->window);
-    if (*lo > *hi)
-        *lo = *hi;
-}
-
-/* The run of key rows that position j begins: first row and, in *n, how many up to `end`. */
-static size_t key_rows(const segment *g, size_t j, size_t end, size_t *n)
-{
-    bool prefix = j < g->n_pre;
-    *n = min(end, prefix ? g->n_pre : end) - j;
-    return prefix ? g->pre + j : g->own + j - g->n_pre;
-}
 
 /* Keys [k0, k0 + n) of head g as columns of panels [d][NR]. */
 static void pack_columns(const wn_kernels *t, float *out, const float *x, size_t ld, size_t d,
@@ -128,36 +86,6 @@ static void pack_key_rows(float *out, const float *x, size_t ld, size_t d, const
 /* ---- what options do to scores ----------------------------------------------------------------
  */
 
-static void prepare(job *w)
-{
-    const wn_attn *a = w->a;
-    WN_ASSERT(a->d <= WN_HEAD_MAX && a->dv <= WN_HEAD_MAX && a->G && a->H % a->G == 0);
-    for (long r = -NEAR; a->bias && r <= NEAR; r++)
-        w->bucket[r + NEAR] =
-            (int16_t)wn_t5_bucket(r, a->bidirectional, a->buckets, a->max_distance);
-}
-
-static size_t bucket_of(const job *w, long rel)
-{
-    const wn_attn *a = w->a;
-    if (rel >= -NEAR && rel <= NEAR)
-        return (size_t)w->bucket[rel + NEAR];
-    return (size_t)wn_t5_bucket(rel, a->bidirectional, a->buckets, a->max_distance);
-}
-
-/* What depends on key position - query position is one line of numbers for a tile: queries i and
- * keys j find theirs at line[rows - 1 - i + j]. `first` is the distance at line[0]. */
-static void fill_line(const job *w, float *line, size_t n, long first, size_t h)
-{
-    const wn_attn *a = w->a;
-    for (size_t x = 0; x < n; x++) {
-        long rel = first + (long)x;
-        line[x] = a->slope ? a->slope[h] * (float)rel : 0;
-        if (a->bias)
-            line[x] += a->bias[bucket_of(w, rel) * a->H + h];
-    }
-}
-
 /* Turns products of a tile into scores; returns the scale still to be applied. Softcapped scores
  * are kept for the backward. */
 static float modify(const job *w, float *s, const wn_tile *t, long first, size_t h, float *capped)
@@ -168,7 +96,7 @@ static float modify(const job *w, float *s, const wn_tile *t, long first, size_t
         return a->scale;
     float line[SUB + KEYS];
     if (lined)
-        fill_line(w, line, t->rows + t->n, first, h);
+        fill_line(&w->near, a, line, t->rows + t->n, first, h);
     for (size_t i = 0; i < t->rows; i++) {
         float *row = s + i * t->ld;
         if (a->softcap > 0)
@@ -181,25 +109,6 @@ static float modify(const job *w, float *s, const wn_tile *t, long first, size_t
             w->t->add(row, line + t->rows - 1 - i, t->n);
     }
     return 1;
-}
-
-/* Ranges of the tile's keys that `rows` queries from i0 see; in *from and *to their union. */
-static void ranges(const wn_attn *a, const segment *g, size_t i0, size_t rows, size_t k0, size_t nk,
-                   uint32_t *lo, uint32_t *hi, size_t *from, size_t *to)
-{
-    *from = nk, *to = 0;
-    for (size_t i = 0; i < rows; i++) {
-        size_t l, u;
-        look(a, g, i0 + i, &l, &u);
-        l = l > k0 ? min(l - k0, nk) : 0;
-        u = u > k0 ? min(u - k0, nk) : 0;
-        lo[i] = (uint32_t)l;
-        hi[i] = (uint32_t)u;
-        if (l < u) {
-            *from = min(*from, l);
-            *to = u > *to ? u : *to;
-        }
-    }
 }
 
 /* ---- forward ------------------------------------------------------------------------------------
@@ -294,7 +203,13 @@ void wn_attention(float *o, float *lse, const float *q, const float *k, const fl
         wn_attention_ref(o, lse, q, k, v, a);
         return;
     }
-    prepare(&w);
+#if defined(__x86_64__)
+    if (a->bf16 && !lse && wn_cpu_fast_bf16() && w.t == &wn_kernel_table_avx512) {
+        wn_attention_bf16(o, q, k, v, a, false, false);
+        return;
+    }
+#endif
+    prepare(&w.near, a);
     /* Long rows are shared by up to 8 tasks, each taking every 8th block. */
     for (size_t s = 0; s < a->S; s++)
         while (w.blocks < 8 && w.blocks * BLOCK < a->q0[s + 1] - a->q0[s])
@@ -332,7 +247,7 @@ static void add_to_bias(const job *w, const wn_tile *t, long first, size_t h)
         w->t->add(line + t->rows - 1 - i, room()->dp + i * KEYS, t->n);
     for (size_t x = 0; x < t->rows + t->n; x++)
         if (line[x] != 0)
-            w->dbias[bucket_of(w, first + (long)x) * w->a->H + h] += line[x];
+            w->dbias[bucket_of(&w->near, w->a, first + (long)x) * w->a->H + h] += line[x];
 }
 
 static void backward_tile(const job *w, const segment *g, size_t h, size_t i0, size_t rows,
@@ -473,7 +388,7 @@ void wn_attention_back(float *dq, float *dk, float *dv, float *dbias, const floa
         wn_attention_back_ref(dq, dk, dv, dbias, do_, o, lse, q, k, v, a);
         return;
     }
-    prepare(&w);
+    prepare(&w.near, a);
     if (dbias && a->bias)
         wn_par_do(a->G, backward_head, &w);
     else

@@ -194,6 +194,7 @@ typedef struct wn_attn {
     const float *bias; /* [buckets, H], NULL: none */
     int buckets, max_distance;
     bool bidirectional;
+    bool bf16; /* products of numbers rounded to bf16 where wn_cpu_fast_bf16() and lse is NULL */
 } wn_attn;
 
 /* o [., H*dv] and, if not NULL, lse [T, H] (log of the sum of exponentials: what the backward

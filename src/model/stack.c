@@ -129,7 +129,8 @@ static wn_attn attention_of(const wn_stack *s, const wn_layer *l, const wn_stack
                      .bias = bias,
                      .buckets = (int)s->buckets,
                      .max_distance = (int)s->max_distance,
-                     .bidirectional = !s->causal};
+                     .bidirectional = !s->causal,
+                     .bf16 = l->out.mat.kind == WN_MAT_BF16};
 }
 
 /* Rows of q, k, v head by head to queries | keys | values, or back. */
@@ -317,7 +318,8 @@ static const float *part_undrop(float *own, const float *g, const wn_stack *s, c
 /* ---- attention to an encoder's output
  * ---------------------------------------------------------------- */
 
-static wn_attn cross_of(const wn_stack *s, const wn_stack_work *w, const wn_batch *b)
+static wn_attn cross_of(const wn_stack *s, const wn_layer *l, const wn_stack_work *w,
+                        const wn_batch *b)
 {
     size_t all = s->H * s->d;
     return (wn_attn){.S = b->B,
@@ -332,7 +334,8 @@ static wn_attn cross_of(const wn_stack *s, const wn_stack_work *w, const wn_batc
                      .ldk = 2 * all,
                      .ldv = 2 * all,
                      .ldo = all,
-                     .scale = s->scale};
+                     .scale = s->scale,
+                     .bf16 = l->cross_out.mat.kind == WN_MAT_BF16};
 }
 
 /* Keys and values are made once of the source's rows, however many segments look at them. */
@@ -349,7 +352,7 @@ static void cross_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
     wn_linear_fwd(c->cross_q, all, h, s->D, &l->cross_q, pass, c->kept[7], 0);
     wn_linear_fwd(c->cross_kv, 2 * all, w->source, s->D, &l->cross_k, &source, c->kept[8], 0);
     wn_linear_fwd(c->cross_kv + all, 2 * all, w->source, s->D, &l->cross_v, &source, c->kept[9], 0);
-    wn_attn a = cross_of(s, w, pass->batch);
+    wn_attn a = cross_of(s, l, w, pass->batch);
     wn_attention(c->cross_ctx, c->cross_lse, c->cross_q, c->cross_kv, c->cross_kv + all, &a);
     int flags;
     const wn_norm none = {.gain = WN_NO_PARAM};
@@ -369,7 +372,7 @@ static void cross_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
     source.batch = pass->batch->source;
     const float *dp = part_undrop(w->d_h, w->gradient, s, l, pass, WN_DROP_CROSS_OUT);
     wn_linear_bwd(w->d_ctx, all, dp, s->D, c->cross_ctx, all, c->kept[10], &l->cross_out, pass, 0);
-    wn_attn a = cross_of(s, w, pass->batch);
+    wn_attn a = cross_of(s, l, w, pass->batch);
     wn_attention_back(w->d_cross_q, w->d_cross_kv, w->d_cross_kv + all, NULL, w->d_ctx,
                       c->cross_ctx, c->cross_lse, c->cross_q, c->cross_kv, c->cross_kv + all, &a);
     wn_linear_bwd(w->d_source, s->D, w->d_cross_kv, 2 * all, w->source, s->D, c->kept[8],

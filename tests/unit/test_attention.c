@@ -151,6 +151,139 @@ Test(attention, tiles_equal_the_plain_loops)
     compare((size_t[]){900}, 1, 0, 1, 1, 16, 16);
 }
 
+/* ---- products of bf16 numbers
+ * ------------------------------------------------------------------------------- */
+
+static bool bf16_here(void)
+{
+    return wn_cpu_fast_bf16() && strcmp(wn_kernel_name(), "avx512") == 0;
+}
+
+static uint16_t half(float x)
+{
+    uint32_t u;
+    wn_kernel_table()->round_bf16(&x, &x, 1);
+    memcpy(&u, &x, sizeof u);
+    return (uint16_t)(u >> 16);
+}
+
+static float whole(uint16_t h)
+{
+    uint32_t u = (uint32_t)h << 16;
+    float x;
+    memcpy(&x, &u, sizeof x);
+    return x;
+}
+
+static uint16_t *halves(float *x, size_t n)
+{
+    uint16_t *h = wn_malloc((n + !n) * sizeof *h);
+    for (size_t i = 0; i < n; i++)
+        x[i] = whole(h[i] = half(x[i]));
+    return h;
+}
+
+/* Rounded inputs leave only the rounding of probabilities (2^-9, averaged over keys) between the
+ * two. */
+static void compare_bf16(const size_t *lengths, size_t S, size_t prefix, size_t H, size_t G,
+                         size_t d, size_t dv)
+{
+    for (int option = 0; option < OPTIONS; option++) {
+        trial f, r;
+        build(&f, lengths, S, prefix, H, G, d, dv);
+        build(&r, lengths, S, prefix, H, G, d, dv);
+        choose(&f, option);
+        choose(&r, option);
+        size_t n = f.T * f.a.ldo;
+        uint16_t *q = halves(r.q, r.T * r.a.ldq), *k = halves(r.k, r.R * r.a.ldk);
+        uint16_t *v = halves(r.v, r.R * r.a.ldv), *ho = wn_calloc(n + 1, sizeof *ho);
+        float *o = noise(n, 4);
+        wn_attention_ref(r.o, r.lse, r.q, r.k, r.v, &r.a);
+        f.a.bf16 = true;
+        wn_attention(f.o, NULL, f.q, f.k, f.v, &f.a);
+        double e = off(f.o, r.o, f.T, f.a.ldo, H * dv);
+        cr_assert_lt(e, 4e-3, "option %d: off by %g", option, e);
+        wn_cpu_amx_use(false);
+        wn_attention(o, NULL, f.q, f.k, f.v, &f.a);
+        wn_cpu_amx_use(true);
+        e = off(o, r.o, f.T, f.a.ldo, H * dv);
+        cr_assert_lt(e, 4e-3, "option %d: without tiles off by %g", option, e);
+        wn_attention_bf16(ho, q, k, v, &f.a, true, true);
+        for (size_t t = 0; t < f.T; t++) {
+            for (size_t i = 0; i < H * dv; i++)
+                cr_assert_eq(ho[t * f.a.ldo + i], half(f.o[t * f.a.ldo + i]));
+            cr_assert_eq(ho[t * f.a.ldo + H * dv], 0, "wrote past a row");
+            cr_assert_eq(f.o[t * f.a.ldo + H * dv], r.o[t * f.a.ldo + H * dv], "wrote past a row");
+        }
+        wn_free(q), wn_free(k), wn_free(v), wn_free(ho), wn_free(o);
+        drop(&f);
+        drop(&r);
+    }
+}
+
+Test(attention, bf16_products_are_the_plain_loops_rounded)
+{
+    if (!bf16_here())
+        cr_skip("no bf16 products here");
+    compare_bf16((size_t[]){1, 5, 0, 70, 20}, 5, 0, 3, 3, 32, 32);
+    compare_bf16((size_t[]){30, 2, 17}, 3, 21, 6, 2, 20, 20);
+    compare_bf16((size_t[]){150, 201}, 2, 0, 2, 1, 64, 64);
+    compare_bf16((size_t[]){9, 100}, 2, 130, 20, 2, 5, 7);
+    compare_bf16((size_t[]){33}, 1, 3, 2, 2, 128, 48);
+    compare_bf16((size_t[]){1300}, 1, 0, 4, 2, 16, 16); /* blocks of keys */
+    compare_bf16((size_t[]){350, 3}, 2, 200, 2, 1, 400, 400);
+}
+
+Test(attention, bf16_threads_and_neighbours_change_nothing)
+{
+    if (!bf16_here())
+        cr_skip("no bf16 products here");
+    for (int option = 0; option < OPTIONS; option++) {
+        trial a, one;
+        build(&a, (size_t[]){130, 7, 700, 48}, 4, 0, 4, 2, 20, 20);
+        build(&one, (size_t[]){700}, 1, 0, 4, 2, 20, 20);
+        choose(&a, option);
+        choose(&one, option);
+        a.a.bf16 = one.a.bf16 = true;
+        size_t n = a.T * a.a.ldo;
+        float *o = noise(n, 4);
+        wn_par_set_threads(1);
+        wn_attention(a.o, NULL, a.q, a.k, a.v, &a.a);
+        for (int threads = 2; threads <= 7; threads += 5) {
+            wn_par_set_threads(threads);
+            wn_attention(o, NULL, a.q, a.k, a.v, &a.a);
+            cr_assert_eq(memcmp(a.o, o, n * sizeof *o), 0);
+        }
+        memcpy(one.q, a.q + 137 * a.a.ldq, 700 * a.a.ldq * sizeof(float));
+        memcpy(one.k, a.k + 137 * a.a.ldk, 700 * a.a.ldk * sizeof(float));
+        memcpy(one.v, a.v + 137 * a.a.ldv, 700 * a.a.ldv * sizeof(float));
+        wn_attention(one.o, NULL, one.q, one.k, one.v, &one.a);
+        for (size_t t = 0; t < 700; t++)
+            cr_assert_eq(memcmp(one.o + t * a.a.ldo, a.o + (137 + t) * a.a.ldo, 80 * sizeof(float)),
+                         0);
+        wn_par_set_threads(0);
+        wn_free(o);
+        drop(&a);
+        drop(&one);
+    }
+}
+
+/* A NaN among the inputs is not lost. */
+Test(attention, bf16_products_keep_nan)
+{
+    if (!bf16_here())
+        cr_skip("no bf16 products here");
+    for (int what = 0; what < 3; what++) {
+        trial c;
+        build(&c, (size_t[]){20}, 1, 0, 1, 1, 8, 8);
+        (what == 0 ? c.q : what == 1 ? c.k : c.v)[5] = NAN;
+        c.a.bf16 = true;
+        wn_attention(c.o, NULL, c.q, c.k, c.v, &c.a);
+        cr_assert_not(wn_all_finite(c.o, 8));
+        drop(&c);
+    }
+}
+
 /* Queries and keys of different rows and number, some queries without any key. */
 Test(attention, cross_attention_and_queries_without_keys)
 {
@@ -163,6 +296,9 @@ Test(attention, cross_attention_and_queries_without_keys)
     wn_attention(c.o, c.lse, c.q, c.k, c.v, &c.a);
     wn_attention_ref(o, lse, c.q, c.k, c.v, &c.a);
     cr_assert_lt(off(c.o, o, c.T, c.a.ldo, 16), 2e-6);
+    c.a.bf16 = true;
+    wn_attention(c.o, NULL, c.q, c.k, c.v, &c.a);
+    cr_assert_lt(off(c.o, o, c.T, c.a.ldo, 16), 8e-3);
     for (size_t t = 4; t < 10; t++) {
         cr_assert(isinf(c.lse[t * 2]) && c.lse[t * 2] < 0 && isinf(lse[t * 2]));
         for (size_t i = 0; i < 16; i++)

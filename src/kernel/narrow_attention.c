@@ -1,0 +1,613 @@
+/* Attention by products of bf16 numbers with f32 sums: AMX tiles of 16 x 16 sums, or vdpbf16ps
+ * where there are none. Forward only and without the log of the sums: embedding and scoring; what
+ * a backward is to come for goes through attention.c.
+ *
+ * Keys and values of a key head are packed once, up to 512 of them, and serve all queries and heads
+ * of the group, 32 queries at a time. Scores stand transposed, a row a key, a lane a query, and lie
+ * whole in the first cache: their maxima and sums are then sums of vectors, nothing is reduced
+ * within one, and only keys that some of the 16 queries do not see need masks. One pass finds the
+ * largest scores, one makes the exponentials, rounds them to bf16 and sums them. (With a row a
+ * query the same took twice as long: reductions, masks and padded ends.) Rows with more keys go
+ * through blocks of 512 with a running softmax, like attention.c.
+ *
+ * Blocks are counted from a segment's own first key and queries are independent of each other, so
+ * neither neighbours nor threads show in a result. */
+#include "kernel/attention.h"
+
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/par.h"
+
+enum {
+    TILE = 16,          /* rows of a tile; its columns are 64 bytes: 16 sums or 32 bf16 numbers */
+    PAIRS = 32,         /* bf16 numbers of a tile's row */
+    CELLS = 512,        /* bf16 numbers of a tile */
+    QUERIES = 32,       /* of a block: two tiles */
+    GROUP = 8,          /* most units (a head and a block of queries) whose sums are kept at once */
+    SUMS = 1 << 15,     /* room for them */
+    MOST_KEYS = 512,    /* of a block */
+    KV_CELLS = 1 << 17, /* room for packed keys, and the same for values */
+    PARTS = 8
+};
+
+struct room {
+    uint16_t k[KV_CELLS];              /* [key tile][step of d][16 keys][32 of d] */
+    uint16_t v[KV_CELLS];              /* [step of keys][column tile][16 of dv][32 keys] */
+    uint16_t q[QUERIES * WN_HEAD_MAX]; /* [query tile][step of d][pair of d][16 queries] */
+    uint16_t p[QUERIES * MOST_KEYS];   /* [step of keys][query tile][pair of keys][16 queries] */
+    float s[MOST_KEYS * QUERIES];      /* [key][query] */
+    float o[SUMS];                     /* [units of a group][dv][query] */
+    float top[GROUP * QUERIES], sum[GROUP * QUERIES];
+    float line[2][QUERIES + MOST_KEYS + TILE];
+};
+
+static struct room *room(void)
+{
+    _Static_assert(sizeof(struct room) <= WN_SCRATCH * sizeof(float), "scratch");
+    return (struct room *)(void *)wn_kernel_scratch();
+}
+
+/* Dense tiles of bf16 numbers; in bytes, tiles of following k are `step` apart, tiles of following
+ * rows (or columns) `tile`. */
+typedef struct tiles {
+    const void *at;
+    size_t step, tile;
+} tiles;
+
+/* c [m * 16, n * 16] (+)= a b over `steps` steps of 32; n 1 or 2; rows of c are QUERIES apart. b's
+ * tiles hold pairs: row r, column j has elements (2r, j) and (2r + 1, j). */
+typedef void (*product_fn)(float *c, const tiles *a, const tiles *b, size_t steps, size_t m,
+                           size_t n, bool add);
+
+typedef struct job {
+    const wn_kernels *t;
+    const wn_attn *a;
+    product_fn product;
+    void *o;
+    const void *q, *k, *v;
+    bool half_in, half_out; /* bf16 bit patterns, else floats */
+    size_t steps, columns;  /* of 32 along d; tiles of 16 along dv */
+    size_t block, units, parts;
+    near_buckets near;
+} job;
+
+static size_t up(size_t n, size_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+/* ---- products ------------------------------------------------------------------------------- */
+
+#define PTR(x, row_, col_) ((const char *)(x)->at + (row_) * (x)->tile + (col_) * (x)->step)
+
+#if defined(__AMX_BF16__)
+struct tile_config {
+    uint8_t palette, start, zero[14];
+    uint16_t bytes[16];
+    uint8_t rows[16];
+};
+
+static void configure(void)
+{
+    struct tile_config c = {.palette = 1};
+    for (int i = 0; i < 8; i++) {
+        c.bytes[i] = 64;
+        c.rows[i] = TILE;
+    }
+    _tile_loadconfig(&c);
+}
+
+enum { LD_C = QUERIES * sizeof(float) };
+
+static inline void product_amx_rows(float *c, const tiles *a, size_t i, const tiles *b,
+                                    size_t steps, const bool m2, const bool n2, bool add)
+{
+    float *c1 = c + TILE * QUERIES;
+    if (add) {
+        _tile_loadd(0, c, LD_C);
+        if (n2)
+            _tile_loadd(1, c + TILE, LD_C);
+        if (m2)
+            _tile_loadd(2, c1, LD_C);
+        if (m2 && n2)
+            _tile_loadd(3, c1 + TILE, LD_C);
+    } else {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+    }
+    for (size_t s = 0; s < steps; s++) {
+        _tile_loadd(4, PTR(a, i, s), 64);
+        _tile_loadd(6, PTR(b, 0, s), 64);
+        _tile_dpbf16ps(0, 4, 6);
+        if (n2) {
+            _tile_loadd(7, PTR(b, 1, s), 64);
+            _tile_dpbf16ps(1, 4, 7);
+        }
+        if (m2) {
+            _tile_loadd(5, PTR(a, i + 1, s), 64);
+            _tile_dpbf16ps(2, 5, 6);
+            if (n2)
+                _tile_dpbf16ps(3, 5, 7);
+        }
+    }
+    _tile_stored(0, c, LD_C);
+    if (n2)
+        _tile_stored(1, c + TILE, LD_C);
+    if (m2)
+        _tile_stored(2, c1, LD_C);
+    if (m2 && n2)
+        _tile_stored(3, c1 + TILE, LD_C);
+}
+
+static void product_amx(float *c, const tiles *a, const tiles *b, size_t steps, size_t m, size_t n,
+                        bool add)
+{
+    for (size_t i = 0; i < m; i += 2, c += 2 * TILE * QUERIES) {
+        if (i + 1 < m && n > 1)
+            product_amx_rows(c, a, i, b, steps, true, true, add);
+        else if (i + 1 < m)
+            product_amx_rows(c, a, i, b, steps, true, false, add);
+        else
+            product_amx_rows(c, a, i, b, steps, false, n > 1, add);
+    }
+}
+#endif
+
+static void product_vdp(float *c, const tiles *a, const tiles *b, size_t steps, size_t m, size_t n,
+                        bool add)
+{
+    for (size_t t = 0; t < m * n; t++) {
+        float *to = c + t / n * TILE * QUERIES + t % n * TILE;
+        __m512 sum[TILE];
+        for (int i = 0; i < TILE; i++)
+            sum[i] = add ? _mm512_loadu_ps(to + i * QUERIES) : _mm512_setzero_ps();
+        for (size_t s = 0; s < steps; s++) {
+            const char *x = PTR(a, t / n, s), *y = PTR(b, t % n, s);
+            for (size_t r = 0; r < TILE; r++, y += 64) {
+                __m512bh pairs = (__m512bh)_mm512_loadu_si512(y);
+                for (size_t i = 0; i < TILE; i++) {
+                    int32_t two;
+                    memcpy(&two, x + i * 64 + r * sizeof two, sizeof two);
+                    sum[i] = _mm512_dpbf16_ps(sum[i], (__m512bh)_mm512_set1_epi32(two), pairs);
+                }
+            }
+        }
+        for (int i = 0; i < TILE; i++)
+            _mm512_storeu_ps(to + i * QUERIES, sum[i]);
+    }
+}
+
+/* ---- packing -------------------------------------------------------------------------------- */
+
+static __mmask16 first(size_t n)
+{
+    return (__mmask16)(n < 16 ? (1u << n) - 1 : 0xffff);
+}
+
+/* Numbers [at, at + 32) of a row of n as bf16, zeros behind its end. */
+static inline __m512i get32(const void *x, size_t row, size_t ld, size_t at, size_t n, bool half)
+{
+    size_t left = n - at;
+    if (half) {
+        __mmask32 m = left < 32 ? (1u << left) - 1 : 0xffffffff;
+        return _mm512_maskz_loadu_epi16(m, (const uint16_t *)x + row * ld + at);
+    }
+    const float *p = (const float *)x + row * ld + at;
+    __m512 lo = _mm512_maskz_loadu_ps(first(left), p);
+    __m512 hi = _mm512_maskz_loadu_ps(first(left > 16 ? left - 16 : 0), p + 16);
+    return (__m512i)_mm512_cvtne2ps_pbh(hi, lo);
+}
+
+static inline size_t key_row(const segment *g, size_t j)
+{
+    return j < g->n_pre ? g->pre + j : g->own + j - g->n_pre;
+}
+
+/* 16 x 16 of 32 bits. */
+static inline void turn(__m512i r[16])
+{
+    __m512i s[16];
+    for (int i = 0; i < 16; i += 2) {
+        s[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+        s[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4) {
+        r[i] = _mm512_unpacklo_epi64(s[i], s[i + 2]);
+        r[i + 1] = _mm512_unpackhi_epi64(s[i], s[i + 2]);
+        r[i + 2] = _mm512_unpacklo_epi64(s[i + 1], s[i + 3]);
+        r[i + 3] = _mm512_unpackhi_epi64(s[i + 1], s[i + 3]);
+    }
+    for (int i = 0; i < 4; i++) {
+        s[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
+        s[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
+        s[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
+        s[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
+    }
+    for (int i = 0; i < 8; i++) {
+        r[i] = _mm512_shuffle_i32x4(s[i], s[i + 8], 0x88);
+        r[i + 8] = _mm512_shuffle_i32x4(s[i], s[i + 8], 0xdd);
+    }
+}
+
+static inline __m512i get_key(const job *w, const void *x, size_t ld, const segment *g, size_t j,
+                              size_t end, size_t at, size_t width)
+{
+    return j < end ? get32(x, key_row(g, j), ld, at, width, w->half_in) : _mm512_setzero_si512();
+}
+
+static void pack_keys(const job *w, const segment *g, size_t kh, size_t k0, size_t n)
+{
+    const wn_attn *a = w->a;
+    uint16_t *out = room()->k;
+    for (size_t j = 0; j < up(n, TILE); j++)
+        for (size_t c = 0; c < w->steps; c++)
+            _mm512_storeu_si512(out + (j / TILE * w->steps + c) * CELLS + j % TILE * PAIRS,
+                                get_key(w, w->k, a->ldk, g, k0 + j, k0 + n, kh * a->d + c * PAIRS,
+                                        (kh + 1) * a->d));
+}
+
+/* Two tiles' columns of 32 keys: pairs of dv are turned, then parted. */
+static void pack_values(const job *w, const segment *g, size_t kh, size_t k0, size_t n)
+{
+    const wn_attn *a = w->a;
+    const __m512i even =
+        _mm512_set_epi16(62, 60, 58, 56, 54, 52, 50, 48, 46, 44, 42, 40, 38, 36, 34, 32, 30, 28, 26,
+                         24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+    const __m512i odd = _mm512_add_epi16(even, _mm512_set1_epi16(1));
+    for (size_t j = 0; j < n; j += PAIRS)
+        for (size_t c = 0; c < w->columns; c += 2) {
+            uint16_t *out = room()->v + (j / PAIRS * w->columns + c) * CELLS;
+            size_t at = kh * a->dv + c * TILE, pairs = w->columns - c < 2 ? 8 : 16;
+            __m512i x[16], y[16];
+            for (size_t i = 0; i < 16; i++)
+                x[i] = get_key(w, w->v, a->ldv, g, k0 + j + i, k0 + n, at, (kh + 1) * a->dv);
+            turn(x);
+            for (size_t i = 0; i < 16; i++)
+                y[i] = get_key(w, w->v, a->ldv, g, k0 + j + 16 + i, k0 + n, at, (kh + 1) * a->dv);
+            turn(y);
+            for (size_t i = 0; i < pairs; i++, out += 2 * PAIRS) {
+                _mm512_storeu_si512(out, _mm512_permutex2var_epi16(x[i], even, y[i]));
+                _mm512_storeu_si512(out + PAIRS, _mm512_permutex2var_epi16(x[i], odd, y[i]));
+            }
+        }
+}
+
+static void pack_queries(const job *w, size_t token, size_t h, size_t rows)
+{
+    const wn_attn *a = w->a;
+    for (size_t t = 0; t < rows; t += TILE)
+        for (size_t c = 0; c < w->steps; c++) {
+            uint16_t *out = room()->q + (t / TILE * w->steps + c) * CELLS;
+            __m512i r[16];
+            for (size_t i = 0; i < 16; i++)
+                r[i] = t + i < rows ? get32(w->q, token + t + i, a->ldq, h * a->d + c * PAIRS,
+                                            (h + 1) * a->d, w->half_in)
+                                    : _mm512_setzero_si512();
+            turn(r);
+            for (size_t i = 0; i < 16; i++)
+                _mm512_storeu_si512(out + i * PAIRS, r[i]);
+        }
+}
+
+/* ---- softmax -------------------------------------------------------------------------------- */
+
+/* 2^t by a polynomial of degree 4 over half an octave to either side: off by 3e-6, where bf16
+ * rounds by 2e-3. NaN stays NaN. */
+static inline __m512 exp2_of(__m512 t)
+{
+    t = _mm512_max_ps(_mm512_set1_ps(-125), t);
+    __m512 n = _mm512_roundscale_ps(t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    __m512 f = _mm512_sub_ps(t, n), p = _mm512_set1_ps(0.0095701f);
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.05591786f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.24024745f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.69312181f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.99999926f));
+    return _mm512_scalef_ps(p, n);
+}
+
+/* What 16 queries see: lane i the keys [lo, hi), all lanes [all0, all1), some lanes [any0, any1).
+ */
+typedef struct sight {
+    __m512i lo, hi;
+    size_t all0, all1, any0, any1;
+} sight;
+
+static sight sight_of(const uint32_t *lo, const uint32_t *hi, size_t rows)
+{
+    uint32_t l[16], h[16];
+    sight v = {.any0 = SIZE_MAX, .all1 = SIZE_MAX};
+    for (size_t i = 0; i < 16; i++) { /* lanes behind the last row see what it sees */
+        size_t from = i < rows ? i : rows - 1;
+        l[i] = lo[from];
+        h[i] = hi[from];
+        v.all0 = v.all0 > l[i] ? v.all0 : l[i];
+        v.all1 = min(v.all1, h[i]);
+        v.any0 = l[i] < h[i] ? min(v.any0, l[i]) : v.any0;
+        v.any1 = l[i] < h[i] && h[i] > v.any1 ? h[i] : v.any1;
+    }
+    v.lo = _mm512_loadu_si512(l);
+    v.hi = _mm512_loadu_si512(h);
+    return v;
+}
+
+static inline __mmask16 seen(const sight *v, size_t j)
+{
+    __m512i at = _mm512_set1_epi32((int)j);
+    return _mm512_cmpgt_epi32_mask(v->hi, at) & _mm512_cmple_epi32_mask(v->lo, at);
+}
+
+/* Largest scores of the lanes, at least m; s [key][QUERIES]. */
+static __m512 largest(__m512 m, const float *s, const sight *v)
+{
+    __m512 m1 = m;
+    for (size_t j = v->any0; j < v->any1; j++) {
+        if (j == v->all0 && v->all0 < v->all1) {
+            for (; j + 1 < v->all1; j += 2) {
+                m = _mm512_max_ps(m, _mm512_loadu_ps(s + j * QUERIES));
+                m1 = _mm512_max_ps(m1, _mm512_loadu_ps(s + (j + 1) * QUERIES));
+            }
+            if (j == v->any1)
+                break;
+        }
+        m = _mm512_mask_max_ps(m, seen(v, j), m, _mm512_loadu_ps(s + j * QUERIES));
+    }
+    return _mm512_max_ps(m, m1);
+}
+
+static inline void put_pair(uint16_t *p, __m512 e0, __m512 e1)
+{
+    const __m512i mixed =
+        _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
+                         21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    __m512i both = (__m512i)_mm512_cvtne2ps_pbh(e1, e0);
+    _mm512_storeu_si512(p, _mm512_permutexvar_epi16(mixed, both));
+}
+
+static inline uint16_t *pair_at(uint16_t *p, size_t j)
+{
+    return p + j / PAIRS * 2 * CELLS + j % PAIRS / 2 * PAIRS;
+}
+
+/* p: the tile's exponentials of the keys [c0, c1), c0 and c1 multiples of 32; zeros where a lane
+ * sees nothing. Returns their sums. */
+static __m512 exponentials(uint16_t *p, const float *s, size_t c0, size_t c1, const sight *v,
+                           __m512 scale, __m512 less)
+{
+    __m512 t0 = _mm512_setzero_ps(), t1 = t0;
+    size_t all0 = up(v->all0, 2), all1 = v->all1 / 2 * 2;
+    for (size_t j = c0; j < c1; j += 2) {
+        const float *x = s + j * QUERIES;
+        __m512 e0 = _mm512_setzero_ps(), e1 = e0;
+        if (j + 1 >= v->any0 && j < v->any1) {
+            e0 = exp2_of(_mm512_fmsub_ps(_mm512_loadu_ps(x), scale, less));
+            e1 = exp2_of(_mm512_fmsub_ps(_mm512_loadu_ps(x + QUERIES), scale, less));
+            if (j < all0 || j >= all1) {
+                e0 = _mm512_maskz_mov_ps(seen(v, j), e0);
+                e1 = _mm512_maskz_mov_ps(seen(v, j + 1), e1);
+            }
+            t0 = _mm512_add_ps(t0, e0);
+            t1 = _mm512_add_ps(t1, e1);
+        }
+        put_pair(pair_at(p, j), e0, e1);
+    }
+    return _mm512_add_ps(t0, t1);
+}
+
+/* A tile's running softmax; returns what the sums so far must be multiplied by. */
+static __m512 softmax(uint16_t *p, const float *s, size_t c0, size_t c1, const sight *v,
+                      float scale, float *top, float *sum)
+{
+    const __m512 log2e = _mm512_set1_ps(1.44269504f), sc = _mm512_set1_ps(scale);
+    __mmask16 any = _mm512_cmpgt_epi32_mask(v->hi, v->lo);
+    __m512 old = _mm512_loadu_ps(top), one = _mm512_set1_ps(1);
+    __m512 m = largest(_mm512_set1_ps(-INFINITY), s, v);
+    m = _mm512_mask_max_ps(old, any, _mm512_mul_ps(m, sc), old);
+    __m512 keep = exp2_of(_mm512_mul_ps(_mm512_sub_ps(old, m), log2e));
+    keep = _mm512_mask_mov_ps(one, _mm512_cmp_ps_mask(m, old, _CMP_NEQ_UQ), keep);
+    __m512 e = exponentials(p, s, c0, c1, v, _mm512_mul_ps(sc, log2e), _mm512_mul_ps(m, log2e));
+    _mm512_storeu_ps(top, m);
+    _mm512_storeu_ps(sum, _mm512_fmadd_ps(_mm512_loadu_ps(sum), keep, e));
+    return keep;
+}
+
+/* Distances, tables and caps: scores become final, and the scale still to be applied is 1. */
+static float modify(const job *w, const segment *g, size_t h, size_t i0, size_t k0, size_t from,
+                    size_t to)
+{
+    const wn_attn *a = w->a;
+    bool lined = a->slope || a->bias;
+    if (!lined && !(a->softcap > 0))
+        return a->scale;
+    size_t n = to - from + QUERIES;
+    float *line = room()->line[0], *back = room()->line[1];
+    if (lined)
+        fill_line(&w->near, a, line, n, (long)(k0 + from) - (long)(g->n_pre + i0 + QUERIES - 1), h);
+    for (size_t x = 0; lined && x < n; x++)
+        back[x] = line[n - 1 - x];
+    for (size_t j = from; j < to; j++) {
+        float *row = room()->s + j * QUERIES;
+        if (a->softcap > 0)
+            w->t->softcap(row, QUERIES, a->scale, a->softcap);
+        else
+            w->t->scale(row, a->scale, QUERIES);
+        if (lined)
+            w->t->add(row, back + (to - j), QUERIES);
+    }
+    return 1;
+}
+
+/* ---- blocks --------------------------------------------------------------------------------- */
+
+/* A head and a block of queries; `at` its place in the group. */
+typedef struct unit {
+    size_t h, i0, rows, at;
+} unit;
+
+static float *sums_of(const job *w, const unit *u)
+{
+    return room()->o + u->at * w->columns * TILE * QUERIES;
+}
+
+static void scores(const job *w, size_t rows, size_t from, size_t to)
+{
+    size_t bytes = CELLS * sizeof(uint16_t), j = from / TILE, end = (to + TILE - 1) / TILE;
+    tiles k = {room()->k + j * w->steps * CELLS, bytes, w->steps * bytes};
+    tiles q = {room()->q, bytes, w->steps * bytes};
+    w->product(room()->s + j * TILE * QUERIES, &k, &q, w->steps, end - j, rows > TILE ? 2 : 1,
+               false);
+}
+
+static void weigh(const job *w, const unit *u, size_t s0, size_t s1, bool add)
+{
+    size_t bytes = CELLS * sizeof(uint16_t);
+    tiles v = {room()->v + s0 * w->columns * CELLS, w->columns * bytes, bytes};
+    tiles p = {room()->p + s0 * 2 * CELLS, 2 * bytes, bytes};
+    w->product(sums_of(w, u), &v, &p, s1 - s0, w->columns, u->rows > TILE ? 2 : 1, add);
+}
+
+/* A unit against the packed keys [k0, k0 + n). */
+static void run_block(const job *w, const segment *g, const unit *u, size_t k0, size_t n)
+{
+    uint32_t lo[QUERIES], hi[QUERIES];
+    size_t from, to;
+    float *top = room()->top + u->at * QUERIES, *sum = room()->sum + u->at * QUERIES;
+    ranges(w->a, g, u->i0, u->rows, k0, n, lo, hi, &from, &to);
+    if (from >= to)
+        return;
+    pack_queries(w, g->q0 + u->i0, u->h, u->rows);
+    scores(w, u->rows, from, to);
+    float scale = modify(w, g, u->h, u->i0, k0, from, to);
+    size_t s0 = from / PAIRS, s1 = (to + PAIRS - 1) / PAIRS, wide = w->columns * TILE;
+    bool later = false;
+    for (size_t i = 0; i < QUERIES; i++)
+        later = later || top[i] != -INFINITY;
+    for (size_t t = 0; t < u->rows; t += TILE) {
+        sight v = sight_of(lo + t, hi + t, u->rows - t);
+        __m512 keep = softmax(room()->p + t / TILE * CELLS, room()->s + t, s0 * PAIRS, s1 * PAIRS,
+                              &v, scale, top + t, sum + t);
+        float *o = sums_of(w, u) + t;
+        for (size_t c = 0; later && c < wide; c++, o += QUERIES)
+            _mm512_storeu_ps(o, _mm512_mul_ps(_mm512_loadu_ps(o), keep));
+    }
+    weigh(w, u, s0, s1, later);
+}
+
+/* Sums to rows of o. */
+static void finish(const job *w, const segment *g, const unit *u)
+{
+    const wn_attn *a = w->a;
+    for (size_t t = 0; t < u->rows; t += TILE) {
+        __m512 sum = _mm512_loadu_ps(room()->sum + u->at * QUERIES + t), one = _mm512_set1_ps(1);
+        __mmask16 any = _mm512_cmp_ps_mask(sum, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+        __m512 f = _mm512_div_ps(one, sum);
+        for (size_t c = 0; c < a->dv; c += TILE) {
+            const float *o = sums_of(w, u) + c * QUERIES + t;
+            size_t to = (g->q0 + u->i0 + t) * a->ldo + u->h * a->dv + c;
+            __mmask16 m = first(a->dv - c);
+            __m512i r[16];
+            for (int i = 0; i < 16; i++)
+                r[i] = (__m512i)_mm512_maskz_mul_ps(any, f, _mm512_loadu_ps(o + i * QUERIES));
+            turn(r);
+            for (size_t i = 0; i < TILE && t + i < u->rows; i++, to += a->ldo) {
+                if (w->half_out)
+                    _mm256_mask_storeu_epi16((uint16_t *)w->o + to, m,
+                                             (__m256i)_mm512_cvtneps_pbh((__m512)r[i]));
+                else
+                    _mm512_mask_storeu_ps((float *)w->o + to, m, (__m512)r[i]);
+            }
+        }
+    }
+}
+
+/* Units [first, first + n) of a segment's key head, whose sums are kept at once. */
+static void run_group(const job *w, const segment *g, size_t kh, size_t *packed, const unit *u,
+                      size_t n)
+{
+    const wn_attn *a = w->a;
+    size_t keys = g->n_pre + g->n_own, lo, hi, other;
+    look(a, g, u[0].i0, &lo, &other);
+    look(a, g, u[n - 1].i0 + u[n - 1].rows - 1, &other, &hi);
+    for (size_t i = 0; i < GROUP * QUERIES; i++) {
+        room()->top[i] = -INFINITY;
+        room()->sum[i] = 0;
+    }
+    for (size_t k0 = lo / w->block * w->block; k0 < hi; k0 += w->block) {
+        size_t some = min(w->block, keys - k0);
+        if (*packed != k0) {
+            pack_keys(w, g, kh, k0, some);
+            pack_values(w, g, kh, k0, some);
+            *packed = k0;
+        }
+        for (size_t i = 0; i < n; i++)
+            run_block(w, g, &u[i], k0, some);
+    }
+    for (size_t i = 0; i < n; i++)
+        finish(w, g, &u[i]);
+}
+
+static void run_task(void *ctx, size_t task, int thread)
+{
+    (void)thread;
+    const job *w = ctx;
+    const wn_attn *a = w->a;
+    size_t kh = task % a->G, part = task / a->G % w->parts, each = a->H / a->G, n = 0;
+    size_t packed = SIZE_MAX;
+    segment g = segment_at(a, task / a->G / w->parts);
+    unit u[GROUP];
+#if defined(__AMX_BF16__)
+    if (w->product == product_amx)
+        configure();
+#endif
+    for (size_t i = part * QUERIES; i < g.nq; i += w->parts * QUERIES)
+        for (size_t h = 0; h < each; h++) {
+            u[n] = (unit){kh * each + h, i, min(QUERIES, g.nq - i), n};
+            if (++n < w->units)
+                continue;
+            run_group(w, &g, kh, &packed, u, n);
+            n = 0;
+        }
+    if (n)
+        run_group(w, &g, kh, &packed, u, n);
+#if defined(__AMX_BF16__)
+    if (w->product == product_amx)
+        _tile_release();
+#endif
+}
+
+void wn_attention_bf16(void *o, const void *q, const void *k, const void *v, const wn_attn *a,
+                       bool half_in, bool half_out)
+{
+    job w = {.t = wn_kernel_table(),
+             .a = a,
+             .product = product_vdp,
+             .o = o,
+             .q = q,
+             .k = k,
+             .v = v,
+             .half_in = half_in,
+             .half_out = half_out,
+             .steps = up(a->d, PAIRS) / PAIRS,
+             .columns = up(a->dv, TILE) / TILE,
+             .parts = 1};
+#if defined(__AMX_BF16__)
+    if (wn_cpu_amx())
+        w.product = product_amx;
+#endif
+    prepare(&w.near, a);
+    size_t wide = w.steps * PAIRS > w.columns * TILE ? w.steps * PAIRS : w.columns * TILE;
+    w.block = min(MOST_KEYS, KV_CELLS / wide / PAIRS * PAIRS);
+    w.units = min(GROUP, SUMS / (QUERIES * TILE * w.columns));
+    /* Few segments: several tasks share the queries of each, packing its keys anew. */
+    if (a->S * a->G < 4 * (size_t)wn_par_threads())
+        for (size_t s = 0; s < a->S; s++)
+            while (w.parts < PARTS && w.parts * 4 * QUERIES < a->q0[s + 1] - a->q0[s])
+                w.parts++;
+    wn_par_do(a->S * a->G * w.parts, run_task, &w);
+}
+
+#endif
