@@ -204,7 +204,7 @@ void wn_attention(float *o, float *lse, const float *q, const float *k, const fl
         return;
     }
 #if defined(__x86_64__)
-    if (a->bf16 && !lse && wn_cpu_fast_bf16() && w.t == &wn_kernel_table_avx512) {
+    if (a->bf16 && !lse && wn_cpu_fast_bf16()) {
         wn_attention_bf16(o, q, k, v, a, false, false);
         return;
     }

@@ -12,14 +12,12 @@
  *
  * Blocks are counted from a segment's own first key and queries are independent of each other, so
  * neither neighbours nor threads show in a result. */
-#include "kernel/attention.h"
-
-#if defined(__AVX512BF16__)
 #include <immintrin.h>
 #include <math.h>
 #include <string.h>
 
 #include "base/par.h"
+#include "kernel/attention.h"
 
 enum {
     TILE = 16,          /* rows of a tile; its columns are 64 bytes: 16 sums or 32 bf16 numbers */
@@ -83,23 +81,6 @@ static size_t up(size_t n, size_t to)
 
 #define PTR(x, row_, col_) ((const char *)(x)->at + (row_) * (x)->tile + (col_) * (x)->step)
 
-#if defined(__AMX_BF16__)
-struct tile_config {
-    uint8_t palette, start, zero[14];
-    uint16_t bytes[16];
-    uint8_t rows[16];
-};
-
-static void configure(void)
-{
-    struct tile_config c = {.palette = 1};
-    for (int i = 0; i < 8; i++) {
-        c.bytes[i] = 64;
-        c.rows[i] = TILE;
-    }
-    _tile_loadconfig(&c);
-}
-
 enum { LD_C = QUERIES * sizeof(float) };
 
 static inline void product_amx_rows(float *c, const tiles *a, size_t i, const tiles *b,
@@ -156,7 +137,6 @@ static void product_amx(float *c, const tiles *a, const tiles *b, size_t steps, 
             product_amx_rows(c, a, i, b, steps, false, n > 1, add);
     }
 }
-#endif
 
 static void product_vdp(float *c, const tiles *a, const tiles *b, size_t steps, size_t m, size_t n,
                         bool add)
@@ -559,10 +539,8 @@ static void run_task(void *ctx, size_t task, int thread)
     size_t packed = SIZE_MAX;
     segment g = segment_at(a, task / a->G / w->parts);
     unit u[GROUP];
-#if defined(__AMX_BF16__)
     if (w->product == product_amx)
-        configure();
-#endif
+        wn_narrow_amx.begin();
     for (size_t i = part * QUERIES; i < g.nq; i += w->parts * QUERIES)
         for (size_t h = 0; h < each; h++) {
             u[n] = (unit){kh * each + h, i, min(QUERIES, g.nq - i), n};
@@ -573,10 +551,8 @@ static void run_task(void *ctx, size_t task, int thread)
         }
     if (n)
         run_group(w, &g, kh, &packed, u, n);
-#if defined(__AMX_BF16__)
     if (w->product == product_amx)
-        _tile_release();
-#endif
+        wn_narrow_amx.end();
 }
 
 void wn_attention_bf16(void *o, const void *q, const void *k, const void *v, const wn_attn *a,
@@ -594,10 +570,8 @@ void wn_attention_bf16(void *o, const void *q, const void *k, const void *v, con
              .steps = up(a->d, PAIRS) / PAIRS,
              .columns = up(a->dv, TILE) / TILE,
              .parts = 1};
-#if defined(__AMX_BF16__)
-    if (wn_cpu_amx())
+    if (wn_narrow_table() == &wn_narrow_amx)
         w.product = product_amx;
-#endif
     prepare(&w.near, a);
     size_t wide = w.steps * PAIRS > w.columns * TILE ? w.steps * PAIRS : w.columns * TILE;
     w.block = min(MOST_KEYS, KV_CELLS / wide / PAIRS * PAIRS);
@@ -609,5 +583,3 @@ void wn_attention_bf16(void *o, const void *q, const void *k, const void *v, con
                 w.parts++;
     wn_par_do(a->S * a->G * w.parts, run_task, &w);
 }
-
-#endif

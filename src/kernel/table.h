@@ -158,7 +158,7 @@ void wn_attention_ref(float *o, float *lse, const float *q, const float *k, cons
 void wn_attention_back_ref(float *dq, float *dk, float *dv, float *dbias, const float *do_,
                            const float *o, const float *lse, const float *q, const float *k,
                            const float *v, const wn_attn *a);
-/* The same by products of bf16 numbers (attention_bf16.c), where wn_cpu_fast_bf16(). half_in: q, k,
+/* The same by products of bf16 numbers (narrow_attention.c), where wn_cpu_fast_bf16(). half_in: q, k,
  * v are bf16 bit patterns, else floats that are rounded; half_out: o is bf16, else floats. */
 void wn_attention_bf16(void *o, const void *q, const void *k, const void *v, const wn_attn *a,
                        bool half_in, bool half_out);

@@ -141,6 +141,25 @@ void wn_linear_fwd(float *y, size_t ldy, const float *x, size_t ldx, const wn_li
     wn_gemm(false, true, T, l->N, l->r, l->scale, xa, l->r, B, l->r, true, y, ldy);
 }
 
+bool wn_linear_plain(const wn_linear *l)
+{
+    return l->lora_a == WN_NO_PARAM && l->ia3 == WN_NO_PARAM;
+}
+
+static const float *bias_of(const wn_linear *l, const wn_pass *pass)
+{
+    return l->bias == WN_NO_PARAM ? NULL : pass->params->p[l->bias].value;
+}
+
+void wn_linear_fused(float *y, size_t ldy, const float *x, size_t ldx, const wn_linear *l,
+                     const wn_linear *up, const wn_pass *pass, wn_fused f)
+{
+    f.bias = bias_of(l, pass);
+    f.up = up ? &up->mat : NULL;
+    f.up_bias = up ? bias_of(up, pass) : NULL;
+    wn_mm_fused(y, ldy, x, ldx, &l->mat, pass->batch->T, &f);
+}
+
 /* Of y += scale * xa B^T, xa = drop(x) A^T: dB = scale * dy^T xa, with low = scale * dy B: dA =
  * low^T drop(x), dx += drop'(low A). */
 static void lora_bwd(float *dx, size_t lddx, const float *dy, size_t ldy, const float *x,

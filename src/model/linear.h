@@ -53,6 +53,12 @@ size_t wn_linear_scaled(const wn_linear *l);
  * has a sink. */
 void wn_linear_fwd(float *y, size_t ldy, const float *x, size_t ldx, const wn_linear *l,
                    wn_pass *pass, float *kept, int flags);
+/* Whether y is x W^T + b and nothing else: no adapter. */
+bool wn_linear_plain(const wn_linear *l);
+/* A plain layer with what f asks for besides; f's bias is the layer's own. up: a gated layer's
+ * other half, plain too and of the same shape, or NULL. */
+void wn_linear_fused(float *y, size_t ldy, const float *x, size_t ldx, const wn_linear *l,
+                     const wn_linear *up, const wn_pass *pass, wn_fused f);
 /* dx (NULL: not needed; WN_MM_ADD in flags adds) and the sink's share. */
 void wn_linear_bwd(float *dx, size_t lddx, const float *dy, size_t ldy, const float *x, size_t ldx,
                    const float *kept, const wn_linear *l, wn_pass *pass, int flags);

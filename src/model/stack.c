@@ -292,6 +292,28 @@ static uint64_t place_of(const wn_stack *s, const wn_layer *l, enum wn_drop_laye
     return s->drop.site + WN_DROP_OWN + (uint64_t)(l - s->layer) * WN_DROP_A_LAYER + place;
 }
 
+/* What the part's last product adds on its way: the state where a norm stands behind the sum. */
+static const float *residual_of(const float *x, const wn_stack *s, const wn_norm *n,
+                                const wn_pass *pass)
+{
+    return s->post_norm && n->gain != WN_NO_PARAM && !wn_dropping(pass) ? x : NULL;
+}
+
+/* The part's last linear layer: out = (out, if WN_MM_ADD, +) l(in) + residual. */
+static void part_last(float *out, const float *in, size_t ldi, const wn_stack *s,
+                      const wn_linear *l, wn_pass *pass, float *kept, int flags,
+                      const float *residual)
+{
+    if (wn_linear_plain(l)) {
+        wn_fused f = {.flags = flags, .residual = residual, .ldr = s->D};
+        wn_linear_fused(out, s->D, in, ldi, l, NULL, pass, f);
+        return;
+    }
+    wn_linear_fwd(out, s->D, in, ldi, l, pass, kept, flags);
+    if (residual)
+        wn_add(out, residual, pass->batch->T * s->D);
+}
+
 /* Behind the part: drops, and adds what was not computed in place. */
 static void part_drop(float *x, float *part, const wn_stack *s, const wn_layer *l, const wn_norm *n,
                       const wn_pass *pass, enum wn_drop_layer place)
@@ -402,17 +424,38 @@ static void activate(float *y, const float *up, const wn_stack *s, const wn_laye
     drop_act(y, s, l, pass);
 }
 
-/* out (+= with WN_MM_ADD) from h. */
+/* w->act = act(h gate^T) * (h up^T) or act(h up^T) in one product; false: it cannot be. */
+static bool activate_fused(const wn_stack *s, const wn_layer *l, wn_stack_work *w,
+                           const wn_pass *pass, const float *h)
+{
+    static const int flag[] = {[WN_ACT_SILU] = WN_MM_SILU,
+                               [WN_ACT_GELU] = WN_MM_GELU,
+                               [WN_ACT_GELU_TANH] = WN_MM_GELU_TANH,
+                               [WN_ACT_RELU] = WN_MM_RELU,
+                               [WN_ACT_IDENTITY] = 0};
+    if (l->n_up != 1 + s->gated || (s->gated && s->D > WN_FUSED_K) || wn_dropping(pass))
+        return false;
+    for (int i = 0; i < l->n_up; i++)
+        if (!wn_linear_plain(&l->up[i]))
+            return false;
+    wn_linear_fused(w->act, s->F, h, s->D, &l->up[0], s->gated ? &l->up[1] : NULL, pass,
+                    (wn_fused){.flags = flag[s->act]});
+    return true;
+}
+
+/* out (+= with WN_MM_ADD, + residual) from h. */
 static void mlp_fwd(float *out, const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack_work *w,
-                    wn_pass *pass, const float *h, int flags)
+                    wn_pass *pass, const float *h, int flags, const float *residual, bool keep)
 {
     size_t col = 0;
-    for (int i = 0; i < l->n_up; i++) {
+    bool made = !keep && activate_fused(s, l, w, pass, h);
+    for (int i = 0; i < l->n_up && !made; i++) {
         wn_linear_fwd(c->up + col, wn_up_width(s), h, s->D, &l->up[i], pass, c->kept[4 + i], 0);
         col += l->up[i].N;
     }
-    activate(w->act, c->up, s, l, pass);
-    wn_linear_fwd(out, s->D, w->act, s->F, &l->down, pass, c->kept[6], flags);
+    if (!made)
+        activate(w->act, c->up, s, l, pass);
+    part_last(out, w->act, s->F, s, &l->down, pass, c->kept[6], flags, residual);
 }
 
 /* dm [T, D], the gradient of the part's output, to d_h; h is its input. */
@@ -439,12 +482,13 @@ static void mlp_bwd(const float *dm, const wn_stack *s, const wn_layer *l, wn_ac
  * behind the residual. `part` is the half's raw output where it has a norm of its own, else it was
  * added already. */
 static void join(float *x, float *sum, float *mean, float *rinv, const wn_stack *s,
-                 const wn_norm *n, const wn_params *ps, float *scratch, size_t T)
+                 const wn_norm *n, const wn_params *ps, float *scratch, size_t T, bool added)
 {
     if (n->gain == WN_NO_PARAM)
         return;
-    if (s->post_norm) { /* sum holds part; it becomes x + part, x its norm */
-        wn_add(sum, x, T * s->D);
+    if (s->post_norm) { /* sum holds part, or x + part if added; x becomes its norm */
+        if (!added)
+            wn_add(sum, x, T * s->D);
         wn_norm_fwd(x, mean, rinv, sum, n, ps, T, s->D);
     } else {
         wn_norm_fwd(scratch, mean, rinv, sum, n, ps, T, s->D);
@@ -466,9 +510,10 @@ static void layer_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
     const float *h = normed(w->h, c->in_mean, c->in_rinv, x, &l->attn_in, ps, T, s->D);
     attention_fwd(s, l, c, w, pass, h);
     float *part = part_place(x, c->attn, s, &l->attn_out, w, pass, &flags);
-    wn_linear_fwd(part, s->D, c->ctx, s->H * s->d, &l->out, pass, c->kept[3], flags);
+    const float *added = residual_of(x, s, &l->attn_out, pass);
+    part_last(part, c->ctx, s->H * s->d, s, &l->out, pass, c->kept[3], flags, added);
     part_drop(x, part, s, l, &l->attn_out, pass, WN_DROP_ATTN_OUT);
-    join(x, c->attn, c->attn_mean, c->attn_rinv, s, &l->attn_out, ps, w->h, T);
+    join(x, c->attn, c->attn_mean, c->attn_rinv, s, &l->attn_out, ps, w->h, T, added);
     if (l->cross_q.N)
         cross_fwd(s, l, c, w, pass, x, keep);
     if (keep && !s->parallel)
@@ -476,9 +521,10 @@ static void layer_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
     h = normed(w->h, c->mid_mean, c->mid_rinv, s->parallel ? parallel_in : x, &l->mlp_in, ps, T,
                s->D);
     part = part_place(x, c->mlp, s, &l->mlp_out, w, pass, &flags);
-    mlp_fwd(part, s, l, c, w, pass, h, flags);
+    added = residual_of(x, s, &l->mlp_out, pass);
+    mlp_fwd(part, s, l, c, w, pass, h, flags, added, keep);
     part_drop(x, part, s, l, &l->mlp_out, pass, WN_DROP_MLP_OUT);
-    join(x, c->mlp, c->mlp_mean, c->mlp_rinv, s, &l->mlp_out, ps, w->h, T);
+    join(x, c->mlp, c->mlp_mean, c->mlp_rinv, s, &l->mlp_out, ps, w->h, T, added);
 }
 
 void wn_stack_fwd(const wn_stack *s, wn_stack_work *w, wn_pass *pass, float *x, size_t last,

@@ -154,11 +154,6 @@ Test(attention, tiles_equal_the_plain_loops)
 /* ---- products of bf16 numbers
  * ------------------------------------------------------------------------------- */
 
-static bool bf16_here(void)
-{
-    return wn_cpu_fast_bf16() && strcmp(wn_kernel_name(), "avx512") == 0;
-}
-
 static uint16_t half(float x)
 {
     uint32_t u;
@@ -203,9 +198,9 @@ static void compare_bf16(const size_t *lengths, size_t S, size_t prefix, size_t 
         wn_attention(f.o, NULL, f.q, f.k, f.v, &f.a);
         double e = off(f.o, r.o, f.T, f.a.ldo, H * dv);
         cr_assert_lt(e, 4e-3, "option %d: off by %g", option, e);
-        wn_cpu_amx_use(false);
+        wn_kernel_use("avx512");
         wn_attention(o, NULL, f.q, f.k, f.v, &f.a);
-        wn_cpu_amx_use(true);
+        wn_kernel_use(NULL);
         e = off(o, r.o, f.T, f.a.ldo, H * dv);
         cr_assert_lt(e, 4e-3, "option %d: without tiles off by %g", option, e);
         wn_attention_bf16(ho, q, k, v, &f.a, true, true);
@@ -223,7 +218,7 @@ static void compare_bf16(const size_t *lengths, size_t S, size_t prefix, size_t 
 
 Test(attention, bf16_products_are_the_plain_loops_rounded)
 {
-    if (!bf16_here())
+    if (!wn_cpu_fast_bf16())
         cr_skip("no bf16 products here");
     compare_bf16((size_t[]){1, 5, 0, 70, 20}, 5, 0, 3, 3, 32, 32);
     compare_bf16((size_t[]){30, 2, 17}, 3, 21, 6, 2, 20, 20);
@@ -236,7 +231,7 @@ Test(attention, bf16_products_are_the_plain_loops_rounded)
 
 Test(attention, bf16_threads_and_neighbours_change_nothing)
 {
-    if (!bf16_here())
+    if (!wn_cpu_fast_bf16())
         cr_skip("no bf16 products here");
     for (int option = 0; option < OPTIONS; option++) {
         trial a, one;
@@ -271,7 +266,7 @@ Test(attention, bf16_threads_and_neighbours_change_nothing)
 /* A NaN among the inputs is not lost. */
 Test(attention, bf16_products_keep_nan)
 {
-    if (!bf16_here())
+    if (!wn_cpu_fast_bf16())
         cr_skip("no bf16 products here");
     for (int what = 0; what < 3; what++) {
         trial c;
