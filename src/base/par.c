@@ -11,6 +11,11 @@ int wn_par_threads(void)
     return threads > 0 ? threads : omp_get_num_procs();
 }
 
+int wn_par_width(void)
+{
+    return omp_in_parallel() ? 1 : wn_par_threads();
+}
+
 void wn_par_set_threads(int n)
 {
     threads = n;

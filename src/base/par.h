@@ -20,6 +20,8 @@ typedef void (*wn_par_work)(void *ctx, size_t i, int thread);
 void wn_par_do(size_t n, wn_par_work body, void *ctx);
 
 int wn_par_threads(void);
+/* How many threads a call would run on here: 1 inside a piece of work. */
+int wn_par_width(void);
 void wn_par_set_threads(int n); /* 0: all cores this process may use */
 
 #endif

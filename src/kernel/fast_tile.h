@@ -9,14 +9,14 @@
 #include "kernel/vec.h"
 
 INLINE void after_as(float *y, const float *c, const float *up, const float *residual, size_t n,
-                     const wn_after *e, wn_act kind)
+                     const wn_after *e, wn_act kind, bool rough)
 {
     EACH_VEC(i, n)
     {
         vf v = GET(c, i, n);
         if (e->bias)
             v = vadd(v, GET(e->bias, i, n));
-        v = act_value(v, kind);
+        v = rough ? vgelu_rough(v) : act_value(v, kind);
         if (up) {
             vf u = GET(up, i, n);
             v = vmul(v, e->up_bias ? vadd(u, GET(e->up_bias, i, n)) : u);
@@ -33,9 +33,17 @@ static void after(float *y, size_t ldy, const float *c, size_t ldc, const float 
 #define CALL(kind)                                                                                 \
     for (size_t r = 0; r < m; r++)                                                                 \
     after_as(y + r * ldy, c + r * ldc, up ? up + r * ldup : NULL,                                  \
-             e->residual ? e->residual + r * e->ldr : NULL, n, e, kind)
+             e->residual ? e->residual + r * e->ldr : NULL, n, e, kind, ROUGH)
     wn_act kind = e->act;
+    if (kind == WN_ACT_GELU && e->rough) {
+#define ROUGH true
+        CALL(WN_ACT_GELU);
+#undef ROUGH
+        return;
+    }
+#define ROUGH false
     BY_ACT(CALL)
+#undef ROUGH
 #undef CALL
 }
 

@@ -173,7 +173,7 @@ void wn_gemm(bool ta, bool tb, size_t M, size_t N, size_t K, float alpha, const 
                    .add = add,
                    .turned = true};
     }
-    size_t want = wn_par_threads() > 1 ? 4 * (size_t)wn_par_threads() : 1;
+    size_t want = wn_par_width() > 1 ? 4 * (size_t)wn_par_width() : 1;
     g.row_tiles = wn_div_up(g.M, ROWS);
     g.rows = wn_div_up(wn_div_up(g.M, g.row_tiles), 12) * 12;
     if (g.N <= G_COLS && g.M >= 24 * want)

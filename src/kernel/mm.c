@@ -55,7 +55,7 @@ typedef struct product {
 /* Rows and columns of a tile, so that every thread gets some tiles where the shape allows. */
 static size_t cut(product *j, size_t most_rows, size_t most_cols)
 {
-    size_t want = wn_par_threads() > 1 ? 4 * (size_t)wn_par_threads() : 1;
+    size_t want = wn_par_width() > 1 ? 4 * (size_t)wn_par_width() : 1;
     j->row_tiles = wn_div_up(j->p.T, most_rows);
     j->rows = wn_div_up(wn_div_up(j->p.T, j->row_tiles), 12) * 12;
     j->row_tiles = wn_div_up(j->p.T, j->rows);
@@ -264,7 +264,8 @@ void wn_mm_fused(float *y, size_t ldy, const float *x, size_t ldx, const wn_mat 
                                 .up_bias = f->up_bias,
                                 .residual = f->residual,
                                 .ldr = f->ldr,
-                                .act = activation(f->flags)}});
+                                .act = activation(f->flags),
+                                .rough = W->kind == WN_MAT_BF16}});
 }
 
 void wn_mm(float *y, size_t ldy, const float *x, size_t ldx, const wn_mat *W, const float *bias,

@@ -166,7 +166,7 @@ static void work(void *ctx, size_t i, int thread)
 void wn_mm_narrow(const wn_product *p)
 {
     job j = {.p = *p, .n = wn_narrow_table(), .kt = wn_div_up(p->in, WN_BLOCK_K)};
-    size_t threads = (size_t)wn_par_threads(), most = p->back ? BACK_KT : FORWARD_KT;
+    size_t threads = (size_t)wn_par_width(), most = p->back ? BACK_KT : FORWARD_KT;
     WN_ASSERT(!p->up || j.kt <= FORWARD_KT);
     j.step = wn_div_up(j.kt, wn_div_up(j.kt, most));
     j.strips = wn_div_up(p->T, STRIP);

@@ -577,7 +577,7 @@ void wn_attention_bf16(void *o, const void *q, const void *k, const void *v, con
     w.block = min(MOST_KEYS, KV_CELLS / wide / PAIRS * PAIRS);
     w.units = min(GROUP, SUMS / (QUERIES * TILE * w.columns));
     /* Few segments: several tasks share the queries of each, packing its keys anew. */
-    if (a->S * a->G < 4 * (size_t)wn_par_threads())
+    if (a->S * a->G < 4 * (size_t)wn_par_width())
         for (size_t s = 0; s < a->S; s++)
             while (w.parts < PARTS && w.parts * 4 * QUERIES < a->q0[s + 1] - a->q0[s])
                 w.parts++;

@@ -22,6 +22,7 @@ typedef struct wn_after {
     const float *residual;       /* [m, n] by stride ldr; NULL: none */
     size_t ldr;
     wn_act act;
+    bool rough; /* an erf GELU within 1e-4 will do: the sums are of bf16 products */
 } wn_after;
 
 typedef struct wn_kernels {
@@ -158,8 +159,8 @@ void wn_attention_ref(float *o, float *lse, const float *q, const float *k, cons
 void wn_attention_back_ref(float *dq, float *dk, float *dv, float *dbias, const float *do_,
                            const float *o, const float *lse, const float *q, const float *k,
                            const float *v, const wn_attn *a);
-/* The same by products of bf16 numbers (narrow_attention.c), where wn_cpu_fast_bf16(). half_in: q, k,
- * v are bf16 bit patterns, else floats that are rounded; half_out: o is bf16, else floats. */
+/* The same by products of bf16 numbers (narrow_attention.c), where wn_cpu_fast_bf16(). half_in: q,
+ * k, v are bf16 bit patterns, else floats that are rounded; half_out: o is bf16, else floats. */
 void wn_attention_bf16(void *o, const void *q, const void *k, const void *v, const wn_attn *a,
                        bool half_in, bool half_out);
 /* Bucket of a T5 relative position (key - query), Raffel et al. 2020. */

@@ -93,7 +93,7 @@ static void check_activations(const wn_kernels *t)
         }
         for (wn_act f = WN_ACT_SILU; f <= WN_ACT_IDENTITY; f++) {
             row a = x, b = x;
-            wn_after e = {f % 2 ? u.v : NULL, dy.v, f % 3 ? z.v : NULL, 0, f};
+            wn_after e = {f % 2 ? u.v : NULL, dy.v, f % 3 ? z.v : NULL, 0, f, false};
             const float *up = f % 2 ? NULL : u.v;
             t->after(a.v, n, a.v, n, up, n, 1, n, &e);
             REF->after(b.v, n, b.v, n, up, n, 1, n, &e);
@@ -105,6 +105,20 @@ static void check_activations(const wn_kernels *t)
         t->softcap_back(y.v, b.v, n, 5), REF->softcap_back(z.v, b.v, n, 5);
         same(&y, &z, n, 1e-6, "softcap_back");
     }
+}
+
+/* x Phi(x) of sums of bf16 products. */
+static void check_rough_gelu(const wn_kernels *t)
+{
+    const wn_after e = {.act = WN_ACT_GELU, .rough = true};
+    for (float x = -30; x < 30; x += 1.0f / 128) {
+        float y, want = x * 0.5f * erfcf(-x * 0.707106781f);
+        t->after(&y, 1, &x, 1, NULL, 0, 1, 1, &e);
+        cr_assert_float_eq(y, want, t == REF ? 2e-6 : 7e-5, "%s %g: %g", t->name, x, y);
+    }
+    float x = NAN, y;
+    t->after(&y, 1, &x, 1, NULL, 0, 1, 1, &e);
+    cr_assert(isnan(y));
 }
 
 /* Values far out: no overflow, no NaN of our own making, NaN kept. */
@@ -263,6 +277,7 @@ void check_table(const wn_kernels *t)
 {
     check_norms(t);
     check_activations(t);
+    check_rough_gelu(t);
     check_extremes(t);
     check_exp(t);
     check_sums(t);
