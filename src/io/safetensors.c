@@ -31,8 +31,9 @@ struct wn_safetensors {
 static const struct {
     const char *name;
     wn_dtype type;
-} dtypes[] = {{"F32", WN_F32}, {"F16", WN_F16}, {"BF16", WN_BF16}, {"I32", WN_I32},
-              {"I64", WN_I64}, {"U8", WN_U8},   {"BOOL", WN_U8}};
+} dtypes[] = {{"F32", WN_F32},         {"F16", WN_F16},         {"BF16", WN_BF16},
+              {"F8_E4M3", WN_F8_E4M3}, {"F8_E5M2", WN_F8_E5M2}, {"I32", WN_I32},
+              {"I64", WN_I64},         {"U8", WN_U8},           {"BOOL", WN_U8}};
 enum { N_DTYPES = sizeof dtypes / sizeof *dtypes };
 
 /* ---- one file ---- */
