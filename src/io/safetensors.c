@@ -281,7 +281,12 @@ static wn_err open_folder(wn_safetensors *s, const char *dir)
         if (there)
             return err;
     }
-    return wn_fail(WN_EIO, "%s: expected %s or %s in it", dir, names[0], names[1]);
+    char *pickle;
+    WN_TRY(wn_path_join(&pickle, dir, "pytorch_model.bin"));
+    bool old = wn_file_exists(pickle);
+    wn_free(pickle);
+    return wn_fail(WN_EIO, "%s: expected %s or %s in it%s", dir, names[0], names[1],
+                   old ? ", found pytorch_model.bin, which is a program: convert it" : "");
 }
 
 static wn_err new_handle(wn_safetensors **out, const char *path)
