@@ -198,6 +198,14 @@ static wn_err vector(wn_model *m, int *index, const char *name, size_t n, wn_row
     return WN_OK;
 }
 
+static wn_err pack_linear(const wn_model *m, const wn_tensor *t, wn_linear *l, float *master,
+                          const wn_linear_form *form)
+{
+    WN_TRY(mat_new(m, &l->mat, l->N, l->K));
+    return l->transposed ? pack_transposed(m, t, &l->mat, master)
+                         : pack(m, t, &l->mat, master, l->N, l->K, form->order);
+}
+
 wn_err wn_build_linear(wn_model *m, wn_linear *l, const char *module, size_t N, size_t K,
                        const wn_linear_form *form)
 {
@@ -225,11 +233,8 @@ wn_err wn_build_linear(wn_model *m, wn_linear *l, const char *module, size_t N, 
     l->weight = (int)i;
     if (m->train_full)
         WN_NEW(m->params.p[i].value, N * K);
-    WN_TRY(mat_new(m, &l->mat, N, K));
-    if (turned)
-        WN_TRY(pack_transposed(m, t, &l->mat, m->params.p[i].value));
-    else
-        WN_TRY(pack(m, t, &l->mat, m->params.p[i].value, N, K, form->order));
+    if (!m->unpacked)
+        WN_TRY(pack_linear(m, t, l, m->params.p[i].value, form));
     if (!form->bias)
         return WN_OK;
     snprintf(name, sizeof name, "%s.bias", module);
@@ -262,8 +267,9 @@ wn_err wn_build_table(wn_model *m, wn_table *t, const char *name, size_t rows, s
     m->params.p[i].use = WN_PARAM_LOOKUP;
     t->param = (int)i;
     t->rows = rows;
-    if (m->train_full)
-        WN_NEW(m->params.p[i].value, rows * D);
+    if (!m->train_full)
+        return WN_OK; /* rows are read, and checked for NaN, as they are looked up */
+    WN_NEW(m->params.p[i].value, rows * D);
     return pack(m, t->tensor, NULL, m->params.p[i].value, rows, D, (wn_row_order){0});
 }
 
@@ -271,7 +277,7 @@ wn_err wn_build_head(wn_model *m, const char *name, bool tied)
 {
     size_t V = m->facts.vocab, D = m->facts.width, i = (size_t)m->token.param;
     const wn_tensor *t = m->token.tensor;
-    if (m->states_only)
+    if (m->states_only || m->unpacked)
         return WN_OK;
     if (!tied) {
         WN_TRY(wn_weights_get(&t, &m->files, name, V, D));

@@ -20,7 +20,7 @@ struct wn_model {
     wn_weights files;
     wn_params params;
     wn_tokenizer *tokenizer;
-    bool train_full;
+    bool train_full, unpacked;
     /* ids to the stack's input: (token * scale + position + type), then the norm */
     wn_table token, position, type;
     float embed_scale;
