@@ -279,6 +279,15 @@ typedef struct wn_merge_opts {
 } wn_merge_opts;
 WN_API wn_err wn_merge_job(const wn_merge_opts *o);
 
+typedef struct wn_get_opts {
+    wn_common common;           /* out: a folder */
+    const char *source;         /* "hf:ORG/NAME" or "hf:ORG/NAME@REVISION" */
+    const char *mirror;         /* the hub's address; NULL: Hugging Face's own */
+    const char *const *include; /* shell patterns of file names; none: what winnow reads */
+    size_t n_include;
+} wn_get_opts;
+WN_API wn_err wn_get_job(const wn_get_opts *o);
+
 /* Checks this machine and the maths: JSON with a list of checks, each ok or not. dir: a folder to
  * try atomic writing in, NULL: the current one. */
 WN_API wn_err wn_doctor_job(const char *dir, char **json, bool *all_ok);
