@@ -15,7 +15,7 @@ WERROR   ?= -Werror
 SOVERSION := 0
 VERSION  := $(shell sed -n 's/^\#define WN_VERSION "\(.*\)"/\1/p' include/winnow.h)
 
-PKGS     := jansson yaml-0.1 zlib libzstd libpcre2-8 libxxhash libcrypto
+PKGS     := jansson yaml-0.1 zlib libzstd libpcre2-8 libxxhash libcrypto libcurl
 PKG_C    := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_L    := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lutf8proc -ldnnl -lm
 

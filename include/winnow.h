@@ -271,6 +271,23 @@ WN_API wn_err wn_diff_job(const char *a, const char *b, bool json, char **text);
 /* Facts of a model as JSON: family, parameters (name, shape), memory, tokenizer. */
 WN_API wn_err wn_model_info_job(const char *model, const char *adapter, bool params, char **json);
 
+typedef struct wn_merge_opts {
+    wn_common common; /* out: a folder that transformers loads */
+    const char *model, *adapter;
+    const char *save_dtype; /* "f32", "f16", "bf16"; NULL: each tensor's own */
+    uint64_t shard_bytes;   /* largest weight file; 0: 5 GB */
+} wn_merge_opts;
+WN_API wn_err wn_merge_job(const wn_merge_opts *o);
+
+typedef struct wn_get_opts {
+    wn_common common;           /* out: a folder */
+    const char *source;         /* "hf:ORG/NAME" or "hf:ORG/NAME@REVISION" */
+    const char *mirror;         /* the hub's address; NULL: Hugging Face's own */
+    const char *const *include; /* shell patterns of file names; none: what winnow reads */
+    size_t n_include;
+} wn_get_opts;
+WN_API wn_err wn_get_job(const wn_get_opts *o);
+
 /* Checks this machine and the maths: JSON with a list of checks, each ok or not. dir: a folder to
  * try atomic writing in, NULL: the current one. */
 WN_API wn_err wn_doctor_job(const char *dir, char **json, bool *all_ok);

@@ -3,11 +3,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include <xxhash.h>
 
 #include "base/mem.h"
+#include "io/file.h"
 
 enum { SHA_BYTES = 32, STEP = 1 << 18 };
 
@@ -91,6 +94,28 @@ wn_err wn_sha_file(char hex[WN_SHA_HEX], const char *path)
     wn_free(step);
     close(fd);
     return err;
+}
+
+wn_err wn_git_blob_file(char hex[WN_SHA_HEX], const char *path)
+{
+    wn_map map = {0};
+    char head[48];
+    unsigned char sum[EVP_MAX_MD_SIZE];
+    unsigned n = 0;
+    WN_TRY(wn_map_open(&map, path));
+    size_t len = (size_t)snprintf(head, sizeof head, "blob %llu", (unsigned long long)map.size) + 1;
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool done = ctx && EVP_DigestInit_ex(ctx, EVP_sha1(), NULL) == 1 &&
+                EVP_DigestUpdate(ctx, head, len) == 1 &&
+                EVP_DigestUpdate(ctx, map.data, (size_t)map.size) == 1 &&
+                EVP_DigestFinal_ex(ctx, sum, &n) == 1;
+    EVP_MD_CTX_free(ctx);
+    wn_map_close(&map);
+    if (!done)
+        return wn_fail(WN_ENOMEM, "out of memory: a SHA-1 state");
+    for (unsigned i = 0; i < n && 2 * i + 2 < WN_SHA_HEX; i++)
+        snprintf(hex + 2 * i, 3, "%02x", sum[i]);
+    return WN_OK;
 }
 
 wn_hash128 wn_hash(const void *bytes, size_t n, uint64_t seed)

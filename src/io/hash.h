@@ -16,6 +16,8 @@ void wn_sha_hex(wn_sha *s, char hex[WN_SHA_HEX]); /* finishes and frees */
 
 wn_err wn_sha_bytes(char hex[WN_SHA_HEX], const void *bytes, size_t n);
 wn_err wn_sha_file(char hex[WN_SHA_HEX], const char *path);
+/* What git calls the file's contents: the SHA-1 of "blob SIZE", NUL and its bytes. */
+wn_err wn_git_blob_file(char hex[WN_SHA_HEX], const char *path);
 
 typedef struct wn_hash128 {
     uint64_t lo, hi;

@@ -31,8 +31,9 @@ struct wn_safetensors {
 static const struct {
     const char *name;
     wn_dtype type;
-} dtypes[] = {{"F32", WN_F32}, {"F16", WN_F16}, {"BF16", WN_BF16}, {"I32", WN_I32},
-              {"I64", WN_I64}, {"U8", WN_U8},   {"BOOL", WN_U8}};
+} dtypes[] = {{"F32", WN_F32},         {"F16", WN_F16},         {"BF16", WN_BF16},
+              {"F8_E4M3", WN_F8_E4M3}, {"F8_E5M2", WN_F8_E5M2}, {"I32", WN_I32},
+              {"I64", WN_I64},         {"U8", WN_U8},           {"BOOL", WN_U8}};
 enum { N_DTYPES = sizeof dtypes / sizeof *dtypes };
 
 /* ---- one file ---- */
@@ -280,7 +281,12 @@ static wn_err open_folder(wn_safetensors *s, const char *dir)
         if (there)
             return err;
     }
-    return wn_fail(WN_EIO, "%s: expected %s or %s in it", dir, names[0], names[1]);
+    char *pickle;
+    WN_TRY(wn_path_join(&pickle, dir, "pytorch_model.bin"));
+    bool old = wn_file_exists(pickle);
+    wn_free(pickle);
+    return wn_fail(WN_EIO, "%s: expected %s or %s in it%s", dir, names[0], names[1],
+                   old ? ", found pytorch_model.bin, which is a program: convert it" : "");
 }
 
 static wn_err new_handle(wn_safetensors **out, const char *path)
@@ -439,20 +445,31 @@ static wn_err make_header(wn_str *h, const wn_tensor *t, size_t n, const char *c
     return wn_str_check(h);
 }
 
-static wn_err write_all(wn_out *o, const wn_str *h, const wn_tensor *t, size_t n)
+static wn_err write_all(wn_out *o, const wn_str *h, const wn_tensor *t, size_t n,
+                        wn_tensor_fill fill, void *ctx)
 {
     unsigned char size[8];
     for (int i = 0; i < 8; i++)
         size[i] = (unsigned char)((uint64_t)h->len >> 8 * i);
     WN_TRY(wn_out_write(o, size, sizeof size));
     WN_TRY(wn_out_write(o, h->p, h->len));
-    for (size_t i = 0; i < n; i++)
-        WN_TRY(wn_out_write(o, t[i].data, (size_t)t[i].bytes));
+    for (size_t i = 0; i < n; i++) {
+        const void *data = t[i].data;
+        if (fill)
+            WN_TRY(fill(ctx, i, &data));
+        WN_TRY(wn_out_write(o, data, (size_t)t[i].bytes));
+    }
     return WN_OK;
 }
 
 wn_err wn_safetensors_write(const char *path, const wn_tensor *t, size_t n,
                             const char *const *metadata)
+{
+    return wn_safetensors_stream(path, t, n, metadata, NULL, NULL);
+}
+
+wn_err wn_safetensors_stream(const char *path, const wn_tensor *t, size_t n,
+                             const char *const *metadata, wn_tensor_fill fill, void *ctx)
 {
     WN_TRY(check_tensors(t, n, path));
     wn_str h = {0};
@@ -461,7 +478,7 @@ wn_err wn_safetensors_write(const char *path, const wn_tensor *t, size_t n,
     if (err == WN_OK)
         err = wn_out_open(&o, path);
     if (err == WN_OK) {
-        err = write_all(&o, &h, t, n);
+        err = write_all(&o, &h, t, n, fill, ctx);
         if (err == WN_OK)
             err = wn_out_commit(&o);
         else

@@ -26,5 +26,10 @@ const char *wn_safetensors_path(const wn_safetensors *s);
  * aligned. `metadata` NULL or pairs {"format","pt",NULL}. dtype F32, F16, BF16, I32, I64 or U8. */
 wn_err wn_safetensors_write(const char *path, const wn_tensor *t, size_t n,
                             const char *const *metadata);
+/* The same without all bytes at once: fill is called for each tensor in turn and hands out its
+ * t[i].bytes bytes, good until the next call. */
+typedef wn_err (*wn_tensor_fill)(void *ctx, size_t i, const void **data);
+wn_err wn_safetensors_stream(const char *path, const wn_tensor *t, size_t n,
+                             const char *const *metadata, wn_tensor_fill fill, void *ctx);
 
 #endif

@@ -14,6 +14,8 @@ typedef enum wn_dtype {
     WN_F32,
     WN_F16,
     WN_BF16,
+    WN_F8_E4M3, /* e4m3fn */
+    WN_F8_E5M2,
     WN_I32,
     WN_I64,
     WN_U8,
@@ -25,6 +27,10 @@ typedef enum wn_dtype {
     WN_Q4_K,
     WN_Q5_K,
     WN_Q6_K,
+    WN_Q2_K,
+    WN_Q3_K,
+    WN_IQ4_NL,
+    WN_IQ4_XS,
     WN_DTYPE_COUNT
 } wn_dtype;
 

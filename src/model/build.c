@@ -82,7 +82,8 @@ struct pack_job {
     const wn_tensor *tensor;
     wn_mat *mat; /* NULL: only check or keep */
     float *keep; /* the master, NULL: none */
-    size_t rows, cols, head;
+    size_t rows, cols;
+    wn_row_order order;
 };
 
 static wn_err pack_rows(void *ctx, size_t i, int thread)
@@ -93,7 +94,7 @@ static wn_err pack_rows(void *ctx, size_t i, int thread)
     float *rows = j->keep ? j->keep + first * j->cols : wn_malloc(n * j->cols * sizeof *rows);
     if (!rows)
         return WN_ENOMEM;
-    wn_err e = wn_weights_rows(rows, j->files, j->tensor, first, n, j->head);
+    wn_err e = wn_weights_rows(rows, j->files, j->tensor, first, n, j->order);
     if (!e && j->mat)
         wn_mat_pack(j->mat, rows, first, n);
     if (!j->keep)
@@ -102,9 +103,9 @@ static wn_err pack_rows(void *ctx, size_t i, int thread)
 }
 
 static wn_err pack(const wn_model *m, const wn_tensor *t, wn_mat *mat, float *keep, size_t rows,
-                   size_t cols, size_t head)
+                   size_t cols, wn_row_order order)
 {
-    struct pack_job j = {&m->files, t, mat, keep, rows, cols, head};
+    struct pack_job j = {&m->files, t, mat, keep, rows, cols, order};
     return wn_par_for((rows + PACK_ROWS - 1) / PACK_ROWS, pack_rows, &j);
 }
 
@@ -154,25 +155,36 @@ void wn_repack(wn_mat *mat, const float *value, bool transposed)
     WN_ASSERT(repack(mat, value, transposed) == WN_OK); /* a few rows of scratch */
 }
 
-/* A matrix stored [K, N]: read whole, then packed by its columns. */
+/* A matrix whose parameter is [K, N]: read whole, then packed by its columns. GGUF files hold it
+ * [N, K]. */
 static wn_err pack_transposed(const wn_model *m, const wn_tensor *t, wn_mat *mat, float *keep)
 {
-    float *all = keep ? keep : wn_malloc(mat->N * mat->K * sizeof *all);
+    size_t N = mat->N, K = mat->K;
+    if (m->files.is_gguf && !keep)
+        return pack(m, t, mat, NULL, N, K, (wn_row_order){0});
+    float *all = keep && !m->files.is_gguf ? keep : wn_malloc(N * K * sizeof *all);
     if (!all)
         return WN_ENOMEM;
-    wn_err e = pack(m, t, NULL, all, mat->K, mat->N, 0);
-    if (!e)
+    wn_err e = m->files.is_gguf ? pack(m, t, mat, all, N, K, (wn_row_order){0})
+                                : pack(m, t, NULL, all, K, N, (wn_row_order){0});
+    if (!e && !m->files.is_gguf)
         e = repack(mat, all, true);
-    if (!keep)
+    for (size_t n = 0; !e && m->files.is_gguf && n < N; n++)
+        for (size_t k = 0; k < K; k++)
+            keep[k * N + n] = all[n * K + k];
+    if (all != keep)
         wn_free(all);
     return e;
 }
 
 /* A vector parameter (norm or bias): always has a value. */
-static wn_err vector(wn_model *m, int *index, const char *name, size_t n, size_t head, float offset)
+static wn_err vector(wn_model *m, int *index, const char *name, size_t n, wn_row_order order,
+                     float offset)
 {
     const wn_tensor *t;
     size_t i;
+    if (m->files.is_gguf)
+        offset = 0; /* the converter has added it */
     WN_TRY(wn_weights_get(&t, &m->files, name, n, 0));
     WN_TRY(wn_params_add(&m->params, &i, name, n, 1, false));
     float *value;
@@ -180,10 +192,18 @@ static wn_err vector(wn_model *m, int *index, const char *name, size_t n, size_t
     m->params.p[i].value = value;
     m->params.p[i].offset = offset;
     *index = (int)i;
-    WN_TRY(wn_weights_rows(value, &m->files, t, 0, 1, head));
+    WN_TRY(wn_weights_rows(value, &m->files, t, 0, 1, order));
     for (size_t k = 0; offset != 0 && k < n; k++)
         value[k] += offset;
     return WN_OK;
+}
+
+static wn_err pack_linear(const wn_model *m, const wn_tensor *t, wn_linear *l, float *master,
+                          const wn_linear_form *form)
+{
+    WN_TRY(mat_new(m, &l->mat, l->N, l->K));
+    return l->transposed ? pack_transposed(m, t, &l->mat, master)
+                         : pack(m, t, &l->mat, master, l->N, l->K, form->order);
 }
 
 wn_err wn_build_linear(wn_model *m, wn_linear *l, const char *module, size_t N, size_t K,
@@ -205,22 +225,20 @@ wn_err wn_build_linear(wn_model *m, wn_linear *l, const char *module, size_t N, 
     const wn_tensor *t;
     size_t i;
     snprintf(name, sizeof name, "%s.weight", module);
-    WN_TRY(wn_weights_get(&t, &m->files, name, turned ? K : N, turned ? N : K));
+    bool stored = turned && !m->files.is_gguf;
+    WN_TRY(wn_weights_get(&t, &m->files, name, stored ? K : N, stored ? N : K));
     if (!m->facts.dtype)
         m->facts.dtype = wn_dtype_name(t->dtype);
     WN_TRY(wn_params_add(&m->params, &i, name, turned ? K : N, turned ? N : K, true));
     l->weight = (int)i;
     if (m->train_full)
         WN_NEW(m->params.p[i].value, N * K);
-    WN_TRY(mat_new(m, &l->mat, N, K));
-    if (turned)
-        WN_TRY(pack_transposed(m, t, &l->mat, m->params.p[i].value));
-    else
-        WN_TRY(pack(m, t, &l->mat, m->params.p[i].value, N, K, form->head));
+    if (!m->unpacked)
+        WN_TRY(pack_linear(m, t, l, m->params.p[i].value, form));
     if (!form->bias)
         return WN_OK;
     snprintf(name, sizeof name, "%s.bias", module);
-    return vector(m, &l->bias, name, N, form->head, 0);
+    return vector(m, &l->bias, name, N, form->order, 0);
 }
 
 wn_norm wn_no_norm(void)
@@ -234,11 +252,11 @@ wn_err wn_build_norm(wn_model *m, wn_norm *n, const char *module, size_t D,
     char name[256];
     *n = (wn_norm){.gain = WN_NO_PARAM, .bias = WN_NO_PARAM, .eps = form->eps, .rms = form->rms};
     snprintf(name, sizeof name, "%s.weight", module);
-    WN_TRY(vector(m, &n->gain, name, D, 0, form->gain_offset));
+    WN_TRY(vector(m, &n->gain, name, D, (wn_row_order){0}, form->gain_offset));
     if (!form->bias)
         return WN_OK;
     snprintf(name, sizeof name, "%s.bias", module);
-    return vector(m, &n->bias, name, D, 0, 0);
+    return vector(m, &n->bias, name, D, (wn_row_order){0}, 0);
 }
 
 wn_err wn_build_table(wn_model *m, wn_table *t, const char *name, size_t rows, size_t D)
@@ -249,16 +267,17 @@ wn_err wn_build_table(wn_model *m, wn_table *t, const char *name, size_t rows, s
     m->params.p[i].use = WN_PARAM_LOOKUP;
     t->param = (int)i;
     t->rows = rows;
-    if (m->train_full)
-        WN_NEW(m->params.p[i].value, rows * D);
-    return pack(m, t->tensor, NULL, m->params.p[i].value, rows, D, 0);
+    if (!m->train_full)
+        return WN_OK; /* rows are read, and checked for NaN, as they are looked up */
+    WN_NEW(m->params.p[i].value, rows * D);
+    return pack(m, t->tensor, NULL, m->params.p[i].value, rows, D, (wn_row_order){0});
 }
 
 wn_err wn_build_head(wn_model *m, const char *name, bool tied)
 {
     size_t V = m->facts.vocab, D = m->facts.width, i = (size_t)m->token.param;
     const wn_tensor *t = m->token.tensor;
-    if (m->states_only)
+    if (m->states_only || m->unpacked)
         return WN_OK;
     if (!tied) {
         WN_TRY(wn_weights_get(&t, &m->files, name, V, D));
@@ -267,7 +286,7 @@ wn_err wn_build_head(wn_model *m, const char *name, bool tied)
             WN_NEW(m->params.p[i].value, V * D);
     }
     WN_TRY(mat_new(m, &m->head_mat, V, D));
-    WN_TRY(pack(m, t, &m->head_mat, m->params.p[i].value, V, D, 0));
+    WN_TRY(pack(m, t, &m->head_mat, m->params.p[i].value, V, D, (wn_row_order){0}));
     m->head = (wn_head){.norm = m->final_norm,
                         .mat = &m->head_mat,
                         .weight = (int)i,
@@ -279,8 +298,13 @@ wn_err wn_build_head(wn_model *m, const char *name, bool tied)
     return WN_OK;
 }
 
-wn_err wn_layer_new(wn_stack *s)
+wn_err wn_layer_new(const wn_model *m, wn_stack *s)
 {
+    size_t tensors =
+        m->files.is_gguf ? wn_gguf_count(m->files.gguf) : wn_safetensors_count(m->files.st);
+    if (s->L > tensors)
+        return wn_fail(WN_EFORMAT, "%s: %zu layers: the file has %zu tensors", m->files.place, s->L,
+                       tensors);
     WN_NEW(s->layer, s->L);
     for (size_t i = 0; i < s->L; i++) {
         wn_layer *l = &s->layer[i];

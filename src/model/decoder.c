@@ -392,13 +392,13 @@ static wn_err norm(builder *b, wn_norm *n, const char *part, size_t width)
 }
 
 static wn_err linear(builder *b, wn_linear *l, const char *part, size_t N, size_t K, bool bias,
-                     size_t head)
+                     wn_row_order order)
 {
     char name[160];
     snprintf(name, sizeof name, "%s.%zu.%s", b->r->layers, b->layer, part);
     return wn_build_linear(
         b->m, l, name, N, K,
-        &(wn_linear_form){.bias = bias, .head = head, .transposed = b->r->flags & CONV1D});
+        &(wn_linear_form){.bias = bias, .order = order, .transposed = b->r->flags & CONV1D});
 }
 
 static wn_err build_layer(builder *b)
@@ -407,29 +407,32 @@ static wn_err build_layer(builder *b)
     const row *r = b->r;
     wn_layer *l = &s->layer[b->layer];
     size_t q = s->H * s->d, kv = s->G * s->d;
+    wn_row_order plain = {0}, heads = {.head = s->d},
+                 mixed = {.head = s->qkv_mixed ? s->d : 0, .mixed = true};
     bool post = s->post_norm; /* OPT's first models: the same norms, behind the residual sums */
     WN_TRY(norm(b, post ? &l->attn_out : &l->attn_in, r->attn_in, s->D));
     if (r->k) {
         l->n_qkv = 3;
-        WN_TRY(linear(b, &l->qkv[0], r->q, q, s->D, b->attn_bias, s->d));
-        WN_TRY(linear(b, &l->qkv[1], r->k, kv, s->D, b->attn_bias, s->d));
-        WN_TRY(linear(b, &l->qkv[2], r->v, kv, s->D, b->attn_bias, 0));
+        WN_TRY(linear(b, &l->qkv[0], r->q, q, s->D, b->attn_bias, heads));
+        WN_TRY(linear(b, &l->qkv[1], r->k, kv, s->D, b->attn_bias, heads));
+        WN_TRY(linear(b, &l->qkv[2], r->v, kv, s->D, b->attn_bias, plain));
     } else {
         l->n_qkv = 1;
-        WN_TRY(linear(b, &l->qkv[0], r->q, q + 2 * kv, s->D, b->attn_bias, 0));
+        WN_TRY(linear(b, &l->qkv[0], r->q, q + 2 * kv, s->D, b->attn_bias, mixed));
     }
     WN_TRY(norm(b, &l->q_norm, r->q_norm, s->qk_whole ? q : s->d));
     WN_TRY(norm(b, &l->k_norm, r->k_norm, s->qk_whole ? kv : s->d));
-    WN_TRY(linear(b, &l->out, r->out, s->D, q, b->out_bias, 0));
+    WN_TRY(linear(b, &l->out, r->out, s->D, q, b->out_bias, plain));
     if (!post)
         WN_TRY(norm(b, &l->attn_out, r->attn_out, s->D));
     WN_TRY(norm(b, post ? &l->mlp_out : &l->mlp_in, r->mlp_in, s->D));
     l->n_up = r->gate && r->up ? 2 : 1;
     const char *first = r->gate ? r->gate : r->up;
-    WN_TRY(linear(b, &l->up[0], first, s->gated && !r->up ? 2 * s->F : s->F, s->D, b->mlp_bias, 0));
+    WN_TRY(linear(b, &l->up[0], first, s->gated && !r->up ? 2 * s->F : s->F, s->D, b->mlp_bias,
+                  plain));
     if (l->n_up == 2)
-        WN_TRY(linear(b, &l->up[1], r->up, s->F, s->D, b->mlp_bias, 0));
-    WN_TRY(linear(b, &l->down, r->down, s->D, s->F, b->mlp_bias, 0));
+        WN_TRY(linear(b, &l->up[1], r->up, s->F, s->D, b->mlp_bias, plain));
+    WN_TRY(linear(b, &l->down, r->down, s->D, s->F, b->mlp_bias, plain));
     return post ? WN_OK : norm(b, &l->mlp_out, r->mlp_out, s->D);
 }
 
@@ -471,7 +474,7 @@ wn_err wn_build_decoder(wn_model *m)
     b.out_bias = strcmp(type, "qwen2") == 0 ? false : b.attn_bias || r->flags & OUT_BIAS;
     WN_TRY(wn_config_flag(&b.mlp_bias, m, "mlp_bias", r->flags & MLP_BIAS));
     WN_TRY(wn_config_flag(&tied, m, "tie_word_embeddings", r->flags & TIED));
-    WN_TRY(wn_layer_new(&m->stack));
+    WN_TRY(wn_layer_new(m, &m->stack));
     for (size_t i = 0; i < s->L; i++)
         s->layer[i].rope = r->flags & NO_ROPE ? -1 : 0;
     if (!(r->flags & LAYER_NORM))

@@ -195,7 +195,7 @@ static wn_err build_buckets(wn_model *m)
     m->params.p[i].value = value;
     s->bias = (int)i;
     s->max_distance = 128;
-    return wn_weights_rows(value, &m->files, t, 0, s->buckets, 0);
+    return wn_weights_rows(value, &m->files, t, 0, s->buckets, (wn_row_order){0});
 }
 
 static wn_err build_layer(builder *b, size_t i)
@@ -230,7 +230,7 @@ wn_err wn_build_encoder(wn_model *m)
     wn_stack *s = &m->stack;
     size_t types;
     WN_TRY(read_config(&b, &types));
-    WN_TRY(wn_layer_new(&m->stack));
+    WN_TRY(wn_layer_new(m, &m->stack));
     if (!wn_weights_find(&m->files, r->token))
         m->files.prefix = r->prefix;
     WN_TRY(wn_build_table(m, &m->token, r->token, m->facts.vocab, s->D));

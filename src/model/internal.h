@@ -20,7 +20,7 @@ struct wn_model {
     wn_weights files;
     wn_params params;
     wn_tokenizer *tokenizer;
-    bool train_full;
+    bool train_full, unpacked;
     /* ids to the stack's input: (token * scale + position + type), then the norm */
     wn_table token, position, type;
     float embed_scale;
@@ -79,8 +79,8 @@ wn_err wn_config_act(wn_act *out, const wn_model *m, const char *key);
 /* `module`.weight [N, K] and, if there, `module`.bias [N]. */
 typedef struct wn_linear_form {
     bool bias;
-    size_t head;     /* rows are heads of that width that a GGUF file may hold permuted; 0: not */
-    bool transposed; /* stored [K, N] (GPT-2's Conv1D) */
+    wn_row_order order;
+    bool transposed; /* [K, N] (GPT-2's Conv1D) */
 } wn_linear_form;
 wn_err wn_build_linear(wn_model *m, wn_linear *l, const char *module, size_t N, size_t K,
                        const wn_linear_form *form);
@@ -100,7 +100,7 @@ wn_err wn_build_head(wn_model *m, const char *name, bool tied);
  * both. */
 wn_err wn_build_rope(float **table, const double *freq, size_t rot, size_t positions, double scale);
 wn_norm wn_no_norm(void);
-wn_err wn_layer_new(wn_stack *s); /* s->layer, all norms absent */
+wn_err wn_layer_new(const wn_model *m, wn_stack *s); /* s->layer, all norms absent */
 /* All linear layers of all stacks: the i-th (N 0 where a layer lacks it), NULL behind the last. */
 wn_linear *wn_model_linear(wn_model *m, size_t i);
 

@@ -64,6 +64,7 @@ static wn_err open_all(wn_model *m, const char *path, const wn_model_opts *opts)
         p = wn_cpu_fast_bf16() ? WN_PRECISION_BF16 : WN_PRECISION_F32;
     m->facts.precision = p;
     m->train_full = opts && opts->train_full;
+    m->unpacked = opts && opts->unpacked;
     m->states_only = opts && opts->states_only && !opts->adapter;
     m->embed_scale = 1;
     m->stack.bias = m->encoder.bias = WN_NO_PARAM;

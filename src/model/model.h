@@ -25,6 +25,7 @@ typedef struct wn_model_opts {
     wn_precision precision;
     const char *adapter; /* PEFT folder put on top, NULL: none */
     bool train_full;     /* parameters will be changed: keep float32 masters */
+    bool unpacked;       /* to be saved only: matrices stay in their files, no pass can run */
     bool states_only;    /* hidden states are all that is wanted: without an adapter, neither an
                             output matrix nor an encoder-decoder's decoder is read */
 } wn_model_opts;
@@ -92,11 +93,15 @@ void wn_model_refresh(wn_model *m);
 wn_err wn_model_save_adapter(const wn_model *m, const char *dir, const char *base);
 
 /* A folder that transformers loads: all tensors of the checkpoint it came from, trained ones
- * replaced, with its config and tokenizer files. dtype: "f32", "f16", "bf16"; NULL: each tensor's
- * own. can_save refuses, before the work, a model that cannot be saved so (one from a GGUF file).
- */
+ * replaced, an adapter merged into its layers (as PEFT does: W + scale B A, l W), with its config
+ * and tokenizer files. Float8 is written as bf16, which holds it exactly. can_save refuses, before
+ * the work, a model that cannot be saved so (one from a GGUF file). */
+typedef struct wn_save_opts {
+    const char *dtype;    /* "f32", "f16", "bf16"; NULL: each tensor's own */
+    uint64_t shard_bytes; /* largest weight file; 0: 5 GB */
+} wn_save_opts;
 wn_err wn_model_can_save(const wn_model *m);
-wn_err wn_model_save(const wn_model *m, const char *dir, const char *dtype);
+wn_err wn_model_save(const wn_model *m, const char *dir, const wn_save_opts *o);
 
 /* A batch: B segments end to end, no padding. */
 typedef struct wn_batch {

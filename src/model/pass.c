@@ -113,7 +113,7 @@ static wn_err look_rows(void *ctx, size_t i, int thread)
         if (value)
             memcpy(wide, value + id * D, D * sizeof(float));
         else
-            e = wn_tensor_to_f32(wide, j->t->tensor, (uint64_t)id * D, D);
+            e = wn_weights_rows(wide, &j->m->files, j->t->tensor, id, 1, (wn_row_order){0});
         if (j->scale != 1)
             wn_scale(wide, j->scale, D);
         if (j->add)

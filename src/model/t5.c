@@ -43,7 +43,7 @@ static wn_err read_stack(wn_model *m, wn_stack *s, const char *layers)
     else
         return wn_fail(WN_EFORMAT, "%s: feed_forward_proj \"%s\" is not supported", m->files.place,
                        proj);
-    return wn_layer_new(s);
+    return wn_layer_new(m, s);
 }
 
 struct part {
@@ -85,7 +85,7 @@ static wn_err buckets(const struct part *p)
     m->params.p[i].value = value;
     m->params.p[i].use = WN_PARAM_BIAS_TABLE;
     s->bias = (int)i;
-    return wn_weights_rows(value, &m->files, t, 0, s->buckets, 0);
+    return wn_weights_rows(value, &m->files, t, 0, s->buckets, (wn_row_order){0});
 }
 
 static wn_err build_layer(const struct part *p, bool cross)

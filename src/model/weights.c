@@ -1,124 +1,13 @@
 #include "model/weights.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "io/file.h"
 #include "kernel/kernel.h"
-
-/* ---- GGUF: metadata to the members of config.json that the families read --------------------- */
-
-/* Architecture names of llama.cpp whose checkpoints are, apart from names, one of our families. */
-static const struct {
-    const char *arch, *model_type;
-    bool permuted;
-} archs[] = {
-    {"llama", "llama", true},
-};
-
-/* Member `key` of the config from metadata key ARCH.name. */
-static wn_err set(json_t *c, const char *key, const wn_gguf *g, const char *arch, const char *name,
-                  bool required)
-{
-    char full[128];
-    int64_t whole;
-    double real;
-    snprintf(full, sizeof full, "%s.%s", arch, name);
-    if (wn_gguf_i64(g, full, &whole))
-        json_object_set_new(c, key, json_integer(whole));
-    else if (wn_gguf_f64(g, full, &real))
-        json_object_set_new(c, key, json_real(real));
-    else if (required)
-        return wn_fail(WN_EFORMAT, "%s: metadata key %s is missing", wn_gguf_path(g), full);
-    return WN_OK;
-}
-
-static wn_err config_from_gguf(wn_weights *w)
-{
-    const wn_gguf *g = w->gguf;
-    wn_span arch_span;
-    if (!wn_gguf_string(g, "general.architecture", &arch_span))
-        return wn_fail(WN_EFORMAT, "%s: metadata key general.architecture is missing", w->place);
-    char arch[64];
-    snprintf(arch, sizeof arch, "%.*s", (int)(arch_span.len < 63 ? arch_span.len : 63),
-             arch_span.p);
-    const char *model_type = NULL;
-    for (size_t i = 0; i < sizeof archs / sizeof *archs; i++)
-        if (strcmp(archs[i].arch, arch) == 0) {
-            model_type = archs[i].model_type;
-            w->permuted = archs[i].permuted;
-        }
-    if (!model_type)
-        return wn_fail(WN_EFORMAT,
-                       "%s: architecture \"%s\" is not supported in GGUF (known: llama)", w->place,
-                       arch);
-    json_t *c = w->config = json_object();
-    if (!c)
-        return wn_fail_nomem(64, "a config");
-    json_object_set_new(c, "model_type", json_string(model_type));
-    WN_TRY(set(c, "hidden_size", g, arch, "embedding_length", true));
-    WN_TRY(set(c, "num_hidden_layers", g, arch, "block_count", true));
-    WN_TRY(set(c, "intermediate_size", g, arch, "feed_forward_length", true));
-    WN_TRY(set(c, "num_attention_heads", g, arch, "attention.head_count", true));
-    WN_TRY(set(c, "num_key_value_heads", g, arch, "attention.head_count_kv", false));
-    WN_TRY(set(c, "head_dim", g, arch, "attention.key_length", false));
-    WN_TRY(set(c, "max_position_embeddings", g, arch, "context_length", true));
-    WN_TRY(set(c, "rms_norm_eps", g, arch, "attention.layer_norm_rms_epsilon", true));
-    WN_TRY(set(c, "rope_theta", g, arch, "rope.freq_base", false));
-    wn_span scaling;
-    char key[128];
-    snprintf(key, sizeof key, "%s.rope.scaling.type", arch);
-    if (wn_gguf_string(g, key, &scaling) && !wn_span_is(scaling, "none"))
-        return wn_fail(WN_EFORMAT, "%s: rope scaling \"%.*s\" is not supported", w->place,
-                       (int)scaling.len, scaling.p);
-    if (wn_gguf_find(g, "rope_freqs.weight"))
-        return wn_fail(WN_EFORMAT, "%s: rope scaling by rope_freqs.weight is not supported",
-                       w->place);
-    const wn_tensor *embed = wn_gguf_find(g, "token_embd.weight");
-    if (!embed || embed->ndim != 2)
-        return wn_fail(WN_EFORMAT, "%s: tensor token_embd.weight is missing", w->place);
-    json_object_set_new(c, "vocab_size", json_integer((json_int_t)embed->dim[0]));
-    json_object_set_new(c, "tie_word_embeddings", json_boolean(!wn_gguf_find(g, "output.weight")));
-    json_object_set_new(c, "attention_bias",
-                        json_boolean(wn_gguf_find(g, "blk.0.attn_q.bias") != NULL));
-    json_object_set_new(c, "hidden_act", json_string("silu"));
-    return WN_OK;
-}
-
-/* "model.layers.7.self_attn.q_proj.weight" to "blk.7.attn_q.weight". */
-static bool gguf_name(char *out, size_t size, const char *hf)
-{
-    static const char *const whole[][2] = {
-        {"model.embed_tokens.weight", "token_embd.weight"},
-        {"model.norm.weight", "output_norm.weight"},
-        {"lm_head.weight", "output.weight"},
-    };
-    static const char *const part[][2] = {
-        {"input_layernorm", "attn_norm"}, {"post_attention_layernorm", "ffn_norm"},
-        {"self_attn.q_proj", "attn_q"},   {"self_attn.k_proj", "attn_k"},
-        {"self_attn.v_proj", "attn_v"},   {"self_attn.o_proj", "attn_output"},
-        {"mlp.gate_proj", "ffn_gate"},    {"mlp.up_proj", "ffn_up"},
-        {"mlp.down_proj", "ffn_down"},
-    };
-    for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
-        if (strcmp(hf, whole[i][0]) == 0) {
-            snprintf(out, size, "%s", whole[i][1]);
-            return true;
-        }
-    unsigned layer;
-    int used = 0;
-    if (sscanf(hf, "model.layers.%u.%n", &layer, &used) < 1 || !used)
-        return false;
-    const char *rest = hf + used, *dot = strrchr(rest, '.');
-    for (size_t i = 0; dot && i < sizeof part / sizeof *part; i++)
-        if (strlen(part[i][0]) == (size_t)(dot - rest) &&
-            strncmp(rest, part[i][0], (size_t)(dot - rest)) == 0) {
-            snprintf(out, size, "blk.%u.%s%s", layer, part[i][1], dot);
-            return true;
-        }
-    return false;
-}
+#include "model/weights_gguf.h"
 
 /* ---- opening ------------------------------------------------------------------------------------
  */
@@ -127,6 +16,28 @@ static bool ends_with(const char *s, const char *end)
 {
     size_t n = strlen(s), m = strlen(end);
     return n >= m && strcmp(s + n - m, end) == 0;
+}
+
+/* Integers or float8 with scales beside them are another library's format, not numbers to be read
+ * as they stand. */
+static wn_err refuse_quantised(const wn_weights *w)
+{
+    static const char *const ends[] = {
+        ".weight_scale", ".weight_scale_inv", ".weight_scale_2", ".input_scale", ".qweight",
+        ".qzeros",       ".weight_packed",    ".absmax",         ".SCB",         "_scales"};
+    const json_t *q = json_object_get(w->config, "quantization_config");
+    if (json_is_object(q)) {
+        const char *method = json_string_value(json_object_get(q, "quant_method"));
+        return wn_fail(WN_EFORMAT,
+                       "%s: quantization_config: a checkpoint quantised by \"%s\" is not supported",
+                       w->place, method ? method : "?");
+    }
+    for (size_t i = 0; i < wn_safetensors_count(w->st); i++)
+        for (size_t k = 0; k < sizeof ends / sizeof *ends; k++)
+            if (ends_with(wn_safetensors_at(w->st, i)->name, ends[k]))
+                return wn_fail(WN_EFORMAT, "%s: tensor %s: quantised weights are not supported",
+                               wn_safetensors_path(w->st), wn_safetensors_at(w->st, i)->name);
+    return WN_OK;
 }
 
 static wn_err open_files(wn_weights *w, const char *path)
@@ -143,7 +54,7 @@ static wn_err open_files(wn_weights *w, const char *path)
         if (!w->place)
             return WN_ENOMEM;
         WN_TRY(wn_gguf_open(&w->gguf, path));
-        return config_from_gguf(w);
+        return wn_gguf_config(w);
     }
     char *config = NULL;
     WN_TRY(wn_path_join(&config, path, "config.json"));
@@ -152,7 +63,7 @@ static wn_err open_files(wn_weights *w, const char *path)
     if (!json_is_object(w->config))
         return wn_fail(WN_EFORMAT, "%s: expected a JSON object", config);
     WN_TRY(wn_safetensors_open(&w->st, path));
-    return WN_OK;
+    return refuse_quantised(w);
 }
 
 wn_err wn_weights_open(wn_weights *w, const char *path)
@@ -186,7 +97,7 @@ const wn_tensor *wn_weights_find(const wn_weights *w, const char *name)
     if (!w->is_gguf && strlen(name) > w->skip)
         name += w->skip;
     if (w->is_gguf)
-        return gguf_name(other, sizeof other, name) ? wn_gguf_find(w->gguf, other) : NULL;
+        return wn_gguf_name(other, sizeof other, w, name) ? wn_gguf_find(w->gguf, other) : NULL;
     snprintf(other, sizeof other, "%s%s", w->prefix, name);
     return wn_safetensors_find(w->st, other);
 }
@@ -220,39 +131,51 @@ wn_err wn_weights_get(const wn_tensor **out, const wn_weights *w, const char *na
     return WN_OK;
 }
 
-wn_err wn_weights_rows(float *out, const wn_weights *w, const wn_tensor *t, size_t first, size_t n,
-                       size_t head)
+/* A vector whose elements stand in another order. */
+static wn_err reordered(float *out, const wn_weights *w, const wn_tensor *t, wn_row_order order)
 {
-    size_t cols = t->ndim > 1 ? (size_t)t->dim[1] : (size_t)t->dim[0];
-    if (head && w->permuted && t->ndim == 1) { /* a permuted bias: reorder its elements */
-        float *raw = wn_malloc(cols * sizeof *raw);
-        if (!raw)
-            return WN_ENOMEM;
-        wn_err e = wn_tensor_to_f32(raw, t, 0, cols);
-        for (size_t i = 0; !e && i < cols; i++) {
-            size_t h = i / head, j = i % head / (head / 2), k = i % (head / 2);
-            out[i] = raw[h * head + k * 2 + j];
-        }
-        wn_free(raw);
-        WN_TRY(e);
-    } else if (head && w->permuted) {
-        for (size_t i = 0; i < n; i++) {
-            size_t r = first + i, h = r / head, j = r % head / (head / 2), k = r % (head / 2);
-            WN_TRY(
-                wn_tensor_to_f32(out + i * cols, t, (uint64_t)(h * head + k * 2 + j) * cols, cols));
-        }
-    } else {
+    size_t n = (size_t)t->dim[0];
+    float *raw = wn_malloc(n * sizeof *raw);
+    if (!raw)
+        return WN_ENOMEM;
+    wn_err e = wn_tensor_to_f32(raw, t, 0, n);
+    for (size_t i = 0; !e && i < n; i++)
+        out[i] = raw[wn_gguf_row(w, &order, n, i)];
+    wn_free(raw);
+    return e;
+}
+
+static wn_err check_finite(const float *x, const wn_weights *w, const wn_tensor *t, size_t first,
+                           size_t n, size_t cols)
+{
+    if (wn_all_finite(x, n * cols))
+        return WN_OK;
+    size_t bad = 0;
+    while (isfinite(x[bad]))
+        bad++;
+    const char *file = w->is_gguf ? w->place : wn_safetensors_path(w->st);
+    const char *what = isnan(x[bad]) ? "NaN" : "infinity";
+    if (t->ndim < 2)
+        return wn_fail(WN_EFORMAT, "%s: tensor %s, element %zu: expected a finite number, found %s",
+                       file, t->name, bad, what);
+    return wn_fail(WN_EFORMAT,
+                   "%s: tensor %s, row %zu, column %zu: expected a finite number, found %s", file,
+                   t->name, first + bad / cols, bad % cols, what);
+}
+
+wn_err wn_weights_rows(float *out, const wn_weights *w, const wn_tensor *t, size_t first, size_t n,
+                       wn_row_order order)
+{
+    size_t rows = (size_t)t->dim[0], cols = t->ndim > 1 ? (size_t)t->dim[1] : rows;
+    bool other = w->is_gguf && order.head;
+    if (other && t->ndim == 1)
+        WN_TRY(reordered(out, w, t, order));
+    for (size_t i = 0; other && t->ndim > 1 && i < n; i++)
+        WN_TRY(wn_tensor_to_f32(out + i * cols, t,
+                                (uint64_t)wn_gguf_row(w, &order, rows, first + i) * cols, cols));
+    if (!other)
         WN_TRY(wn_tensor_to_f32(out, t, (uint64_t)first * cols, (uint64_t)n * cols));
-    }
-    if (!wn_all_finite(out, n * cols)) {
-        size_t bad = 0;
-        while (wn_all_finite(out + bad * cols, cols))
-            bad++;
-        return wn_fail(WN_EFORMAT,
-                       "%s: tensor %s, row %zu: expected finite numbers, found NaN or infinity",
-                       w->is_gguf ? w->place : wn_safetensors_path(w->st), t->name, first + bad);
-    }
-    return WN_OK;
+    return check_finite(out, w, t, first, n, cols);
 }
 
 wn_err wn_weights_sha(const wn_weights *w, char hex[WN_SHA_HEX])

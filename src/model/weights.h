@@ -1,6 +1,5 @@
 /* A model's files, behind Hugging Face's names: config.json and safetensors of a folder, or the
- * same facts read from a GGUF file (names translated, Llama's permuted query and key rows put
- * back). */
+ * same facts read from a GGUF file (weights_gguf.h). */
 #ifndef WN_MODEL_WEIGHTS_H
 #define WN_MODEL_WEIGHTS_H
 
@@ -20,8 +19,8 @@ typedef struct wn_weights {
     json_t *config; /* config.json, or made from the metadata */
     size_t skip;    /* characters of a name this checkpoint leaves out at its beginning */
     const char
-        *prefix;   /* before every tensor's name in this checkpoint, "" or "model." or "bert." */
-    bool permuted; /* GGUF "llama": rows of q and k are interleaved */
+        *prefix; /* before every tensor's name in this checkpoint, "" or "model." or "bert." */
+    const struct wn_gguf_arch *arch; /* of a GGUF file, else NULL */
 } wn_weights;
 
 wn_err wn_weights_open(wn_weights *w, const char *path);
@@ -34,11 +33,17 @@ const wn_tensor *wn_weights_find(const wn_weights *w, const char *name);
 wn_err wn_weights_get(const wn_tensor **out, const wn_weights *w, const char *name, size_t rows,
                       size_t cols);
 
-/* Rows [first, first + n) of a matrix (or all of a vector: n = 1) as float32, q/k rows of heads of
- * width `head` put back in order if the file has them permuted (head 0: an ordinary matrix). NaN or
- * infinity is an error that names file, tensor and row. Safe in parallel. */
+/* Rows that a GGUF file may hold in another order: heads of width `head` (0: none are), of queries
+ * or keys, or mixed: q, k and v of each head in turn. */
+typedef struct wn_row_order {
+    size_t head;
+    bool mixed;
+} wn_row_order;
+
+/* Rows [first, first + n) of a matrix (or all of a vector: n = 1) as float32, put back into Hugging
+ * Face's order. NaN or infinity is an error that names file, tensor and place. Safe in parallel. */
 wn_err wn_weights_rows(float *out, const wn_weights *w, const wn_tensor *t, size_t first, size_t n,
-                       size_t head);
+                       wn_row_order order);
 
 /* SHA-256 over the weight files' bytes and the config. */
 wn_err wn_weights_sha(const wn_weights *w, char hex[WN_SHA_HEX]);

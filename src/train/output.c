@@ -56,7 +56,7 @@ wn_err wn_train_save_best(wn_train_run *r)
 static wn_err write_model(wn_train_run *r, const char *dir)
 {
     if (r->method == WN_TRAIN_FULL)
-        return wn_model_save(r->model, dir, r->o->save_dtype);
+        return wn_model_save(r->model, dir, &(wn_save_opts){.dtype = r->o->save_dtype});
     return wn_model_save_adapter(r->model, dir, r->o->model);
 }
 

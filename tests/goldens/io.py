@@ -26,6 +26,10 @@ BLOCKS = {
     Q.Q4_K: (144, [0, 2], 256),
     Q.Q5_K: (176, [0, 2], 256),
     Q.Q6_K: (210, [208], 256),
+    Q.Q2_K: (84, [80, 82], 256),
+    Q.Q3_K: (110, [108], 256),
+    Q.IQ4_NL: (18, [0], 32),
+    Q.IQ4_XS: (136, [0], 256),
 }
 ROWS, COLS = 3, 512
 
@@ -93,6 +97,9 @@ def write_safetensors():
         metadata={"format": "pt"},
     )
     save_file({"f64": x.double()}, OUT / "f64.safetensors")
+    every = torch.arange(256, dtype=torch.uint8)
+    f8 = {"e4m3": every.view(torch.float8_e4m3fn), "e5m2": every.clone().view(torch.float8_e5m2)}
+    save_file(f8 | {k + ".f32": v.float() for k, v in f8.items()}, OUT / "f8.safetensors")
     shards = OUT / "sharded"
     shards.mkdir(exist_ok=True)
     names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]

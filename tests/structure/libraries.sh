@@ -17,6 +17,7 @@ only 'zlib\.h' io
 only 'zstd\.h' io
 only 'yaml\.h' io
 only 'xxhash\.h' io
+only 'curl/.*' io
 only 'openssl/.*' io
 only 'oneapi/.*' kernel
 only 'pcre2\.h' "token"

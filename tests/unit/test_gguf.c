@@ -164,8 +164,8 @@ Test(gguf, hostile_tensors)
         uint64_t offset;
         const char *part;
     } bad[] = {
-        {"w", 1, 8, 0, 23, 0, "m.gguf: tensor w: tensor type iq4_xs is not supported"},
-        {"w", 1, 8, 0, 10, 0, "tensor type q2_k is not supported"},
+        {"w", 1, 8, 0, 21, 0, "m.gguf: tensor w: tensor type iq3_s is not supported"},
+        {"w", 1, 8, 0, 39, 0, "tensor type mxfp4 is not supported"},
         {"w", 1, 8, 0, 28, 0, "tensor type f64 is not supported"},
         {"w", 1, 8, 0, 1000, 0, "tensor type 1000 is not supported"},
         {"w", 5, 1, 1, 0, 0, "at most 4 dims, found 5"},

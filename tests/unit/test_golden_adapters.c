@@ -6,6 +6,7 @@
 #include "golden_model.h"
 #include "io/file.h"
 #include "io/json.h"
+#include "winnow.h"
 
 #define STATE_LIMIT    5e-5 /* largest difference, of the RMS */
 #define LOSS_LIMIT     2e-5 /* relative */
@@ -337,6 +338,91 @@ Test(golden_adapters, fresh_ia3_is_the_base)
         cr_expect_arr_eq(nll[0], nll[1], b.B * sizeof(double));
         wn_safetensors_close(s);
     }
+}
+
+/* ---- merged ---- */
+
+static void merge_into(char out[GOLDEN_PATH], const char *scratch, const char *name,
+                       uint64_t shard_bytes)
+{
+    char base[64], model[GOLDEN_PATH], adapter[GOLDEN_PATH];
+    read_base(base, name);
+    snprintf(out, GOLDEN_PATH, "%s/%s", scratch, name);
+    GOLDEN_OK(wn_merge_job(&(wn_merge_opts){.common = {.out = out},
+                                            .model = golden_path(model, "%s", base),
+                                            .adapter = golden_path(adapter, "adapters/%s", name),
+                                            .save_dtype = "f32",
+                                            .shard_bytes = shard_bytes}));
+}
+
+static void check_merged(const char *name, const char *out)
+{
+    struct adapter a;
+    wn_model *m = NULL;
+    const wn_model_opts o = {.precision = WN_PRECISION_F32};
+    open_adapter(&a, name, NULL); /* for its rows */
+    GOLDEN_OK(wn_model_open(&m, out, &o));
+    wn_model_close(a.model);
+    a.model = m;
+    wn_work *w = make_work(&a);
+    if (has(a.expected, "merged.nll")) {
+        float *want = golden_f32(a.expected, NULL, "merged.nll");
+        double nll[MOST_ROWS];
+        uint32_t count[MOST_ROWS];
+        GOLDEN_OK(wn_model_nll(m, w, &a.batch.b, nll, count));
+        for (size_t b = 0; b < a.batch.b.B; b++)
+            cr_expect(fabs(nll[b] - want[b]) <= LOSS_LIMIT * want[b],
+                      "%s: merged nll of row %zu: %.9g, expected %.9g", name, b, nll[b],
+                      (double)want[b]);
+    } else {
+        size_t n;
+        float *want = golden_f32(a.expected, &n, "merged.hidden.last"),
+              *got = golden_alloc(n, sizeof *got);
+        GOLDEN_OK(wn_model_hidden(m, w, &a.batch.b, 0, got));
+        GOLDEN_WORST(got, want, n, STATE_LIMIT, "%s: merged", name);
+    }
+    wn_work_free(w);
+    close_adapter(&a);
+}
+
+Test(golden_adapters, merged_as_peft_does, .timeout = 120)
+{
+    static char name[MOST][64];
+    char scratch[] = "/tmp/winnow-adapters-XXXXXX", out[GOLDEN_PATH];
+    cr_assert(mkdtemp(scratch));
+    size_t n = list(name);
+    for (size_t i = 0; i < n; i++) {
+        merge_into(out, scratch, name[i], 0);
+        check_merged(name[i], out);
+        GOLDEN_OK(wn_remove_tree(out));
+    }
+    GOLDEN_OK(wn_remove_tree(scratch));
+}
+
+/* The same weights in many files, with an index that says where. */
+Test(golden_adapters, merged_in_shards)
+{
+    char scratch[] = "/tmp/winnow-adapters-XXXXXX", out[GOLDEN_PATH], path[GOLDEN_PATH + 64];
+    json_t *j = NULL;
+    cr_assert(mkdtemp(scratch));
+    merge_into(out, scratch, "lora-rslora", 10000);
+    snprintf(path, sizeof path, "%s/model.safetensors.index.json", out);
+    GOLDEN_OK(wn_json_load(&j, path));
+    wn_safetensors *s = NULL;
+    uint64_t bytes = 0;
+    GOLDEN_OK(wn_safetensors_open(&s, out));
+    for (size_t i = 0; i < wn_safetensors_count(s); i++)
+        bytes += wn_safetensors_at(s, i)->bytes;
+    cr_expect_eq(
+        (uint64_t)json_integer_value(json_object_get(json_object_get(j, "metadata"), "total_size")),
+        bytes);
+    cr_expect_eq(json_object_size(json_object_get(j, "weight_map")), wn_safetensors_count(s));
+    snprintf(path, sizeof path, "%s/model.safetensors", out);
+    cr_expect(!wn_file_exists(path));
+    wn_safetensors_close(s);
+    json_decref(j);
+    check_merged("lora-rslora", out);
+    GOLDEN_OK(wn_remove_tree(scratch));
 }
 
 /* ---- what is refused ---- */

@@ -92,7 +92,7 @@ Test(tensor, quantised_types_equal_the_reference)
     OK(wn_gguf_open(&g, golden("types.gguf")));
     OK(wn_safetensors_open(&want, golden("types.safetensors")));
     bool seen[WN_DTYPE_COUNT] = {false};
-    cr_assert_eq(wn_gguf_count(g), 10);
+    cr_assert_eq(wn_gguf_count(g), 14);
     for (size_t i = 0; i < wn_gguf_count(g); i++) {
         const wn_tensor *t = wn_gguf_at(g, i), *w = wn_safetensors_find(want, t->name);
         cr_assert_not_null(w, "%s", t->name);
@@ -123,6 +123,27 @@ Test(tensor, quantised_types_equal_the_reference)
         cr_assert(seen[d], "%s", wn_dtype_name((wn_dtype)d));
     wn_safetensors_close(want);
     wn_gguf_close(g);
+}
+
+/* Every 8-bit pattern against PyTorch, NaN and infinities too. */
+Test(tensor, f8_equals_the_reference)
+{
+    static const char *const kinds[] = {"e4m3", "e5m2"};
+    wn_safetensors *s;
+    OK(wn_safetensors_open(&s, golden("f8.safetensors")));
+    for (int k = 0; k < 2; k++) {
+        char name[16];
+        float y[256], want[256];
+        OK(wn_tensor_to_f32(y, wn_safetensors_find(s, kinds[k]), 0, 256));
+        snprintf(name, sizeof name, "%s.f32", kinds[k]);
+        OK(wn_tensor_to_f32(want, wn_safetensors_find(s, name), 0, 256));
+        for (int i = 0; i < 256; i++)
+            cr_expect(y[i] == want[i] ? signbit(y[i]) == signbit(want[i])
+                                      : isnan(y[i]) && isnan(want[i]),
+                      "%s of %d: %g, expected %g", kinds[k], i, (double)y[i], (double)want[i]);
+        cr_expect(isnan(y[127]));
+    }
+    wn_safetensors_close(s);
 }
 
 Test(tensor, plain_types_at_odd_lengths_and_addresses)

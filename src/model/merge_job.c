@@ -1,0 +1,64 @@
+/* `winnow merge`: an adapter's changes written into the weights. */
+#include <string.h>
+
+#include "base/mem.h"
+#include "io/file.h"
+#include "io/manifest.h"
+#include "model/model.h"
+
+static wn_err write_manifest(wn_model *m, const wn_merge_opts *o, const char *dir)
+{
+    json_t *j = NULL, *model = NULL;
+    char *path = NULL;
+    wn_err e = wn_manifest_new(&j, "winnow merge", &o->common, "none");
+    if (!e)
+        e = wn_model_manifest(&model, m);
+    if (!e) {
+        json_object_del(j, "seed"); /* neither has a say in it */
+        json_object_del(j, "precision");
+        json_object_del(j, "kernel");
+        json_object_del(model, "precision");
+        json_object_set(j, "model", model);
+        json_object_set_new(j, "save_dtype", json_string(o->save_dtype ? o->save_dtype : "own"));
+        e = wn_path_join(&path, dir, "merge.json");
+    }
+    if (!e)
+        e = wn_manifest_write(path, j);
+    json_decref(j);
+    json_decref(model);
+    wn_free(path);
+    return e;
+}
+
+static wn_err merge(wn_model *m, const wn_merge_opts *o, const char *partial)
+{
+    const char *out = o->common.out;
+    const wn_save_opts save = {.dtype = o->save_dtype, .shard_bytes = o->shard_bytes};
+    WN_TRY(wn_remove_tree(partial));
+    WN_TRY(wn_model_save(m, partial, &save));
+    WN_TRY(write_manifest(m, o, partial));
+    WN_TRY(wn_remove_tree(out));
+    return wn_rename(partial, out);
+}
+
+wn_err wn_merge_job(const wn_merge_opts *o)
+{
+    wn_model *m = NULL;
+    wn_str partial = {0};
+    const wn_model_opts open = {
+        .precision = WN_PRECISION_F32, .adapter = o->adapter, .unpacked = true};
+    WN_TRY(wn_out_refuse(o->common.out, o->common.overwrite));
+    wn_err e = wn_model_open(&m, o->model, &open);
+    if (!e)
+        e = wn_model_can_save(m);
+    wn_str_printf(&partial, "%s.partial", o->common.out);
+    if (!e)
+        e = wn_str_check(&partial);
+    if (!e)
+        e = merge(m, o, partial.p);
+    if (e && m && partial.p)
+        wn_remove_tree(partial.p);
+    wn_model_close(m);
+    wn_str_free(&partial);
+    return e;
+}
