@@ -168,3 +168,21 @@ Test(dropout, as_many_are_kept_as_should)
         alike += (y[i] > 0) == (y[150 * K + i] > 0);
     cr_expect(fabs((double)alike / (50 * K) - 0.625) < 0.05, "two texts of a row have one mask");
 }
+
+Test(dropout, every_kernel_drops_alike)
+{
+    static const char *const models[] = {"families/gpt2", "families/t5-v1.1"};
+    for (int m = 0; m < 2; m++) {
+        double loss[2];
+        for (int k = 0; k < 2; k++) {
+            toy t;
+            wn_kernel_use(k ? "ref" : NULL);
+            open_toy(&t, models[m], 0.3, m, WN_WORK_TRAIN);
+            loss[k] = loss_at(&t, 6);
+            close_toy(&t);
+        }
+        wn_kernel_use(NULL);
+        cr_expect(fabs(loss[0] - loss[1]) < 1e-4 * loss[0], "%s: %.9g, ref %.9g", models[m],
+                  loss[0], loss[1]);
+    }
+}
