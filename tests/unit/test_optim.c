@@ -18,6 +18,7 @@ static void fill(float x[WN_STATE_BLOCK], bool is_signed)
         x[i] = (float)(is_signed && i % 2 ? -size : size);
     }
     x[3] = 0;
+    x[5] = 1e-12F; /* below the smallest code */
 }
 
 Test(optim, codes_are_near_and_right_on_average)
