@@ -8,6 +8,7 @@
 enum { HEAD = 64 };
 
 static _Atomic size_t live, peak;
+static _Atomic uint64_t calls;
 static _Atomic int64_t fail_after = -1;
 
 static int must_fail(void)
@@ -39,6 +40,7 @@ void *wn_malloc(size_t bytes)
     }
     memcpy(p, &bytes, sizeof bytes);
     account(bytes, 0);
+    atomic_fetch_add_explicit(&calls, 1, memory_order_relaxed);
     return p + HEAD;
 }
 
@@ -99,6 +101,11 @@ size_t wn_mem_live(void)
 size_t wn_mem_peak(void)
 {
     return atomic_load(&peak);
+}
+
+uint64_t wn_mem_calls(void)
+{
+    return atomic_load(&calls);
 }
 
 void wn_mem_fail_after(int64_t n)

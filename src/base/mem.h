@@ -22,6 +22,7 @@ char *wn_strndup(const char *s, size_t n);
 
 size_t wn_mem_live(void);          /* bytes held now, all threads */
 size_t wn_mem_peak(void);          /* highest wn_mem_live so far */
+uint64_t wn_mem_calls(void);       /* blocks allocated so far: what a loop must not add to */
 void wn_mem_fail_after(int64_t n); /* the n-th next allocation fails once; negative: off */
 
 /* Allocate into `ptr` or return WN_ENOMEM from the calling function. */

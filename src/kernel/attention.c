@@ -9,6 +9,7 @@
  * and dv, and adds to them in one order. */
 #include "kernel/attention.h"
 #include "base/par.h"
+#include "kernel/attention_drop.h"
 
 #include <math.h>
 #include <string.h>
@@ -114,6 +115,20 @@ static float modify(const job *w, float *s, const wn_tile *t, long first, size_t
 /* ---- forward ------------------------------------------------------------------------------------
  */
 
+/* Keys [k0, k0 + n) of queries [i0, i0 + rows): s *= mask. */
+static void drop_tile(const wn_attn *a, const segment *g, float *s, size_t rows, size_t n, size_t h,
+                      size_t i0, size_t k0)
+{
+    size_t at = 0;
+    if (!a->drop)
+        return;
+    while (a->q0[at + 1] <= g->q0)
+        at++;
+    for (size_t i = 0; i < rows; i++)
+        wn_drop_probabilities(s + i * KEYS, n, a->drop, wn_drop_example(a->drop, at), h, i0 + i,
+                              k0);
+}
+
 /* Queries [i0, i0 + rows) of head h against the packed tile of keys [k0, k0 + nk). */
 static void forward_tile(const job *w, const segment *g, size_t h, size_t i0, size_t rows,
                          size_t k0, size_t nk, float *top, float *sum)
@@ -137,6 +152,7 @@ static void forward_tile(const job *w, const segment *g, size_t h, size_t i0, si
     for (size_t i = 0; i < rows; i++)
         if (keep[i] != 1)
             t->scale(o + i * a->ldo, keep[i], a->dv);
+    drop_tile(a, g, room()->s, rows, n, h, i0, k0);
     t->mm(o, a->ldo, room()->s, KEYS, room()->vt, WN_NR, WN_NR * KEYS, rows, a->dv, n, true);
 }
 
@@ -272,6 +288,7 @@ static void backward_tile(const job *w, const segment *g, size_t h, size_t i0, s
     t->mm(room()->s, KEYS, q, a->ldq, room()->kt, WN_NR, WN_NR * a->d, rows, n, a->d, false);
     t->mm(room()->dp, KEYS, go, a->ldo, room()->vt, WN_NR, WN_NR * a->dv, rows, n, a->dv, false);
     float scale = modify(w, room()->s, &tile, first, h, a->softcap > 0 ? room()->capped : NULL);
+    drop_tile(a, g, room()->dp, rows, n, h, i0, k0);
     t->tile_softmax_back(room()->s, room()->dp, lse, delta, &tile, scale);
     if (w->dbias && a->bias)
         add_to_bias(w, &tile, first, h);
@@ -284,6 +301,7 @@ static void backward_tile(const job *w, const segment *g, size_t h, size_t i0, s
           WN_NR * KEYS, rows, a->d, n, true);
     add_to_keys(w, g, k0, room()->dp, rows, n, q, a->ldq, room()->qp, a->d, w->dk + kh * a->d,
                 a->ldk);
+    drop_tile(a, g, room()->s, rows, n, h, i0, k0);
     add_to_keys(w, g, k0, room()->s, rows, n, go, a->ldo, room()->gp, a->dv, w->dv + kh * a->dv,
                 a->ldv);
 }

@@ -1,5 +1,6 @@
 /* Attention as its formula reads: one query after the other, all sums in double. Slow, and what the
  * tiled kernel in attention.c is checked with; WN_KERNEL=ref runs it. */
+#include "kernel/attention_drop.h"
 #include "kernel/table.h"
 #include "base/err.h"
 
@@ -66,6 +67,16 @@ static double score(const view *w, size_t j, double *gain)
     return s;
 }
 
+/* What a probability is multiplied with. */
+static double mask(const view *w, size_t s, size_t i, size_t j)
+{
+    float x[4] = {1, 1, 1, 1};
+    const wn_attn_drop *d = w->a->drop;
+    if (d)
+        wn_drop_probabilities(x, 4, d, wn_drop_example(d, s), w->h, i, j / 4 * 4);
+    return (double)x[j % 4];
+}
+
 /* Key positions [*lo, *hi) that query i of segment s sees. */
 static void look(view *w, size_t s, size_t i, size_t *lo, size_t *hi)
 {
@@ -83,7 +94,8 @@ static void look(view *w, size_t s, size_t i, size_t *lo, size_t *hi)
         *lo = *hi;
 }
 
-static void forward_one(float *o, float *lse, const view *w, const float *v, size_t lo, size_t hi)
+static void forward_one(float *o, float *lse, const view *w, const float *v, size_t s, size_t t,
+                        size_t lo, size_t hi)
 {
     const wn_attn *a = w->a;
     double top = -INFINITY, sum = 0, gain, acc[WN_HEAD_MAX] = {0};
@@ -93,6 +105,7 @@ static void forward_one(float *o, float *lse, const view *w, const float *v, siz
         double p = exp(score(w, j, &gain) - top);
         const float *value = v + key_row(w, j) * a->ldv + w->kh * a->dv;
         sum += p;
+        p *= mask(w, s, t - a->q0[s], j);
         for (size_t i = 0; i < a->dv; i++)
             acc[i] += p * value[i];
     }
@@ -113,8 +126,8 @@ void wn_attention_ref(float *o, float *lse, const float *q, const float *k, cons
                 size_t lo, hi;
                 look(&w, s, t - a->q0[s], &lo, &hi);
                 w.query = q + t * a->ldq + h * a->d;
-                forward_one(o + t * a->ldo + h * a->dv, lse ? lse + t * a->H + h : NULL, &w, v, lo,
-                            hi);
+                forward_one(o + t * a->ldo + h * a->dv, lse ? lse + t * a->H + h : NULL, &w, v, s,
+                            t, lo, hi);
             }
         }
     }
@@ -155,10 +168,12 @@ void wn_attention_back_ref(float *dq, float *dk, float *dv, float *dbias, const 
                     const float *key = k + row * a->ldk + w.kh * a->d;
                     float *gk = dk + row * a->ldk + w.kh * a->d;
                     float *gv = dv + row * a->ldv + w.kh * a->dv;
+                    double kept = mask(&w, s, t - a->q0[s], j);
                     for (size_t i = 0; i < a->dv; i++) {
                         dp += (double)g[i] * value[i];
-                        gv[i] = (float)(gv[i] + p * g[i]);
+                        gv[i] = (float)(gv[i] + p * kept * g[i]);
                     }
+                    dp *= kept;
                     double ds = p * (dp - delta);
                     if (dbias && a->bias)
                         dbias[(size_t)wn_t5_bucket((long)j - (long)w.pos, a->bidirectional,

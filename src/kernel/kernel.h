@@ -169,6 +169,16 @@ void wn_act_gate_back(float *dgate, float *dup, const float *dy, const float *ga
 void wn_rope(float *x, size_t ld, size_t heads, size_t d, size_t rot, bool interleaved, bool back,
              const float *cs, const int32_t *pos, size_t T);
 
+/* Dropout of probabilities in training: behind the softmax, whose sum stays whole. An element's
+ * fate is a function of key, step and (its segment's example, head, positions of query and key). */
+typedef struct wn_attn_drop {
+    uint32_t keep; /* of 2^32 that stay */
+    float scale;   /* of what stays: 1 / the share kept */
+    uint32_t key[2], step;
+    const uint64_t *example; /* [S], NULL: first + the segment's number */
+    uint64_t first;
+} wn_attn_drop;
+
 /* ---- attention
  * ------------------------------------------------------------------------------------ Segments lie
  * end to end: segment s owns query tokens [q0[s], q0[s+1]). Its keys are two ranges of key rows,
@@ -195,6 +205,7 @@ typedef struct wn_attn {
     int buckets, max_distance;
     bool bidirectional;
     bool bf16; /* products of numbers rounded to bf16 where wn_cpu_fast_bf16() and lse is NULL */
+    const wn_attn_drop *drop; /* NULL: none */
 } wn_attn;
 
 /* o [., H*dv] and, if not NULL, lse [T, H] (log of the sum of exponentials: what the backward

@@ -15,8 +15,7 @@ struct drop_job {
     size_t ldx, n, K;
     const uint32_t *token;
     const wn_batch *b;
-    uint32_t key[2], step, keep; /* keep: of 2^32 */
-    float scale;
+    wn_drop_rule r;
 };
 
 static size_t segment_of(const wn_batch *b, uint32_t token)
@@ -42,10 +41,10 @@ static void drop_row(const struct drop_job *j, size_t i)
     const float *x = j->x + i * j->ldx;
     for (size_t k = 0; k < j->K; k += 4) {
         uint32_t bits[4],
-            ctr[4] = {(uint32_t)k ^ high, t - j->b->off[s], (uint32_t)example, j->step};
-        wn_philox(bits, ctr, j->key);
+            ctr[4] = {(uint32_t)k ^ high, t - j->b->off[s], (uint32_t)example, j->r.step};
+        wn_philox(bits, ctr, j->r.key);
         for (size_t e = 0; e < 4 && k + e < j->K; e++)
-            out[k + e] = bits[e] < j->keep ? x[k + e] * j->scale : 0;
+            out[k + e] = bits[e] < j->r.keep ? x[k + e] * j->r.scale : 0;
     }
 }
 
@@ -58,22 +57,22 @@ static void drop_rows(void *ctx, size_t i, int thread)
         drop_row(j, row);
 }
 
-void wn_drop(float *out, const float *x, size_t ldx, size_t n, size_t K, double p, uint64_t place,
-             const uint32_t *token, const wn_pass *pass)
+void wn_drop_rule_of(wn_drop_rule *r, double p, uint64_t place, const wn_pass *pass)
 {
     uint64_t stream = WN_STREAM_DROPOUT << 20 ^ place;
-    struct drop_job j = {
-        .out = out,
-        .x = x,
-        .ldx = ldx,
-        .n = n,
-        .K = K,
-        .token = token,
-        .b = pass->batch,
+    *r = (wn_drop_rule){
         .key = {(uint32_t)pass->seed, (uint32_t)(pass->seed >> 32) ^ (uint32_t)stream},
         .step = (uint32_t)pass->step,
         .keep = (uint32_t)fmin(4294967295.0, (1 - p) * 4294967296.0),
         .scale = (float)(1 / (1 - p))};
+}
+
+void wn_drop(float *out, const float *x, size_t ldx, size_t n, size_t K, double p, uint64_t place,
+             const uint32_t *token, const wn_pass *pass)
+{
+    struct drop_job j = {
+        .out = out, .x = x, .ldx = ldx, .n = n, .K = K, .token = token, .b = pass->batch};
+    wn_drop_rule_of(&j.r, p, place, pass);
     wn_par_do((n + ROWS - 1) / ROWS, drop_rows, &j);
 }
 

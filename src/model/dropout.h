@@ -16,6 +16,13 @@ static inline bool wn_dropping(const wn_pass *pass)
     return pass->sink && !pass->still;
 }
 
+/* What the masks of one place in one update are made from. */
+typedef struct wn_drop_rule {
+    uint32_t key[2], step, keep; /* keep: of 2^32 */
+    float scale;
+} wn_drop_rule;
+void wn_drop_rule_of(wn_drop_rule *r, double p, uint64_t place, const wn_pass *pass);
+
 /* Numbers of places: adapters' inputs have their layer's number, a model's own begin here. */
 #define WN_DROP_MODEL ((uint64_t)1 << 19)
 

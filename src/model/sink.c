@@ -1,8 +1,8 @@
-/* The sink of ordinary training. Every gradient is a sum over examples in their order, each
- * example's share added by itself, so the sum's bits do not depend on how an update was cut into
- * batches. The exception are parameters with two uses (an output matrix tied to the embedding,
- * tables that stacks share) in full fine-tuning: a batch adds all of one use before the other, so
- * another cut may change their last bits. */
+/* The sink of ordinary training. Adapters' gradients are sums over examples in their order, each
+ * example's share added by itself, so their bits do not depend on how an update was cut into
+ * batches. A base weight's gradient is one product over all of a batch's tokens: adding example by
+ * example would read and write the whole gradient as often (SmolLM2-135M: 1 GB an example). So in
+ * full fine-tuning the cut is part of what a run is: train's manifest says it. */
 #include <string.h>
 
 #include "base/par.h"
@@ -19,7 +19,7 @@ struct linear_job {
     const wn_seg *seg;
 };
 
-/* Columns [i * TILE, ...) of dW, or the bias for the last piece. */
+/* Columns [i * TILE, ...) of dW, an example after the other. */
 static void add_columns(void *ctx, size_t i, int thread)
 {
     (void)thread;
@@ -33,17 +33,31 @@ static void add_columns(void *ctx, size_t i, int thread)
     }
 }
 
+/* Columns of the bias, a token after the other. */
+static void add_bias(void *ctx, size_t i, int thread)
+{
+    (void)thread;
+    const struct linear_job *j = ctx;
+    size_t n0 = i * TILE, n = j->N - n0 < TILE ? j->N - n0 : TILE;
+    for (uint32_t t = j->seg->off[0]; t < j->seg->off[j->seg->B]; t++)
+        wn_axpy(j->bias->grad + n0, j->scale, j->dy + (size_t)t * j->ldy + n0, n);
+}
+
 static void add_linear(void *ctx, wn_param *p, wn_param *bias, float scale, const float *dy,
                        size_t ldy, const float *x, size_t ldx, size_t N, size_t K,
                        const wn_seg *seg)
 {
     (void)ctx;
     struct linear_job j = {p, bias, scale, dy, x, ldy, ldx, N, K, seg};
-    if (p)
+    size_t t = seg->off[0], T = seg->off[seg->B] - t;
+    if (T == 0)
+        return;
+    if (p && p->adapter)
         wn_par_do((K + TILE - 1) / TILE, add_columns, &j);
+    else if (p)
+        wn_gemm(true, false, N, K, T, scale, dy + t * ldy, ldy, x + t * ldx, ldx, true, p->grad, K);
     if (bias)
-        for (uint32_t t = seg->off[0]; t < seg->off[seg->B]; t++)
-            wn_axpy(bias->grad, scale, dy + t * ldy, N);
+        wn_par_do((N + TILE - 1) / TILE, add_bias, &j);
 }
 
 static void add_norm(void *ctx, wn_param *g, wn_param *bias, const float *dy, const float *x,

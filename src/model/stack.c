@@ -103,6 +103,27 @@ static const float *normed(float *y, float *mean, float *rinv, const float *x, c
 /* ---- attention ---------------------------------------------------------------------------------
  */
 
+static uint64_t place_of(const wn_stack *s, const wn_layer *l, enum wn_drop_layer place)
+{
+    return s->drop.site + WN_DROP_OWN + (uint64_t)(l - s->layer) * WN_DROP_A_LAYER + place;
+}
+
+/* NULL, or what drops the probabilities of a layer's attention; `d` is its room. */
+static const wn_attn_drop *attention_drop(wn_attn_drop *d, const wn_stack *s, const wn_layer *l,
+                                          const wn_pass *pass, enum wn_drop_layer place)
+{
+    wn_drop_rule r;
+    if (!wn_dropping(pass) || !(s->drop.attn > 0))
+        return NULL;
+    wn_drop_rule_of(&r, s->drop.attn, place_of(s, l, place), pass);
+    *d = (wn_attn_drop){.keep = r.keep,
+                        .scale = r.scale,
+                        .key = {r.key[0], r.key[1]},
+                        .step = r.step,
+                        .example = pass->batch->example};
+    return d;
+}
+
 static wn_attn attention_of(const wn_stack *s, const wn_layer *l, const wn_stack_work *w,
                             const wn_pass *pass)
 {
@@ -225,7 +246,9 @@ static void attention_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_s
     if (l->rope >= 0)
         wn_rope(q, ld, s->H + s->G, s->d, s->rot, s->interleaved, false, s->rope[l->rope], w->pos,
                 T);
+    wn_attn_drop drop;
     wn_attn a = attention_of(s, l, w, pass);
+    a.drop = attention_drop(&drop, s, l, pass, WN_DROP_ATTN);
     wn_attention(c->ctx, c->lse, q, k, v, &a);
 }
 
@@ -237,8 +260,12 @@ static void attention_bias_bwd(const wn_stack *s, wn_acts *c, wn_stack_work *w, 
     float *q = c->qkv, *k = q + s->H * s->d, *v = k + s->G * s->d;
     float *dq = w->d_qkv, *dk = dq + s->H * s->d, *dv = dk + s->G * s->d;
     size_t n = s->buckets * s->H, S = a.S;
+    wn_attn_drop drop = a.drop ? *a.drop : (wn_attn_drop){0};
+    a.drop = a.drop ? &drop : NULL;
     a.S = 1;
     for (size_t b = 0; b < S; b++, a.q0++, a.pre += 2, a.own += 2) {
+        drop.first = b;
+        drop.example = pass->batch->example ? pass->batch->example + b : NULL;
         memset(w->d_bias, 0, n * sizeof(float));
         wn_attention_back(dq, dk, dv, w->d_bias, w->d_ctx, c->ctx, c->lse, q, k, v, &a);
         pass->sink->table(pass->sink->ctx, &pass->params->p[s->bias], w->d_bias, n, b);
@@ -253,7 +280,9 @@ static void attention_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_s
     size_t T = b->T, ld = wn_qkv_width(s), col = 0;
     float *q = c->qkv, *k = q + s->H * s->d, *v = k + s->G * s->d;
     float *dq = w->d_qkv, *dk = dq + s->H * s->d, *dv = dk + s->G * s->d;
+    wn_attn_drop drop;
     wn_attn a = attention_of(s, l, w, pass);
+    a.drop = attention_drop(&drop, s, l, pass, WN_DROP_ATTN);
     if (s->bias != WN_NO_PARAM && pass->params->p[s->bias].trainable)
         attention_bias_bwd(s, c, w, pass, a);
     else
@@ -285,11 +314,6 @@ static float *part_place(float *x, float *normed_part, const wn_stack *s, const 
     bool norm = n->gain != WN_NO_PARAM, drop = wn_dropping(pass) && s->drop.residual > 0;
     *flags = norm || drop ? 0 : WN_MM_ADD;
     return norm ? normed_part : drop ? w->d_mid : x;
-}
-
-static uint64_t place_of(const wn_stack *s, const wn_layer *l, enum wn_drop_layer place)
-{
-    return s->drop.site + WN_DROP_OWN + (uint64_t)(l - s->layer) * WN_DROP_A_LAYER + place;
 }
 
 /* What the part's last product adds on its way: the state where a norm stands behind the sum. */
@@ -374,7 +398,9 @@ static void cross_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
     wn_linear_fwd(c->cross_q, all, h, s->D, &l->cross_q, pass, c->kept[7], 0);
     wn_linear_fwd(c->cross_kv, 2 * all, w->source, s->D, &l->cross_k, &source, c->kept[8], 0);
     wn_linear_fwd(c->cross_kv + all, 2 * all, w->source, s->D, &l->cross_v, &source, c->kept[9], 0);
+    wn_attn_drop drop;
     wn_attn a = cross_of(s, l, w, pass->batch);
+    a.drop = attention_drop(&drop, s, l, pass, WN_DROP_CROSS);
     wn_attention(c->cross_ctx, c->cross_lse, c->cross_q, c->cross_kv, c->cross_kv + all, &a);
     int flags;
     const wn_norm none = {.gain = WN_NO_PARAM};
@@ -394,7 +420,9 @@ static void cross_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
     source.batch = pass->batch->source;
     const float *dp = part_undrop(w->d_h, w->gradient, s, l, pass, WN_DROP_CROSS_OUT);
     wn_linear_bwd(w->d_ctx, all, dp, s->D, c->cross_ctx, all, c->kept[10], &l->cross_out, pass, 0);
+    wn_attn_drop drop;
     wn_attn a = cross_of(s, l, w, pass->batch);
+    a.drop = attention_drop(&drop, s, l, pass, WN_DROP_CROSS);
     wn_attention_back(w->d_cross_q, w->d_cross_kv, w->d_cross_kv + all, NULL, w->d_ctx,
                       c->cross_ctx, c->cross_lse, c->cross_q, c->cross_kv, c->cross_kv + all, &a);
     wn_linear_bwd(w->d_source, s->D, w->d_cross_kv, 2 * all, w->source, s->D, c->kept[8],

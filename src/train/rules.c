@@ -49,11 +49,11 @@ static void adam(float *w, float *m, float *v, const float *g, size_t n, const w
 
 static void block(const wn_rule *r, size_t at, size_t n)
 {
-    float g[WN_BLOCK], m8[WN_BLOCK], v8[WN_BLOCK];
+    float g[WN_STATE_BLOCK], m8[WN_STATE_BLOCK], v8[WN_STATE_BLOCK];
     wn_optim_kind kind = r->o->kind;
     wn_moment *m = &r->s->m, *v = &r->s->v;
     float *w = r->p->value + at, *fm = m->f ? m->f + at : m8, *fv = v->f ? v->f + at : v8;
-    size_t b = at / WN_BLOCK;
+    size_t b = at / WN_STATE_BLOCK;
     for (size_t i = 0; i < n; i++)
         g[i] = wn_rule_grad(r, r->p->grad[at + i]);
     if (m->code)
@@ -94,8 +94,8 @@ static void piece(void *ctx, size_t i, int thread)
              r->decay, r->scale, r->clip);
         return;
     }
-    for (; at < end; at += WN_BLOCK)
-        block(r, at, end - at < WN_BLOCK ? end - at : WN_BLOCK);
+    for (; at < end; at += WN_STATE_BLOCK)
+        block(r, at, end - at < WN_STATE_BLOCK ? end - at : WN_STATE_BLOCK);
 }
 
 void wn_rule_elements(const wn_rule *r)

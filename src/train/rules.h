@@ -5,18 +5,18 @@
 #include "train/optim.h"
 
 /* ---- moments in 8 bits ---------------------------------------------------------------------
- * Blocks of WN_BLOCK numbers share one f32 scale, their largest magnitude (block-wise absmax,
+ * Blocks of WN_STATE_BLOCK numbers share one f32 scale, their largest magnitude (block-wise absmax,
  * Dettmers et al. 2022, arXiv 2110.02861). A code is a small float of 3 mantissa bits: with a sign
  * and 4 bits of exponent for m, without a sign and with 5 for v, whose range is the square of a
  * gradient's. Rounding is stochastic, by a counter: v changes by a thousandth an update, which
  * rounding to nearest would lose. A v above 0 never becomes 0, as m / sqrt(v) would explode. */
-enum { WN_BLOCK = 256 };
+enum { WN_STATE_BLOCK = 256 };
 
 static inline size_t wn_blocks(size_t n)
 {
-    return (n + WN_BLOCK - 1) / WN_BLOCK;
+    return (n + WN_STATE_BLOCK - 1) / WN_STATE_BLOCK;
 }
-/* Numbers of one block, n <= WN_BLOCK. draw: any 32 bits that are this block's own. */
+/* Numbers of one block, n <= WN_STATE_BLOCK. draw: any 32 bits that are this block's own. */
 void wn_state8_put(uint8_t *code, float *scale, const float *x, size_t n, bool is_signed,
                    uint32_t draw);
 void wn_state8_get(float *x, const uint8_t *code, float scale, size_t n, bool is_signed);

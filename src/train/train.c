@@ -79,6 +79,8 @@ static void set_loop(json_t *m, const wn_train_run *r)
         set_whole(m, "batch_tokens", o->batch_tokens);
     else
         set_whole(m, "batch", r->order.examples);
+    if (r->method == WN_TRAIN_FULL) /* sums over a batch: sink.c */
+        set_whole(m, "tokens_at_once", r->batch.max_tokens);
     set_text(m, "schedule", wn_schedule_name(&r->schedule), NULL);
     set_whole(m, "warmup", r->schedule.warmup);
     set_real(m, "slanted_cut", r->schedule.cut);
