@@ -1,0 +1,193 @@
+#include "feature/grad.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/report.h"
+
+enum { BATCH_TOKENS = 2048, LOGIT_BYTES = 256 << 20, MOST_ROWS = 128 };
+
+static const char *const names[] = {"loss", "margin", "margin-ref", "margin-ref-cot"};
+
+wn_err wn_quantity_parse(wn_quantity *q, const char *name)
+{
+    *q = WN_LOSS;
+    for (int i = 0; name && i < 4; i++)
+        if (strcmp(name, names[i]) == 0) {
+            *q = (wn_quantity)i;
+            return WN_OK;
+        }
+    return name ? wn_fail(WN_EARG,
+                          "quantity \"%s\": expected loss, margin, margin-ref or margin-ref-cot",
+                          name)
+                : WN_OK;
+}
+
+const char *wn_quantity_name(wn_quantity q)
+{
+    return names[q];
+}
+
+struct run {
+    wn_model *m;
+    wn_feed *feed;
+    const wn_grad_rule *rule;
+    wn_grad_emit emit;
+    void *ctx;
+    wn_work *work;
+    wn_grad_sink *sink;
+    wn_feed_batch batch;
+    wn_row row;
+    double *nll, *margin;
+    uint32_t *count;
+    float *vector;
+    uint64_t next, total, tokens; /* row behind the batch's last; rows in all; tokens so far */
+    double start;
+};
+
+/* The output matrix is among the chosen: the head must keep all its positions. */
+static bool head_chosen(const wn_model *m, const wn_chosen *c)
+{
+    size_t vocab = wn_model_facts_of(m)->vocab;
+    for (size_t i = 0; i < c->n; i++)
+        if (c->param[i]->rows == vocab && !c->param[i]->adapter)
+            return true;
+    return false;
+}
+
+/* What a batch may hold. */
+struct sizes {
+    wn_work_kind kind;
+    size_t tokens, rows, labels;
+    wn_grad_sink_opts sink;
+};
+
+static struct sizes sizes_of(const wn_model *m, const wn_feed *feed, const wn_grad_rule *rule,
+                             const wn_grad_sink_opts *o)
+{
+    const wn_model_facts *f = wn_model_facts_of(m);
+    struct sizes z = {.rows = MOST_ROWS, .sink = *o};
+    z.tokens = rule->batch_tokens ? rule->batch_tokens : BATCH_TOKENS;
+    z.tokens = z.tokens < feed->longest ? feed->longest : z.tokens;
+    z.kind = head_chosen(m, o->chosen) ? WN_WORK_EXAMPLES : WN_WORK_TRAIN;
+    z.labels = z.tokens;
+    if (z.kind == WN_WORK_EXAMPLES) {
+        z.labels = LOGIT_BYTES / (f->vocab * sizeof(float));
+        z.labels = z.labels > z.tokens ? z.tokens : z.labels;
+        z.labels = z.labels < feed->most_labels ? feed->most_labels : z.labels;
+    }
+    /* raw gradients and wide projections: fewer rows rather than gigabytes of sums */
+    size_t row_bytes = (o->projection ? o->projection->d : (size_t)o->chosen->p) * sizeof(double);
+    while (z.rows > 1 && z.rows * row_bytes > LOGIT_BYTES)
+        z.rows /= 2;
+    z.sink.params = wn_model_params((wn_model *)m);
+    z.sink.max_examples = z.rows;
+    z.sink.max_tokens = z.tokens;
+    z.sink.width = f->width;
+    return z;
+}
+
+wn_err wn_grad_fits(const wn_model *m, const wn_feed *feed, const wn_grad_rule *rule,
+                    const wn_grad_sink_opts *sink)
+{
+    struct sizes z = sizes_of(m, feed, rule, sink);
+    size_t need = wn_mem_live() + wn_work_bytes(m, z.tokens, z.rows, z.labels, z.kind) +
+                  wn_grad_sink_bytes(&z.sink);
+    if (!rule->max_memory || need <= rule->max_memory)
+        return WN_OK;
+    return wn_fail(WN_ENOMEM,
+                   "grad: needs %zu MB (batches of %zu tokens), max-memory allows %llu MB",
+                   need >> 20, z.tokens, (unsigned long long)(rule->max_memory >> 20));
+}
+
+static wn_err reserve(struct run *r, const wn_grad_sink_opts *o)
+{
+    struct sizes z = sizes_of(r->m, r->feed, r->rule, o);
+    WN_TRY(wn_grad_fits(r->m, r->feed, r->rule, o));
+    WN_TRY(wn_work_new(&r->work, r->m, z.tokens, z.rows, z.labels, z.kind));
+    WN_TRY(wn_grad_sink_new(&r->sink, &z.sink));
+    WN_TRY(wn_feed_batch_new(&r->batch, r->feed, z.tokens, z.rows));
+    r->batch.max_labels = z.labels;
+    WN_NEW(r->nll, z.rows);
+    WN_NEW(r->margin, z.rows);
+    WN_NEW(r->count, z.rows);
+    WN_NEW(r->vector, wn_grad_sink_dim(r->sink));
+    return WN_OK;
+}
+
+static wn_err emit_row(struct run *r, size_t b)
+{
+    const wn_feed_batch *f = &r->batch;
+    wn_grad_row out = {.index = f->example[b], .row = &r->row, .vector = r->vector};
+    out.loss = (float)(r->nll[b] / r->count[b]);
+    out.margin = (float)(r->margin[b] / r->count[b]);
+    out.tokens = f->off[b + 1] - f->off[b];
+    if (f->batch.source)
+        out.tokens += f->source_off[b + 1] - f->source_off[b];
+    WN_TRY(wn_pool_row(r->feed->pool, out.index, &r->row));
+    const char *what = !isfinite(out.loss) ? "loss" : !isfinite(out.margin) ? "margin" : NULL;
+    wn_grad_sink_row(r->sink, b, r->vector);
+    if (!what && !wn_all_finite(r->vector, wn_grad_sink_dim(r->sink)))
+        what = "gradient";
+    if (what)
+        return wn_fail(WN_EFORMAT, "%s: row %.*s: its %s (%s) is not a number%s",
+                       wn_pool_path(r->feed->pool), (int)r->row.id.len, r->row.id.p, what,
+                       wn_quantity_name(r->rule->quantity),
+                       r->rule->quantity == WN_MARGIN_REF_COT
+                           ? ": the model gives a target token less than 0.001"
+                           : "");
+    return r->emit(r->ctx, &out);
+}
+
+static wn_err run_batch(struct run *r)
+{
+    const wn_feed_batch *f = &r->batch;
+    char note[64];
+    wn_sink calls = wn_grad_sink_calls(r->sink);
+    wn_grad_sink_begin(r->sink, f->batch.B);
+    WN_TRY(wn_model_example_back(r->m, r->work, &f->batch, r->rule->quantity, f->weight, r->nll,
+                                 r->margin, r->count, &calls));
+    wn_grad_sink_finish(r->sink);
+    for (size_t b = 0; b < f->batch.B; b++)
+        WN_TRY(emit_row(r, b));
+    r->tokens += wn_feed_batch_tokens(f);
+    wn_feed_batch_clear(&r->batch);
+    snprintf(note, sizeof note, "%.0f tokens/s",
+             (double)r->tokens / (wn_seconds() - r->start + 1e-9));
+    return wn_progress("grad", "rows", r->next, r->total, note);
+}
+
+static wn_err run_rows(struct run *r, uint64_t first)
+{
+    r->start = wn_seconds();
+    for (r->next = first; r->next < r->total;) {
+        bool fits;
+        WN_TRY(wn_feed_add(&r->batch, r->feed, r->next, 1, &fits));
+        WN_ASSERT(fits || r->batch.batch.B);
+        r->next += fits;
+        if (!fits || r->next == r->total)
+            WN_TRY(run_batch(r));
+    }
+    return WN_OK;
+}
+
+wn_err wn_grad_rows(wn_model *m, wn_feed *feed, uint64_t first, const wn_grad_rule *rule,
+                    const wn_grad_sink_opts *sink, wn_grad_emit emit, void *ctx)
+{
+    struct run r = {
+        .m = m, .feed = feed, .rule = rule, .emit = emit, .ctx = ctx, .total = feed->rows};
+    wn_err e = reserve(&r, sink);
+    if (!e)
+        e = run_rows(&r, first);
+    wn_work_free(r.work);
+    wn_grad_sink_free(r.sink);
+    wn_feed_batch_free(&r.batch);
+    wn_row_free(&r.row);
+    wn_free(r.nll);
+    wn_free(r.margin);
+    wn_free(r.count);
+    wn_free(r.vector);
+    return e;
+}
