@@ -160,11 +160,11 @@ static bool take_spelling(wn_span *text, const wn_span *list, size_t n)
     return false;
 }
 
-static wn_span as_spelled(wn_span text, const wn_row *row, const wn_parse *parse)
+static wn_span as_spelled(wn_span text, const wn_row *row, const wn_extract *parse)
 {
     if (text.len == 0 || take_spelling(&text, row->choices, row->n_choices))
         return text;
-    if (wn_parse_letters(parse) && text.len == 1 && text.p[0] >= 'A' &&
+    if (wn_extract_letters(parse) && text.len == 1 && text.p[0] >= 'A' &&
         (size_t)(text.p[0] - 'A') < row->n_choices)
         return row->choices[text.p[0] - 'A'];
     if (!take_spelling(&text, row->references, row->n_references) && row->has_target)
@@ -173,7 +173,7 @@ static wn_span as_spelled(wn_span text, const wn_row *row, const wn_parse *parse
 }
 
 wn_err wn_predictions_parse(wn_predictions *out, uint64_t *nothing, const wn_predictions *raw,
-                            const wn_pool *rows, wn_parse *parse)
+                            const wn_pool *rows, wn_extract *parse)
 {
     wn_row row = {0};
     wn_err err = wn_predictions_init(out, raw->rows);
@@ -183,7 +183,7 @@ wn_err wn_predictions_parse(wn_predictions *out, uint64_t *nothing, const wn_pre
         bool found = false;
         err = wn_pool_row(rows, r, &row);
         if (err == WN_OK)
-            err = wn_parse_text(&text, &found, parse, wn_predictions_get(raw, r));
+            err = wn_extract_text(&text, &found, parse, wn_predictions_get(raw, r));
         if (err == WN_OK)
             err = wn_predictions_set(out, r, as_spelled(text, &row, parse));
         *nothing += !found;
@@ -200,7 +200,7 @@ struct scoring {
     const wn_predictions *p;
     const wn_pool *rows;
     wn_metric_kind kind;
-    wn_parse *parse;   /* NULL: right answers stand as they are */
+    wn_extract *parse; /* NULL: right answers stand as they are */
     wn_row row, first; /* first: row 0, whose choices name the labels */
     wn_span *answers;  /* of the row at hand */
     size_t answers_cap;
@@ -238,14 +238,14 @@ static wn_err fetch(struct scoring *s, uint64_t r)
 /* Right answers as the chain reads them, where it reads something; each in the scoring's memory. */
 static wn_err parse_answers(struct scoring *s, size_t n)
 {
-    if (!s->parse || !wn_parse_reads_answers(s->parse) || s->row.n_choices)
+    if (!s->parse || !wn_extract_reads_answers(s->parse) || s->row.n_choices)
         return WN_OK;
     wn_predictions_free(&s->parsed);
     WN_TRY(wn_predictions_init(&s->parsed, n));
     for (size_t i = 0; i < n; i++) {
         wn_span text;
         bool found;
-        WN_TRY(wn_parse_text(&text, &found, s->parse, s->answers[i]));
+        WN_TRY(wn_extract_text(&text, &found, s->parse, s->answers[i]));
         WN_TRY(wn_predictions_set(&s->parsed, i, found ? text : s->answers[i]));
     }
     for (size_t i = 0; i < n; i++)
@@ -317,7 +317,7 @@ static wn_err score_macro(double *score, struct scoring *s)
 }
 
 wn_err wn_predictions_score(double *score, const wn_predictions *p, const wn_pool *rows,
-                            wn_metric_kind k, wn_parse *parse)
+                            wn_metric_kind k, wn_extract *parse)
 {
     struct scoring s = {.p = p, .rows = rows, .kind = k, .parse = parse};
     wn_err err = WN_OK;

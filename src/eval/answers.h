@@ -3,7 +3,7 @@
 #define WN_EVAL_ANSWERS_H
 
 #include "eval/metric.h"
-#include "eval/parse.h"
+#include "eval/extract.h"
 #include "pool/pool.h"
 
 /* A prediction for every row of `rows`, in row order. */
@@ -27,7 +27,7 @@ wn_err wn_predictions_read(wn_predictions *p, wn_pool *rows, const char *path);
  * the choice of that place, A the first; a text that a choice or else a right answer spells in
  * another case takes its spelling. */
 wn_err wn_predictions_parse(wn_predictions *out, uint64_t *nothing, const wn_predictions *raw,
-                            const wn_pool *rows, wn_parse *parse);
+                            const wn_pool *rows, wn_extract *parse);
 
 /* Refuses by id a row that the metric cannot score whatever is answered: without a target or
  * references, without choices where those are the labels. evidence-f1 has its own (evidence.h). */
@@ -37,7 +37,7 @@ wn_err wn_answers_check(const wn_row *row, const wn_pool *rows, wn_metric_kind k
  * the metric. parse: right answers are read by it too, where it reads answers, the row has no
  * choices and it finds something; NULL: not. Metrics of labels and texts. */
 wn_err wn_predictions_score(double *score, const wn_predictions *p, const wn_pool *rows,
-                            wn_metric_kind k, wn_parse *parse);
+                            wn_metric_kind k, wn_extract *parse);
 
 /* The id as it stands in the row (string or number), as JSON. */
 void wn_row_id_json(wn_str *s, const wn_row *row);

@@ -61,7 +61,7 @@ static wn_err check_options(wn_evaluation *e)
     for (size_t i = 0; i < o->n_stop; i++)
         if (!*o->stop[i])
             return wn_fail(WN_EARG, "eval: --stop: expected a text, found an empty one");
-    return wn_parse_open(&e->parse, o->parse, o->n_parse);
+    return wn_extract_open(&e->parse, o->parse, o->n_parse);
 }
 
 /* ---- scores ---- */
@@ -286,7 +286,7 @@ wn_err wn_eval_job(const wn_eval_opts *o, char **json)
     wn_choice_scores_free(&e.ranked);
     wn_free(e.nll);
     wn_free(e.tokens);
-    wn_parse_close(e.parse);
+    wn_extract_close(e.parse);
     wn_model_close(e.model);
     wn_pool_close(e.rows);
     return err;

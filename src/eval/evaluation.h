@@ -23,7 +23,7 @@ typedef struct wn_evaluation {
     wn_metric_kind kind;
     wn_length_norm norm;
     bool generate_all;
-    wn_parse *parse;
+    wn_extract *parse;
     wn_encode_rule rule;
     wn_encode_counts counts;
     wn_generate_counts generated;

@@ -60,14 +60,13 @@ static wn_err read_questions(struct judge *j)
         WN_TRY(parse_row(&v, j, r));
         const json_t *q = json_object_get(v, "question");
         bool right = json_is_string(q) || json_is_integer(q);
-        char *text = right ? json_dumps(q, JSON_ENCODE_ANY) : NULL;
-        j->place[r] = (struct place){text ? wn_strdup(text) : NULL, r};
-        free(text);
+        wn_str text = {0};
+        wn_err err = right ? wn_json_dump(&text, q, 0, false) : WN_OK;
+        j->place[r] = (struct place){text.p, r}; /* a number and its digits as a text differ */
         json_decref(v);
         if (!right)
             return bad(j, "evidence-f1 needs the field question, a text or a number");
-        if (!j->place[r].question)
-            return WN_ENOMEM;
+        WN_TRY(err);
     }
     return WN_OK;
 }

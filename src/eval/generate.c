@@ -10,7 +10,7 @@
 
 #include "base/mem.h"
 #include "base/report.h"
-#include "model/decode.h"
+#include "model/greedy.h"
 #include "token/template.h"
 
 enum { SLOTS = 32, STEP_TOKENS = 1024 };

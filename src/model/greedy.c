@@ -1,7 +1,7 @@
 /* A step is an ordinary forward pass whose keys and values go to the cache before attention reads
  * them there: a text's earlier tokens are the prefix, its new ones the own range behind it, so the
  * attention kernel cuts the same tiles as in a pass over the whole text. */
-#include "model/decode.h"
+#include "model/greedy.h"
 
 #include <string.h>
 

@@ -4,8 +4,8 @@
  *
  * A text owns a run of cache rows, one a token, chosen by the caller; an encoder-decoder's also a
  * run of source rows, one for each token of the encoder's side, which is read once. */
-#ifndef WN_MODEL_DECODE_H
-#define WN_MODEL_DECODE_H
+#ifndef WN_MODEL_GREEDY_H
+#define WN_MODEL_GREEDY_H
 
 #include "model/model.h"
 

@@ -9,27 +9,27 @@
  *   line          the first line that is not blank
  *   regex:EXPR    the first match, or what its first group took, if it has one
  * Blanks at the ends are dropped before and after every rule. */
-#ifndef WN_EVAL_PARSE_H
-#define WN_EVAL_PARSE_H
+#ifndef WN_EVAL_EXTRACT_H
+#define WN_EVAL_EXTRACT_H
 
 #include <stdbool.h>
 
 #include "base/str.h"
 
-typedef struct wn_parse wn_parse;
+typedef struct wn_extract wn_extract;
 
 /* n rules as on the command line. An unknown one is refused with the list. n 0: only blanks are
  * dropped. */
-wn_err wn_parse_open(wn_parse **out, const char *const *rule, size_t n);
-void wn_parse_close(wn_parse *p);
+wn_err wn_extract_open(wn_extract **out, const char *const *rule, size_t n);
+void wn_extract_close(wn_extract *p);
 
 /* out points into text or into the chain's own memory, until the next call. *found false: some rule
  * found nothing; out is then empty. */
-wn_err wn_parse_text(wn_span *out, bool *found, wn_parse *p, wn_span text);
+wn_err wn_extract_text(wn_span *out, bool *found, wn_extract *p, wn_span text);
 
 /* Whether some rule is "letter", whose letter may name the place of a choice; and whether right
  * answers are read by the chain as well (all rules but line and regex, which cut them). */
-bool wn_parse_letters(const wn_parse *p);
-bool wn_parse_reads_answers(const wn_parse *p);
+bool wn_extract_letters(const wn_extract *p);
+bool wn_extract_reads_answers(const wn_extract *p);
 
 #endif

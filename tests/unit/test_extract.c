@@ -2,15 +2,15 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "eval/parse.h"
+#include "eval/extract.h"
 
 static void reads(const char *const *rule, size_t n, const char *text, const char *want)
 {
-    wn_parse *p;
+    wn_extract *p;
     wn_span out;
     bool found;
-    cr_assert_eq(wn_parse_open(&p, rule, n), WN_OK, "%s", wn_error_message());
-    cr_assert_eq(wn_parse_text(&out, &found, p, (wn_span){text, strlen(text)}), WN_OK);
+    cr_assert_eq(wn_extract_open(&p, rule, n), WN_OK, "%s", wn_error_message());
+    cr_assert_eq(wn_extract_text(&out, &found, p, (wn_span){text, strlen(text)}), WN_OK);
     cr_expect_eq(found, want != NULL, "%s in \"%s\"", rule[0], text);
     if (want)
         cr_expect(out.len == strlen(want) && memcmp(out.p, want, out.len) == 0,
@@ -18,7 +18,7 @@ static void reads(const char *const *rule, size_t n, const char *text, const cha
                   want);
     else
         cr_expect_eq(out.len, 0);
-    wn_parse_close(p);
+    wn_extract_close(p);
 }
 
 static void one(const char *rule, const char *text, const char *want)
@@ -26,14 +26,14 @@ static void one(const char *rule, const char *text, const char *want)
     reads(&rule, 1, text, want);
 }
 
-Test(parse, no_rule_drops_blanks)
+Test(extract, no_rule_drops_blanks)
 {
     const char *none = "";
     reads(&none, 0, " \n an answer\t", "an answer");
     reads(&none, 0, "", "");
 }
 
-Test(parse, yes_or_no)
+Test(extract, yes_or_no)
 {
     one("first-yes-no", "Well, Yes. No.", "Yes");
     one("first-yes-no", "know yesterday nope NO", "NO");
@@ -42,7 +42,7 @@ Test(parse, yes_or_no)
     one("first-yes-no", "", NULL);
 }
 
-Test(parse, letters)
+Test(extract, letters)
 {
     one("letter", "The answer is (B).", "B");
     one("letter", "A good guess is C, not D", "C");
@@ -57,7 +57,7 @@ Test(parse, letters)
     one("letter", "a b c", NULL);
 }
 
-Test(parse, numbers)
+Test(extract, numbers)
 {
     one("number", "12 apples and 1,234 pears", "1234");
     one("first-number", "12 apples and 1,234 pears", "12");
@@ -77,7 +77,7 @@ Test(parse, numbers)
     one("number", "100", "100");
 }
 
-Test(parse, marks_lines_and_expressions)
+Test(extract, marks_lines_and_expressions)
 {
     one("after:####", "so 2+2\n#### 4 \nQ: #### 5", "4");
     one("after:-->", "a --> b --> c", "b --> c");
@@ -90,7 +90,7 @@ Test(parse, marks_lines_and_expressions)
     one("regex:z", "abc", NULL);
 }
 
-Test(parse, chains)
+Test(extract, chains)
 {
     const char *const gsm[] = {"after:####", "number"};
     reads(gsm, 2, "7 is\n#### $1,042.00 dollars", "1042");
@@ -100,19 +100,19 @@ Test(parse, chains)
     reads(back, 3, "It is C\nB", "C");
 }
 
-Test(parse, what_rules_say_of_themselves)
+Test(extract, what_rules_say_of_themselves)
 {
-    wn_parse *p;
+    wn_extract *p;
     const char *const rule[] = {"after:x", "letter", "line"};
-    cr_assert_eq(wn_parse_open(&p, rule, 2), WN_OK);
-    cr_expect(wn_parse_letters(p) && wn_parse_reads_answers(p));
-    wn_parse_close(p);
-    cr_assert_eq(wn_parse_open(&p, rule, 3), WN_OK);
-    cr_expect_not(wn_parse_reads_answers(p));
-    wn_parse_close(p);
+    cr_assert_eq(wn_extract_open(&p, rule, 2), WN_OK);
+    cr_expect(wn_extract_letters(p) && wn_extract_reads_answers(p));
+    wn_extract_close(p);
+    cr_assert_eq(wn_extract_open(&p, rule, 3), WN_OK);
+    cr_expect_not(wn_extract_reads_answers(p));
+    wn_extract_close(p);
     const char *const bad[] = {"letters", "after:", "regex:", "regex:(", "number:1"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        cr_expect_eq(wn_parse_open(&p, bad + i, 1) == WN_OK, false, "%s", bad[i]);
+        cr_expect_eq(wn_extract_open(&p, bad + i, 1) == WN_OK, false, "%s", bad[i]);
         cr_expect_null(p);
         cr_expect_not(strchr(wn_error_message(), '\n'));
     }

@@ -1,4 +1,4 @@
-#include "eval/parse.h"
+#include "eval/extract.h"
 
 #include <string.h>
 
@@ -19,7 +19,7 @@ struct rule {
     wn_str made; /* what a rule writes anew */
 };
 
-struct wn_parse {
+struct wn_extract {
     size_t n;
     bool letters, answers;
     rule *rule;
@@ -211,7 +211,7 @@ static const struct {
              {"after:", after, true},        {"line", line, false},
              {"regex:", regex, false}};
 
-static wn_err open_rule(wn_parse *p, rule *r, const char *text)
+static wn_err open_rule(wn_extract *p, rule *r, const char *text)
 {
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         size_t n = strlen(kinds[i].name);
@@ -232,10 +232,10 @@ static wn_err open_rule(wn_parse *p, rule *r, const char *text)
                    text);
 }
 
-wn_err wn_parse_open(wn_parse **out, const char *const *text, size_t n)
+wn_err wn_extract_open(wn_extract **out, const char *const *text, size_t n)
 {
     *out = NULL;
-    wn_parse *p;
+    wn_extract *p;
     WN_NEW(p, 1);
     p->answers = n > 0;
     p->rule = wn_calloc(n ? n : 1, sizeof *p->rule);
@@ -243,13 +243,13 @@ wn_err wn_parse_open(wn_parse **out, const char *const *text, size_t n)
     for (; err == WN_OK && p->n < n; p->n++)
         err = open_rule(p, &p->rule[p->n], text[p->n]);
     if (err)
-        wn_parse_close(p);
+        wn_extract_close(p);
     else
         *out = p;
     return err;
 }
 
-void wn_parse_close(wn_parse *p)
+void wn_extract_close(wn_extract *p)
 {
     if (!p)
         return;
@@ -262,7 +262,7 @@ void wn_parse_close(wn_parse *p)
     wn_free(p);
 }
 
-wn_err wn_parse_text(wn_span *out, bool *found, wn_parse *p, wn_span text)
+wn_err wn_extract_text(wn_span *out, bool *found, wn_extract *p, wn_span text)
 {
     wn_span s = wn_trim(text);
     *found = true;
@@ -276,12 +276,12 @@ wn_err wn_parse_text(wn_span *out, bool *found, wn_parse *p, wn_span text)
     return WN_OK;
 }
 
-bool wn_parse_letters(const wn_parse *p)
+bool wn_extract_letters(const wn_extract *p)
 {
     return p->letters;
 }
 
-bool wn_parse_reads_answers(const wn_parse *p)
+bool wn_extract_reads_answers(const wn_extract *p)
 {
     return p->answers;
 }

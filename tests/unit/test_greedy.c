@@ -4,7 +4,7 @@
 
 #include "base/par.h"
 #include "golden_model.h"
-#include "model/decode.h"
+#include "model/greedy.h"
 #include "model/internal.h"
 
 enum { MOST = 64, ROOM = 64, TEXTS = 8 };
@@ -126,7 +126,7 @@ static size_t check_alone(const wn_model *m, const wn_safetensors *s, const char
     return more;
 }
 
-Test(decode, greedy_as_transformers, .timeout = 120)
+Test(greedy, greedy_as_transformers, .timeout = 120)
 {
     static char name[MOST][64];
     size_t n = list(name), checked = 0;
@@ -210,7 +210,7 @@ static void company_changes_nothing(const char *name)
     wn_model_close(m);
 }
 
-Test(decode, company_steps_and_threads_change_nothing, .timeout = 120)
+Test(greedy, company_steps_and_threads_change_nothing, .timeout = 120)
 {
     company_changes_nothing("families/gemma2");
     company_changes_nothing("families/bloom");
@@ -247,14 +247,14 @@ static void pieces_are_a_whole_pass(const char *name)
     wn_model_close(m);
 }
 
-Test(decode, pieces_are_a_whole_pass)
+Test(greedy, pieces_are_a_whole_pass)
 {
     pieces_are_a_whole_pass("families/gemma3-text");
     pieces_are_a_whole_pass("families/gpt-neo");
     pieces_are_a_whole_pass("families/bloom");
 }
 
-Test(decode, text_beyond_the_positions_is_refused)
+Test(greedy, text_beyond_the_positions_is_refused)
 {
     wn_model *m = golden_model("families/llama-dynamic", false, NULL);
     int32_t id[20] = {0};
@@ -268,7 +268,7 @@ Test(decode, text_beyond_the_positions_is_refused)
     wn_model_close(m);
 }
 
-Test(decode, cache_bytes)
+Test(greedy, cache_bytes)
 {
     wn_model *m = golden_model("families/t5-v1.1", false, NULL);
     const wn_model_facts *f = wn_model_facts_of(m);
@@ -282,7 +282,7 @@ Test(decode, cache_bytes)
     wn_model_close(m);
 }
 
-Test(decode, ends_of_texts)
+Test(greedy, ends_of_texts)
 {
     wn_model *m = golden_model("families/gpt2", false, NULL);
     wn_ids ends = {0};
