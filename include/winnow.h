@@ -263,12 +263,26 @@ WN_API wn_err wn_train_job(const wn_train_opts *o);
 typedef struct wn_eval_opts {
     wn_common common;
     const char *model, *adapter, *rows, *map, *tmpl;
-    const char *metric;      /* NULL: accuracy where there are choices, else rouge-l */
-    const char *length_norm; /* "none" (NULL), "tokens", "bytes" */
-    const char *predictions; /* JSONL id, prediction: scores given answers without a model */
-    size_t max_tokens, max_target, max_new;
+    const char *metric; /* NULL: accuracy where there are choices, else rouge-l */
+    const char *answer; /* "auto" (NULL: choices are ranked, else text is generated; with parse:
+                           generated), "rank", "generate" */
+    const char *length_norm;  /* "none" (NULL), "tokens", "bytes" */
+    const char *eos;          /* "yes" (NULL), "no": whether a choice ends in EOS */
+    const char *calibrate;    /* neutral prompt, whose NLL of a choice is subtracted; NULL: none */
+    const char *const *parse; /* rules that read an answer out of a text */
+    size_t n_parse;
+    const char *const *stop; /* texts that end a generated one */
+    size_t n_stop;
+    /* JSONL id, prediction: scores given answers without a model; a file a seed */
+    const char *const *predictions;
+    size_t n_predictions;
+    const char *const *against; /* answers of another arm to compare with, a file a seed */
+    size_t n_against;
+    size_t max_tokens, max_target;
+    size_t max_new; /* 0: 128 */
 } wn_eval_opts;
-/* *json: {"metric","value","n","ci95"}; with common.out also a line a row there. */
+/* *json: {"metric","value","n","ci95"}, and what docs/evaluation.md says; with common.out also a
+ * line a row there. */
 WN_API wn_err wn_eval_job(const wn_eval_opts *o, char **json);
 
 typedef struct wn_run_opts {

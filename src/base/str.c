@@ -88,3 +88,8 @@ bool wn_span_is(wn_span s, const char *text)
 {
     return strlen(text) == s.len && memcmp(s.p, text, s.len) == 0;
 }
+
+bool wn_span_same(wn_span a, wn_span b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.p, b.p, a.len) == 0);
+}

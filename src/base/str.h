@@ -30,5 +30,6 @@ typedef struct wn_span {
 } wn_span;
 
 bool wn_span_is(wn_span s, const char *text);
+bool wn_span_same(wn_span a, wn_span b);
 
 #endif

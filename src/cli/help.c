@@ -43,6 +43,25 @@ static void paragraphs(wn_str *s, const char *text)
     }
 }
 
+/* "  --name a|b|c", broken behind a bar where it is too wide; returns the last line's width. */
+static size_t put_head(wn_str *s, const char *head, size_t indent)
+{
+    size_t len = strlen(head), from = 0;
+    while (len + from > WIDTH) {
+        size_t n = WIDTH - from;
+        while (n > 0 && head[n - 1] != '|')
+            n--;
+        if (n == 0)
+            break;
+        wn_str_printf(s, "%.*s\n%*s", (int)n, head, (int)indent, "");
+        head += n;
+        len -= n;
+        from = indent;
+    }
+    wn_str_puts(s, head);
+    return from + len;
+}
+
 static void option(wn_str *s, const wn_opt *o)
 {
     wn_str head = {0}, tail = {0};
@@ -55,11 +74,11 @@ static void option(wn_str *s, const wn_opt *o)
     if (o->kind == WN_OPT_LIST)
         wn_str_puts(&tail, "; may be given again");
     if (wn_str_check(&head) == WN_OK && wn_str_check(&tail) == WN_OK) {
-        wn_str_puts(s, head.p);
+        size_t col = put_head(s, head.p, strlen(o->name) + 5);
         if (head.len + 2 > INDENT)
             wn_str_printf(s, "\n%*s", INDENT, "");
         else
-            wn_str_printf(s, "%*s", (int)(INDENT - head.len), "");
+            wn_str_printf(s, "%*s", (int)(INDENT - col), "");
         wrap(s, tail.p, INDENT, INDENT);
     } else {
         s->failed = true;

@@ -130,6 +130,9 @@ wn_err wn_opt_set(const wn_opt *o, void *opts, const char *text, const char *sho
             return wn_fail(WN_EARG, "%s: expected %s, found nothing", shown, o->arg);
         *(const char **)at = text;
         return WN_OK;
+    case WN_OPT_TEXT:
+        *(const char **)at = text;
+        return WN_OK;
     case WN_OPT_CHOICE:
         if (!is_choice(o->arg, text))
             return refuse(o, text, shown);

@@ -17,6 +17,7 @@
 typedef enum wn_opt_kind {
     WN_OPT_END,
     WN_OPT_STR,    /* const char *, borrowed from argv or the config */
+    WN_OPT_TEXT,   /* the same, may be empty */
     WN_OPT_CHOICE, /* const char *, one of `choices` */
     WN_OPT_SIZE,   /* size_t */
     WN_OPT_U64,    /* uint64_t */
@@ -50,6 +51,10 @@ typedef struct wn_opt {
 #define OPT_STR(S, m, name, arg, def, help)                                                        \
     {                                                                                              \
         WN_OPT_STR, false, OPT_AT(S, m, const char *), 0, 0, name, arg, def, help                  \
+    }
+#define OPT_TEXT(S, m, name, arg, def, help)                                                       \
+    {                                                                                              \
+        WN_OPT_TEXT, false, OPT_AT(S, m, const char *), 0, 0, name, arg, def, help                 \
     }
 #define OPT_NEED(S, m, name, arg, help)                                                            \
     {                                                                                              \

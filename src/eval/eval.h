@@ -12,22 +12,38 @@ typedef enum wn_length_norm { WN_NORM_NONE, WN_NORM_TOKENS, WN_NORM_BYTES } wn_l
 wn_err wn_length_norm_parse(wn_length_norm *n, const char *name); /* NULL: none */
 
 /* Scores every choice of every row: nll [sum of n_choices] and tokens, in row order; start [rows +
- * 1] delimits rows. Rows without choices are refused by id. A row's figures do not depend on the
- * others. */
+ * 1] delimits rows; a row without choices has none. A row's figures do not depend on the others. */
 typedef struct wn_choice_scores {
     uint64_t rows;
     size_t *start;
     double *nll;
     uint32_t *tokens;
+    double *prior; /* the same choices' nll behind a neutral prompt, NULL: not calibrated */
 } wn_choice_scores;
 wn_err wn_rank_rows(wn_choice_scores *out, wn_model *m, const wn_pool *rows,
                     const wn_encode_rule *rule, wn_encode_counts *counts);
+/* Fills prior: every row's prompt replaced by `text` (Zhao et al. 2021, arXiv 2102.09690; Holtzman
+ * et al. 2021, arXiv 2104.08315, eq. 2: what the prompt adds to a choice's likelihood). Text that
+ * gives no token is refused. */
+wn_err wn_rank_calibrate(wn_choice_scores *c, wn_model *m, const wn_pool *rows,
+                         const wn_encode_rule *rule, const char *text);
 void wn_choice_scores_free(wn_choice_scores *c);
 
-/* Index of the best (lowest normalised nll; ties to the first) choice of row r, which is
- * row->index. */
+/* What choices are ranked by: (nll - prior) over 1, tokens or bytes; value [n_choices] of the row
+ * row->index. An empty choice has no bytes and is refused. */
+wn_err wn_rank_values(double *value, const wn_choice_scores *c, const wn_row *row,
+                      wn_length_norm norm);
+/* Index of the choice of the lowest value; ties to the first. */
 wn_err wn_rank_best(size_t *best, const wn_choice_scores *c, const wn_row *row,
                     wn_length_norm norm);
+
+/* TruthfulQA's two (Lin et al. 2022, arXiv 2109.07958): the right choices of a row are those equal
+ * to its target or to one of its references, the target being the best of them. mc1: 1 if the
+ * target's value is below that of every wrong choice; mc2: exp(-value) of the right choices over
+ * that of all. score [rows]. A row whose target is none of its choices, or without a wrong choice,
+ * is refused by id. */
+wn_err wn_rank_truth(double *score, const wn_choice_scores *c, const wn_pool *rows,
+                     wn_length_norm norm, bool mass);
 
 /* Target nll and token count of every row (`score`, metric nll): [rows]. */
 wn_err wn_nll_rows(double *nll, uint32_t *tokens, wn_model *m, const wn_pool *rows,
@@ -43,9 +59,9 @@ typedef struct wn_text_score {
 typedef wn_err (*wn_score_emit)(void *ctx, const wn_row *row, const wn_text_score *target,
                                 const wn_text_score *choice);
 typedef struct wn_score_want {
-    bool target;       /* of rows that have one; a row without is refused by id */
-    bool choices;      /* of rows that have them */
-    bool need_choices; /* a row without choices is refused by id */
+    bool target;        /* of rows that have one; a row without is refused by id */
+    bool choices;       /* of rows that have them */
+    const char *prompt; /* instead of every row's own, NULL: their own */
     const char *stage;
 } wn_score_want;
 wn_err wn_score_texts(wn_model *m, const wn_pool *rows, const wn_encode_rule *rule,

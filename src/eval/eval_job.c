@@ -1,208 +1,246 @@
-/* winnow eval: predictions (ranked by the model, or given) to one figure with its interval. */
+/* winnow eval: answers (a model's, or given ones) to one figure with its interval, and to a
+ * comparison with other answers to the same rows. */
 #include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "base/report.h"
-#include "eval/answers.h"
-#include "eval/job.h"
+#include "eval/evaluation.h"
 #include "eval/stats.h"
 #include "io/file.h"
 
-struct eval_job {
-    const wn_eval_opts *o;
-    wn_pool *rows;
-    wn_model *model;
-    wn_metric_kind kind;
-    wn_length_norm norm;
-    wn_encode_rule rule;
-    wn_encode_counts counts;
-    wn_predictions predictions; /* not for nll */
-    wn_choice_scores ranked;    /* rows == 0: not ranked */
-    double *score;              /* [rows] */
-    double *nll;                /* [rows], nll only */
-    uint32_t *tokens;
-};
+/* ---- options ---- */
 
-static wn_err choose_metric(struct eval_job *j)
+static wn_err choose_metric(wn_evaluation *e)
 {
     wn_row row = {0};
-    WN_TRY(wn_length_norm_parse(&j->norm, j->o->length_norm));
-    if (j->o->metric)
-        return wn_metric_kind_parse(&j->kind, j->o->metric);
-    wn_err err = wn_pool_row(j->rows, 0, &row);
-    j->kind = row.n_choices ? WN_SCORE_ACCURACY : WN_SCORE_ROUGE_L;
+    WN_TRY(wn_length_norm_parse(&e->norm, e->o->length_norm));
+    if (e->o->metric)
+        return wn_metric_kind_parse(&e->kind, e->o->metric);
+    wn_err err = wn_pool_row(e->rows, 0, &row);
+    e->kind = row.n_choices ? WN_SCORE_ACCURACY : WN_SCORE_ROUGE_L;
     wn_row_free(&row);
     return err;
 }
 
-/* Rows whose answers must be generated: generation is not here, so that is said before the model is
- * opened. */
-static wn_err check_rows(const struct eval_job *j)
+static bool is(const char *given, const char *name)
 {
-    wn_row row = {0};
-    wn_err err = WN_OK;
-    for (uint64_t r = 0; r < wn_pool_rows(j->rows) && err == WN_OK; r++) {
-        err = wn_pool_row(j->rows, r, &row);
-        if (err == WN_OK && !row.n_choices)
-            err = wn_fail(WN_EARG,
-                          "generation is not available for %s yet: row \"%.*s\" of %s has "
-                          "no choices to rank; --predictions scores given answers",
-                          wn_metric_kind_name(j->kind), (int)row.id.len, row.id.p,
-                          wn_pool_path(j->rows));
+    return given && strcmp(given, name) == 0;
+}
+
+static wn_err one_of(const char *what, const char *given, const char *a, const char *b,
+                     const char *c)
+{
+    if (!given || is(given, a) || is(given, b) || (c && is(given, c)))
+        return WN_OK;
+    return wn_fail(WN_EARG, "eval: %s \"%s\" is unknown: expected %s, %s%s%s", what, given, a, b,
+                   c ? " or " : "", c ? c : "");
+}
+
+/* Options that exclude each other, by what the metric is made of. */
+static wn_err check_options(wn_evaluation *e)
+{
+    const wn_eval_opts *o = e->o;
+    const char *name = wn_metric_kind_name(e->kind);
+    bool answers = !wn_metric_of_losses(e->kind) && !wn_metric_of_values(e->kind);
+    WN_TRY(one_of("answer", o->answer, "auto", "rank", "generate"));
+    WN_TRY(one_of("eos", o->eos, "yes", "no", NULL));
+    e->generate_all =
+        is(o->answer, "generate") || (o->n_parse && (!o->answer || is(o->answer, "auto")));
+    if (!answers && (o->n_predictions || o->n_against))
+        return wn_fail(WN_EARG, "eval: %s needs a model; given predictions have no loss", name);
+    if (!answers && (o->n_parse || is(o->answer, "generate")))
+        return wn_fail(WN_EARG, "eval: %s is not of a text that is generated or parsed", name);
+    if (o->n_parse && is(o->answer, "rank"))
+        return wn_fail(WN_EARG, "eval: --parse reads texts; expected --answer generate");
+    if (o->common.out && o->n_predictions > 1)
+        return wn_fail(WN_EARG, "eval: --out: expected one file of predictions, found %zu",
+                       o->n_predictions);
+    if (o->n_predictions && o->calibrate)
+        return wn_fail(WN_EARG, "eval: --calibrate needs a model");
+    for (size_t i = 0; i < o->n_stop; i++)
+        if (!*o->stop[i])
+            return wn_fail(WN_EARG, "eval: --stop: expected a text, found an empty one");
+    return wn_extract_open(&e->parse, o->parse, o->n_parse);
+}
+
+/* ---- scores ---- */
+
+/* Evidence F1 as a row's share, so that the mean over rows is the mean over questions. */
+static wn_err score_evidence(wn_scored *s, const wn_predictions *p, const wn_pool *rows)
+{
+    WN_TRY(wn_evidence_score(&s->evidence, p, rows));
+    const wn_evidence *v = &s->evidence;
+    for (uint64_t r = 0; r < wn_pool_rows(rows); r++) {
+        size_t q = v->of_row[r];
+        s->row[r] =
+            v->score[q] * ((double)wn_pool_rows(rows) / ((double)v->n * (double)v->rows[q]));
     }
-    wn_row_free(&row);
-    return err;
-}
-
-/* ---- predictions ---- */
-
-static wn_err best_choices(struct eval_job *j)
-{
-    wn_row row = {0};
-    WN_TRY(wn_predictions_init(&j->predictions, wn_pool_rows(j->rows)));
-    WN_TRY(wn_rank_rows(&j->ranked, j->model, j->rows, &j->rule, &j->counts));
-    wn_err err = WN_OK;
-    for (uint64_t r = 0; r < j->ranked.rows && err == WN_OK; r++) {
-        size_t best = 0;
-        err = wn_pool_row(j->rows, r, &row);
-        if (err == WN_OK)
-            err = wn_rank_best(&best, &j->ranked, &row, j->norm);
-        if (err == WN_OK)
-            err = wn_predictions_set(&j->predictions, r, row.choices[best]);
-    }
-    wn_row_free(&row);
-    return err;
-}
-
-/* A row's score is its mean loss a token; the metric is their mean, as a batch's loss is. */
-static wn_err losses(struct eval_job *j)
-{
-    WN_NEW(j->nll, wn_pool_rows(j->rows));
-    WN_NEW(j->tokens, wn_pool_rows(j->rows));
-    WN_TRY(wn_nll_rows(j->nll, j->tokens, j->model, j->rows, &j->rule, &j->counts));
-    for (uint64_t r = 0; r < wn_pool_rows(j->rows); r++)
-        j->score[r] = j->nll[r] / j->tokens[r];
+    s->unit = v->score;
+    s->n = v->n;
     return WN_OK;
 }
 
-static wn_err score_model(struct eval_job *j)
+static wn_err begin(wn_scored *s, const wn_evaluation *e)
 {
-    const wn_eval_opts *o = j->o;
-    if (!o->model)
-        return wn_fail(WN_EARG, "eval: expected a model or predictions");
-    if (j->kind != WN_SCORE_NLL)
-        WN_TRY(check_rows(j));
-    const wn_model_opts mo = {.precision = o->common.precision, .adapter = o->adapter};
-    WN_TRY(wn_model_open(&j->model, o->model, &mo));
-    WN_TRY(wn_eval_rule(&j->rule, j->model, o->max_tokens, o->max_target, o->tmpl, false));
-    if (j->kind == WN_SCORE_NLL)
-        return losses(j);
-    WN_TRY(best_choices(j));
-    return wn_predictions_score(j->score, &j->predictions, j->rows, j->kind);
+    s->n = wn_pool_rows(e->rows);
+    WN_NEW(s->row, s->n);
+    s->unit = s->row;
+    return WN_OK;
 }
 
-static wn_err score_all(struct eval_job *j)
+static wn_err score_losses(wn_evaluation *e, wn_scored *s)
 {
-    WN_NEW(j->score, wn_pool_rows(j->rows));
-    if (!j->o->predictions)
-        return score_model(j);
-    if (j->kind == WN_SCORE_NLL)
-        return wn_fail(WN_EARG, "eval: nll needs a model; given predictions have no loss");
-    WN_TRY(wn_predictions_read(&j->predictions, j->rows, j->o->predictions));
-    return wn_predictions_score(j->score, &j->predictions, j->rows, j->kind);
+    WN_TRY(begin(s, e));
+    if (e->kind == WN_SCORE_PERPLEXITY)
+        return wn_perplexity_rows(s->row, e->nll, e->tokens, s->n);
+    for (size_t r = 0; r < s->n; r++)
+        s->row[r] = e->nll[r] / e->tokens[r];
+    return WN_OK;
 }
 
-/* ---- output ---- */
-
-static void put_line(wn_str *s, const struct eval_job *j, const wn_row *row)
+/* Texts through the rules, where there are some, into scores; `said` gets what they found. */
+static wn_err score_texts(wn_evaluation *e, wn_scored *s, const wn_predictions *raw,
+                          wn_predictions *said)
 {
-    uint64_t r = row->index;
-    wn_str_clear(s);
-    wn_str_puts(s, "{\"id\": ");
-    wn_row_id_json(s, row);
-    if (j->kind == WN_SCORE_NLL) {
-        wn_str_puts(s, ", \"nll\": ");
-        wn_json_f64(s, j->nll[r]);
-        wn_str_printf(s, ", \"tokens\": %u", j->tokens[r]);
-    } else {
-        wn_span p = wn_predictions_get(&j->predictions, r);
-        wn_str_puts(s, ", \"prediction\": ");
-        wn_json_string(s, p.p, p.len);
-    }
-    wn_str_puts(s, ", \"score\": ");
-    wn_json_f64(s, j->score[r]);
-    for (size_t i = j->ranked.rows ? j->ranked.start[r] : 0; j->ranked.rows; i++) {
-        if (i == j->ranked.start[r + 1]) {
-            wn_str_putc(s, ']');
-            break;
-        }
-        wn_str_puts(s, i == j->ranked.start[r] ? ", \"choices\": [{\"nll\": " : ", {\"nll\": ");
-        wn_json_f64(s, j->ranked.nll[i]);
-        wn_str_printf(s, ", \"tokens\": %u}", j->ranked.tokens[i]);
-    }
-    wn_str_puts(s, "}\n");
+    uint64_t nothing = 0;
+    bool rules = e->o->n_parse > 0;
+    WN_TRY(begin(s, e));
+    if (rules)
+        WN_TRY(wn_predictions_parse(said, &nothing, raw, e->rows, e->parse));
+    if (nothing)
+        wn_message("%llu of %llu answers have nothing that --parse looks for",
+                   (unsigned long long)nothing, (unsigned long long)raw->rows);
+    const wn_predictions *p = rules ? said : raw;
+    if (e->kind == WN_SCORE_EVIDENCE_F1)
+        return score_evidence(s, p, e->rows);
+    return wn_predictions_score(s->row, p, e->rows, e->kind, rules ? e->parse : NULL);
 }
 
-static wn_err write_lines(const struct eval_job *j, wn_out *out)
+static wn_err score_model(wn_evaluation *e, wn_scored *s)
 {
-    wn_row row = {0};
-    wn_str line = {0};
-    wn_err err = WN_OK;
-    for (uint64_t r = 0; r < wn_pool_rows(j->rows) && err == WN_OK; r++) {
-        err = wn_pool_row(j->rows, r, &row);
-        if (err)
-            break;
-        put_line(&line, j, &row);
-        err = wn_str_check(&line);
-        if (err == WN_OK)
-            err = wn_out_write(out, line.p, line.len);
+    WN_TRY(wn_evaluation_answer(e));
+    if (wn_metric_of_losses(e->kind))
+        return score_losses(e, s);
+    if (!wn_metric_of_values(e->kind))
+        return score_texts(e, s, &e->raw, &e->said);
+    WN_TRY(begin(s, e));
+    return wn_rank_truth(s->row, &e->ranked, e->rows, e->norm, e->kind == WN_SCORE_MC2);
+}
+
+/* A file of predictions; the first of ours stays for --out. */
+static wn_err score_file(wn_evaluation *e, wn_scored *s, const char *path, bool keep)
+{
+    wn_predictions raw = {0}, said = {0};
+    wn_err err = wn_predictions_read(&raw, e->rows, path);
+    if (err == WN_OK)
+        err = score_texts(e, s, &raw, &said);
+    if (err == WN_OK && keep) {
+        e->raw = raw;
+        e->said = said;
+        return WN_OK;
     }
-    wn_row_free(&row);
-    wn_str_free(&line);
+    wn_predictions_free(&raw);
+    wn_predictions_free(&said);
     return err;
 }
 
-static json_t *options_json(const struct eval_job *j)
+static wn_err score_all(wn_evaluation *e)
 {
-    static const char *const norm[] = {"none", "tokens", "bytes"};
-    return json_pack("{s:s, s:s, s:I, s:I, s:s, s:s}", "metric", wn_metric_kind_name(j->kind),
-                     "length_norm", norm[j->norm], "max_tokens", (json_int_t)j->rule.max_tokens,
-                     "max_target", (json_int_t)j->rule.max_target, "template",
-                     j->o->tmpl ? j->o->tmpl : "none", "predictions",
-                     j->o->predictions ? j->o->predictions : "");
+    const wn_eval_opts *o = e->o;
+    if (!o->model && !o->n_predictions)
+        return wn_fail(WN_EARG, "eval: expected a model or predictions");
+    if (o->model && o->n_predictions)
+        return wn_fail(WN_EARG, "eval: expected a model or predictions, found both");
+    WN_TRY(check_options(e));
+    WN_TRY(wn_evaluation_check(e));
+    size_t n = o->n_predictions ? o->n_predictions : 1;
+    WN_NEW(e->mine, n);
+    e->n_mine = n;
+    for (size_t i = 0; i < o->n_predictions; i++)
+        WN_TRY(score_file(e, &e->mine[i], o->predictions[i], i == 0));
+    if (o->n_against)
+        WN_NEW(e->theirs, o->n_against);
+    e->n_theirs = o->n_against;
+    for (size_t i = 0; i < o->n_against; i++)
+        WN_TRY(score_file(e, &e->theirs[i], o->against[i], false));
+    return o->n_predictions ? WN_OK : score_model(e, &e->mine[0]);
 }
 
-static wn_err write_out(const struct eval_job *j)
+/* ---- summary ---- */
+
+static void put_interval(wn_str *s, wn_interval ci, bool clamp)
 {
-    wn_out out;
-    WN_TRY(wn_out_open(&out, j->o->common.out));
-    wn_err err = write_lines(j, &out);
-    if (err == WN_OK)
-        err = wn_out_commit(&out);
-    wn_out_abort(&out);
-    WN_TRY(err);
-    if (!wn_out_is_file(j->o->common.out))
-        return WN_OK;
-    return wn_eval_manifest("winnow eval", &j->o->common, j->model, j->rows, options_json(j));
+    wn_str_puts(s, "\"ci95\": [");
+    wn_json_f64(s, clamp ? fmax(0, ci.low) : ci.low);
+    wn_str_puts(s, ", ");
+    wn_json_f64(s, clamp ? fmin(1, ci.high) : ci.high);
+    wn_str_puts(s, "]");
 }
 
-static wn_err summary(const struct eval_job *j, char **json)
+static wn_interval interval_of(const wn_scored *s, const double **unit, size_t S, uint64_t seed)
+{
+    for (size_t i = 0; i < S; i++)
+        unit[i] = s[i].unit;
+    return S == 1 ? wn_bootstrap_mean(unit[0], s->n, seed)
+                  : wn_bootstrap_seeds(unit, S, s->n, seed);
+}
+
+static void put_arm(wn_str *s, const wn_evaluation *e, const wn_scored *scored, size_t S,
+                    wn_interval ci)
+{
+    wn_str_puts(s, "\"value\": ");
+    wn_json_f64(s, ci.mean);
+    wn_str_printf(s, ", \"n\": %llu, ", (unsigned long long)scored->n);
+    put_interval(s, ci, !wn_metric_of_losses(e->kind));
+    if (S == 1)
+        return;
+    wn_str_puts(s, ", \"seeds\": [");
+    for (size_t i = 0; i < S; i++) {
+        double sum = 0;
+        for (size_t k = 0; k < scored[i].n; k++)
+            sum += scored[i].unit[k];
+        wn_str_puts(s, i ? ", " : "");
+        wn_json_f64(s, sum / (double)scored[i].n);
+    }
+    wn_str_puts(s, "]");
+}
+
+static void put_comparison(wn_str *s, const wn_evaluation *e, const double **mine,
+                           const double **theirs)
+{
+    uint64_t seed = e->o->common.seed;
+    wn_interval other = interval_of(e->theirs, theirs, e->n_theirs, seed);
+    wn_compare c = wn_compare_arms(mine, e->n_mine, theirs, e->n_theirs, e->mine->n, seed);
+    wn_str_puts(s, ", \"against\": {");
+    put_arm(s, e, e->theirs, e->n_theirs, other);
+    wn_str_puts(s, "}, \"compare\": {\"difference\": ");
+    wn_json_f64(s, c.difference.mean);
+    wn_str_puts(s, ", ");
+    put_interval(s, c.difference, false);
+    wn_str_puts(s, ", \"p_permutation\": ");
+    wn_json_f64(s, c.p_permutation);
+    wn_str_puts(s, ", \"p_mcnemar\": ");
+    wn_json_f64(s, c.p_mcnemar);
+    wn_str_printf(s, ", \"verdict\": \"%s\"}", wn_verdict(&c));
+}
+
+static wn_err summary(const wn_evaluation *e, char **json)
 {
     wn_str s = {0};
-    uint64_t n = wn_pool_rows(j->rows);
-    wn_interval ci = wn_bootstrap_mean(j->score, n, j->o->common.seed);
-    if (j->kind == WN_SCORE_MACRO_F1) {
-        ci.low = fmax(0, ci.low);
-        ci.high = fmin(1, ci.high);
+    const double **unit;
+    WN_NEW(unit, e->n_mine + e->n_theirs);
+    wn_interval ci = interval_of(e->mine, unit, e->n_mine, e->o->common.seed);
+    wn_str_printf(&s, "{\"metric\": \"%s\", ", wn_metric_kind_name(e->kind));
+    put_arm(&s, e, e->mine, e->n_mine, ci);
+    if (e->kind == WN_SCORE_EVIDENCE_F1) {
+        wn_str_puts(&s, ", \"nothing\": ");
+        wn_json_f64(&s, e->mine->evidence.nothing);
     }
-    wn_str_printf(&s, "{\"metric\": \"%s\", \"value\": ", wn_metric_kind_name(j->kind));
-    wn_json_f64(&s, ci.mean);
-    wn_str_printf(&s, ", \"n\": %llu, \"ci95\": [", (unsigned long long)n);
-    wn_json_f64(&s, ci.low);
-    wn_str_puts(&s, ", ");
-    wn_json_f64(&s, ci.high);
-    wn_str_puts(&s, "]}");
+    if (e->n_theirs)
+        put_comparison(&s, e, unit, unit + e->n_mine);
+    wn_str_puts(&s, "}");
+    wn_free(unit);
     wn_err err = wn_str_check(&s);
     if (err) {
         wn_str_free(&s);
@@ -212,35 +250,44 @@ static wn_err summary(const struct eval_job *j, char **json)
     return WN_OK;
 }
 
-static wn_err run(struct eval_job *j, char **json)
+/* ---- all ---- */
+
+static wn_err run(wn_evaluation *e, char **json)
 {
-    WN_TRY(wn_pool_open(&j->rows, j->o->rows, j->o->map, true));
-    WN_TRY(choose_metric(j));
-    WN_TRY(score_all(j));
-    wn_str cut = {0};
-    wn_encode_summary(&cut, &j->counts, &j->rule);
-    if (j->counts.rows && cut.len)
-        wn_message("%s", cut.p);
-    wn_str_free(&cut);
-    if (j->o->common.out)
-        WN_TRY(write_out(j));
-    return summary(j, json);
+    WN_TRY(wn_pool_open(&e->rows, e->o->rows, e->o->map, true));
+    WN_TRY(choose_metric(e));
+    WN_TRY(score_all(e));
+    if (e->o->common.out)
+        WN_TRY(wn_evaluation_write(e));
+    return summary(e, json);
+}
+
+static void free_scored(wn_scored *s, size_t n)
+{
+    for (size_t i = 0; s && i < n; i++) {
+        wn_free(s[i].row);
+        wn_evidence_free(&s[i].evidence);
+    }
+    wn_free(s);
 }
 
 wn_err wn_eval_job(const wn_eval_opts *o, char **json)
 {
-    struct eval_job j = {.o = o};
+    wn_evaluation e = {.o = o};
     *json = NULL;
     if (!o->rows)
         return wn_fail(WN_EARG, "eval: expected rows");
     WN_TRY(wn_out_refuse(o->common.out, o->common.overwrite));
-    wn_err err = run(&j, json);
-    wn_predictions_free(&j.predictions);
-    wn_choice_scores_free(&j.ranked);
-    wn_free(j.score);
-    wn_free(j.nll);
-    wn_free(j.tokens);
-    wn_model_close(j.model);
-    wn_pool_close(j.rows);
+    wn_err err = run(&e, json);
+    free_scored(e.mine, e.n_mine);
+    free_scored(e.theirs, e.n_theirs);
+    wn_predictions_free(&e.raw);
+    wn_predictions_free(&e.said);
+    wn_choice_scores_free(&e.ranked);
+    wn_free(e.nll);
+    wn_free(e.tokens);
+    wn_extract_close(e.parse);
+    wn_model_close(e.model);
+    wn_pool_close(e.rows);
     return err;
 }

@@ -8,10 +8,18 @@
 #include "eval/normal.h"
 
 static const char *const kind_name[] = {
-    [WN_SCORE_ACCURACY] = "accuracy", [WN_SCORE_MACRO_F1] = "macro-f1",
-    [WN_SCORE_EXACT] = "exact",       [WN_SCORE_TOKEN_F1] = "token-f1",
-    [WN_SCORE_ROUGE_L] = "rouge-l",   [WN_SCORE_DROP_F1] = "drop-f1",
+    [WN_SCORE_ACCURACY] = "accuracy",
+    [WN_SCORE_MACRO_F1] = "macro-f1",
+    [WN_SCORE_EXACT] = "exact",
+    [WN_SCORE_TOKEN_F1] = "token-f1",
+    [WN_SCORE_ROUGE_L] = "rouge-l",
+    [WN_SCORE_DROP_F1] = "drop-f1",
     [WN_SCORE_NLL] = "nll",
+    [WN_SCORE_MICRO_F1] = "micro-f1",
+    [WN_SCORE_EVIDENCE_F1] = "evidence-f1",
+    [WN_SCORE_MC1] = "mc1",
+    [WN_SCORE_MC2] = "mc2",
+    [WN_SCORE_PERPLEXITY] = "perplexity",
 };
 
 wn_err wn_metric_kind_parse(wn_metric_kind *k, const char *name)
@@ -21,10 +29,11 @@ wn_err wn_metric_kind_parse(wn_metric_kind *k, const char *name)
             *k = (wn_metric_kind)i;
             return WN_OK;
         }
-    return wn_fail(WN_EARG,
-                   "metric \"%s\" is unknown: expected accuracy, macro-f1, exact, token-f1, "
-                   "rouge-l, drop-f1 or nll",
-                   name);
+    return wn_fail(
+        WN_EARG,
+        "metric \"%s\" is unknown: expected accuracy, micro-f1, macro-f1, exact, token-f1, "
+        "rouge-l, drop-f1, evidence-f1, mc1, mc2, nll or perplexity",
+        name);
 }
 
 const char *wn_metric_kind_name(wn_metric_kind k)
@@ -34,24 +43,25 @@ const char *wn_metric_kind_name(wn_metric_kind k)
 
 bool wn_metric_lower_is_better(wn_metric_kind k)
 {
-    return k == WN_SCORE_NLL;
+    return wn_metric_of_losses(k);
+}
+
+bool wn_metric_of_losses(wn_metric_kind k)
+{
+    return k == WN_SCORE_NLL || k == WN_SCORE_PERPLEXITY;
+}
+
+bool wn_metric_of_labels(wn_metric_kind k)
+{
+    return k == WN_SCORE_ACCURACY || k == WN_SCORE_MICRO_F1 || k == WN_SCORE_MACRO_F1;
+}
+
+bool wn_metric_of_values(wn_metric_kind k)
+{
+    return k == WN_SCORE_MC1 || k == WN_SCORE_MC2;
 }
 
 /* ---- one row ---- */
-
-static wn_span trim(wn_span s)
-{
-    while (s.len && strchr(" \t\r\n\v\f", s.p[0]) && s.p[0])
-        s.p++, s.len--;
-    while (s.len && strchr(" \t\r\n\v\f", s.p[s.len - 1]) && s.p[s.len - 1])
-        s.len--;
-    return s;
-}
-
-static bool same(wn_span a, wn_span b)
-{
-    return a.len == b.len && (a.len == 0 || memcmp(a.p, b.p, a.len) == 0);
-}
 
 static int by_bytes(const void *a, const void *b)
 {
@@ -94,7 +104,7 @@ static bool same_words(const wn_normal *a, const wn_normal *b)
     if (a->n != b->n)
         return false;
     for (size_t i = 0; i < a->n; i++)
-        if (!same(a->word[i], b->word[i]))
+        if (!wn_span_same(a->word[i], b->word[i]))
             return false;
     return true;
 }
@@ -118,7 +128,7 @@ static wn_err lcs(size_t *length, const wn_normal *a, const wn_normal *b)
         size_t diagonal = 0;
         for (size_t j = 0; j < b->n; j++) {
             size_t above = row[j + 1];
-            if (same(a->word[i], b->word[j]))
+            if (wn_span_same(a->word[i], b->word[j]))
                 row[j + 1] = diagonal + 1;
             else if (row[j] > above)
                 row[j + 1] = row[j];
@@ -148,7 +158,7 @@ static void make_set(wn_normal *w)
     sort_words(w);
     size_t n = 0;
     for (size_t i = 0; i < w->n; i++)
-        if (n == 0 || !same(w->word[n - 1], w->word[i]))
+        if (n == 0 || !wn_span_same(w->word[n - 1], w->word[i]))
             w->word[n++] = w->word[i];
     w->n = n;
 }
@@ -227,13 +237,14 @@ static wn_err score_answer(double *score, wn_metric_kind k, wn_normal *p, wn_spa
 wn_err wn_metric_row(double *score, wn_metric_kind k, wn_span prediction, const wn_span *answers,
                      size_t n)
 {
-    WN_ASSERT(k != WN_SCORE_MACRO_F1 && k != WN_SCORE_NLL);
     *score = 0;
-    if (k == WN_SCORE_ACCURACY) {
+    if (k == WN_SCORE_ACCURACY || k == WN_SCORE_MICRO_F1) {
         for (size_t i = 0; i < n; i++)
-            *score = fmax(*score, same(trim(prediction), trim(answers[i])));
+            *score = fmax(*score, wn_span_same(wn_trim(prediction), wn_trim(answers[i])));
         return WN_OK;
     }
+    WN_ASSERT(k == WN_SCORE_EXACT || k == WN_SCORE_TOKEN_F1 || k == WN_SCORE_ROUGE_L ||
+              k == WN_SCORE_DROP_F1);
     wn_normal p = {0}, a = {0};
     wn_err err = cut(&p, k, prediction);
     for (size_t i = 0; i < n && err == WN_OK; i++) {
@@ -326,5 +337,28 @@ wn_err wn_macro_f1_rows(double *score, const int *gold, const int *predicted, si
     for (size_t i = 0; i < n; i++)
         score[i] += all - mean;
     wn_free(t);
+    return WN_OK;
+}
+
+/* ---- perplexity ---- */
+
+wn_err wn_perplexity_rows(double *score, const double *nll, const uint32_t *tokens, size_t n)
+{
+    double sum = 0, count = 0, mean = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += nll[i];
+        count += tokens[i];
+    }
+    double all = exp(sum / count);
+    for (size_t i = 0; i < n; i++) {
+        double without = n > 1 ? exp((sum - nll[i]) / (count - tokens[i])) : 0;
+        score[i] = (double)n * all - (double)(n - 1) * without;
+        mean += score[i] / (double)n;
+    }
+    for (size_t i = 0; i < n; i++)
+        score[i] += all - mean;
+    if (!isfinite(all))
+        return wn_fail(WN_EFORMAT, "perplexity of a mean loss of %g a token: not a number",
+                       sum / count);
     return WN_OK;
 }

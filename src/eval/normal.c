@@ -19,6 +19,15 @@ void wn_normal_free(wn_normal *w)
     *w = (wn_normal){0};
 }
 
+wn_span wn_trim(wn_span s)
+{
+    while (s.len && strchr(" \t\r\n\v\f", s.p[0]) && s.p[0])
+        s.p++, s.len--;
+    while (s.len && strchr(" \t\r\n\v\f", s.p[s.len - 1]) && s.p[s.len - 1])
+        s.len--;
+    return s;
+}
+
 static bool is_blank(utf8proc_int32_t c)
 {
     return (c >= 0x09 && c <= 0x0d) || (c >= 0x1c && c <= 0x20) || c == 0x85 || c == 0xa0 ||

@@ -13,6 +13,9 @@ typedef struct wn_normal {
 } wn_normal;
 void wn_normal_free(wn_normal *w);
 
+/* Without the ASCII blanks at its ends. */
+wn_span wn_trim(wn_span s);
+
 /* Lower-cased, ASCII punctuation dropped, split at (Unicode) blanks. */
 wn_err wn_normal_plain(wn_normal *w, wn_span text);
 /* Lower-cased, [a-z0-9]+, those above 3 letters stemmed. */

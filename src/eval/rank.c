@@ -1,4 +1,5 @@
 /* Rank classification: the choice that the model finds likeliest behind the prompt. */
+#include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -64,7 +65,7 @@ wn_err wn_rank_rows(wn_choice_scores *out, wn_model *m, const wn_pool *rows,
     *out = (wn_choice_scores){.rows = wn_pool_rows(rows)};
     WN_NEW(out->start, out->rows + 1);
     struct collect c = {out, 0};
-    const wn_score_want want = {.choices = true, .need_choices = true, .stage = "eval"};
+    const wn_score_want want = {.choices = true, .stage = "rank"};
     wn_err err = wn_score_texts(m, rows, rule, &want, collect_choices, &c, counts);
     if (err)
         wn_choice_scores_free(out);
@@ -76,15 +77,37 @@ void wn_choice_scores_free(wn_choice_scores *c)
     wn_free(c->start);
     wn_free(c->nll);
     wn_free(c->tokens);
+    wn_free(c->prior);
     *c = (wn_choice_scores){0};
 }
 
-wn_err wn_rank_best(size_t *best, const wn_choice_scores *c, const wn_row *row, wn_length_norm norm)
+static wn_err collect_prior(void *ctx, const wn_row *row, const wn_text_score *target,
+                            const wn_text_score *choice)
+{
+    (void)target;
+    wn_choice_scores *c = ctx;
+    for (size_t i = 0; i < row->n_choices; i++)
+        c->prior[c->start[row->index] + i] = choice[i].nll;
+    return WN_OK;
+}
+
+wn_err wn_rank_calibrate(wn_choice_scores *c, wn_model *m, const wn_pool *rows,
+                         const wn_encode_rule *rule, const char *text)
+{
+    wn_encode_counts counts = {0};
+    const wn_score_want want = {.choices = true, .prompt = text, .stage = "calibrate"};
+    if (c->start[c->rows] == 0)
+        return WN_OK;
+    WN_NEW(c->prior, c->start[c->rows]);
+    return wn_score_texts(m, rows, rule, &want, collect_prior, c, &counts);
+}
+
+wn_err wn_rank_values(double *value, const wn_choice_scores *c, const wn_row *row,
+                      wn_length_norm norm)
 {
     size_t at = c->start[row->index];
-    double lowest = 0;
     for (size_t i = 0; i < row->n_choices; i++) {
-        double v = c->nll[at + i];
+        double v = c->nll[at + i] - (c->prior ? c->prior[at + i] : 0);
         if (norm == WN_NORM_BYTES && row->choices[i].len == 0)
             return wn_fail(WN_EARG,
                            "row \"%.*s\": choice %zu is empty, so its loss cannot be "
@@ -94,13 +117,92 @@ wn_err wn_rank_best(size_t *best, const wn_choice_scores *c, const wn_row *row, 
             v /= c->tokens[at + i];
         if (norm == WN_NORM_BYTES)
             v /= (double)row->choices[i].len;
-        if (i == 0 || v < lowest) {
-            lowest = v;
-            *best = i;
-        }
+        value[i] = v;
     }
     return WN_OK;
 }
+
+/* Values of a row in memory that grows with its choices. */
+struct values {
+    double *v;
+    size_t cap;
+};
+
+static wn_err values_of(struct values *out, const wn_choice_scores *c, const wn_row *row,
+                        wn_length_norm norm)
+{
+    while (out->cap < row->n_choices)
+        if (!WN_GROW(out->v, out->cap, out->cap))
+            return WN_ENOMEM;
+    return wn_rank_values(out->v, c, row, norm);
+}
+
+wn_err wn_rank_best(size_t *best, const wn_choice_scores *c, const wn_row *row, wn_length_norm norm)
+{
+    struct values values = {0};
+    wn_err err = values_of(&values, c, row, norm);
+    *best = 0;
+    for (size_t i = 1; err == WN_OK && i < row->n_choices; i++)
+        if (values.v[i] < values.v[*best])
+            *best = i;
+    wn_free(values.v);
+    return err;
+}
+
+/* ---- several right choices ---- */
+
+static bool is_right(const wn_row *row, size_t choice)
+{
+    wn_span c = row->choices[choice];
+    bool right = wn_span_same(c, row->target);
+    for (size_t i = 0; i < row->n_references && !right; i++)
+        right = wn_span_same(c, row->references[i]);
+    return right;
+}
+
+/* Likelihoods are taken relative to the best choice's, so that long choices do not all vanish. */
+static wn_err truth_row(double *score, const double *value, const wn_row *row, bool mass,
+                        const char *path)
+{
+    double lowest_wrong = INFINITY, lowest = INFINITY, right = 0, all = 0;
+    int target = row->has_target ? wn_row_answer(row) : -1;
+    for (size_t i = 0; i < row->n_choices; i++) {
+        lowest = fmin(lowest, value[i]);
+        if (!is_right(row, i))
+            lowest_wrong = fmin(lowest_wrong, value[i]);
+    }
+    if (target < 0 || isinf(lowest_wrong))
+        return wn_fail(WN_EARG, "%s: row \"%.*s\": %s", path, (int)row->id.len, row->id.p,
+                       target < 0 ? "its target is none of its choices"
+                                  : "none of its choices is wrong");
+    for (size_t i = 0; i < row->n_choices; i++) {
+        double p = exp(lowest - value[i]);
+        all += p;
+        right += is_right(row, i) ? p : 0;
+    }
+    *score = mass ? right / all : value[target] < lowest_wrong;
+    return WN_OK;
+}
+
+wn_err wn_rank_truth(double *score, const wn_choice_scores *c, const wn_pool *rows,
+                     wn_length_norm norm, bool mass)
+{
+    struct values values = {0};
+    wn_row row = {0};
+    wn_err err = WN_OK;
+    for (uint64_t r = 0; r < c->rows && err == WN_OK; r++) {
+        err = wn_pool_row(rows, r, &row);
+        if (err == WN_OK)
+            err = values_of(&values, c, &row, norm);
+        if (err == WN_OK)
+            err = truth_row(&score[r], values.v, &row, mass, wn_pool_path(rows));
+    }
+    wn_free(values.v);
+    wn_row_free(&row);
+    return err;
+}
+
+/* ---- targets ---- */
 
 struct targets {
     double *nll;

@@ -56,6 +56,10 @@ static wn_err add_piece(struct wn_score_window *w, size_t n, bool shared, wn_enc
     wn_ids_clear(&w->targets);
     WN_TRY(wn_encode_targets(&w->prompt, &w->targets, w->cut, wn_model_tokenizer(w->model),
                              &w->token_work, &w->row, w->text, n, w->rule, counts));
+    if (w->prompt.n == 0 && w->want->prompt)
+        return wn_fail(WN_EARG,
+                       "--calibrate \"%s\": %s puts no token before a text; expected some text",
+                       w->want->prompt, wn_model_facts_of(w->model)->path);
     if (w->prompt.n == 0)
         return refuse(w, &w->row, "prompt token to predict from");
     if (!WN_GROW(w->piece, w->n_pieces, w->pieces_cap))
@@ -88,11 +92,6 @@ static wn_err add_piece(struct wn_score_window *w, size_t n, bool shared, wn_enc
     return WN_OK;
 }
 
-static bool same_text(wn_span a, wn_span b)
-{
-    return a.len == b.len && memcmp(a.p, b.p, a.len) == 0;
-}
-
 /* Where the row's target is among its texts: a choice of the same text, else behind the choices,
  * else in a piece of its own. The same rule places it when results are read back. */
 struct places {
@@ -105,8 +104,6 @@ static wn_err place_row(struct places *at, const struct wn_score_window *w)
 {
     const wn_row *row = &w->row;
     *at = (struct places){0, SIZE_MAX, false};
-    if (w->want->need_choices && !row->n_choices)
-        return refuse(w, row, "choices, which this metric ranks");
     if (w->want->target && !row->has_target)
         return refuse(w, row, "target");
     if (w->want->choices)
@@ -116,7 +113,7 @@ static wn_err place_row(struct places *at, const struct wn_score_window *w)
     at->target = at->choices;
     at->own_piece = at->choices == 0 || w->rule->supervise_prompt;
     for (size_t i = 0; i < at->choices && !at->own_piece; i++)
-        if (same_text(row->choices[i], row->target)) {
+        if (wn_span_same(row->choices[i], row->target)) {
             at->target = i;
             break;
         }
@@ -167,6 +164,8 @@ static wn_err one_window(struct wn_score_window *w, uint64_t first, uint64_t end
     w->n_pieces = w->n_parts = 0;
     for (uint64_t r = first; r < end; r++) {
         WN_TRY(wn_pool_row(w->rows, r, &w->row));
+        if (w->want->prompt)
+            w->row.prompt = (wn_span){w->want->prompt, strlen(w->want->prompt)};
         WN_TRY(encode_row(w));
     }
     if (w->n_parts > w->score_cap) {

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/par.h"
 #include "model/dropout.h"
 
 enum { TILE_BYTES = 16 << 20, TILE_LEAST = 16 };
@@ -233,4 +234,45 @@ wn_err wn_head_run(const wn_head *h, wn_head_work *w, wn_pass *pass, const float
     if (weight)
         head_back(h, w, pass, dx);
     return WN_OK;
+}
+
+/* ---- the next token
+ * ----------------------------------------------------------------------------------- */
+
+struct next_job {
+    const float *logits;
+    size_t V;
+    int32_t *next;
+};
+
+static void pick(void *ctx, size_t p, int thread)
+{
+    (void)thread;
+    const struct next_job *j = ctx;
+    const float *logit = j->logits + p * j->V;
+    float best = -INFINITY;
+    int32_t at = -1;
+    for (size_t i = 0; i < j->V; i++)
+        if (logit[i] > best) {
+            best = logit[i];
+            at = (int32_t)i;
+        }
+    j->next[p] = isfinite(best) ? at : -1;
+}
+
+void wn_head_next(const wn_head *h, wn_head_work *w, const wn_pass *pass, const float *x,
+                  int32_t *next)
+{
+    const wn_batch *b = pass->batch;
+    WN_ASSERT(b->B <= w->P);
+    w->off[b->B] = (uint32_t)b->B;
+    for (size_t s = 0; s < b->B; s++)
+        w->token[s] = b->off[s + 1] - 1;
+    const float *in = head_input(h, w, pass, x);
+    const float *bias = h->bias == WN_NO_PARAM ? NULL : pass->params->p[h->bias].value;
+    for (size_t p0 = 0; p0 < b->B; p0 += w->tile) {
+        size_t n = p0 + w->tile < b->B ? w->tile : b->B - p0;
+        wn_mm(w->logits, h->V, in + p0 * h->D, h->D, h->mat, bias, n, 0);
+        wn_par_do(n, pick, &(struct next_job){w->logits, h->V, next + p0});
+    }
 }

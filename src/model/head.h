@@ -46,4 +46,10 @@ typedef struct wn_head_weight {
 wn_err wn_head_run(const wn_head *h, wn_head_work *w, wn_pass *pass, const float *x,
                    const wn_head_weight *weight, float *dx, double *nll, uint32_t *count);
 
+/* The likeliest token behind every segment's last: next [B]; of equal ones the smallest id. (A soft
+ * cap keeps their order.) B is at most the planned number of labels. A state without any finite
+ * logit gives -1. */
+void wn_head_next(const wn_head *h, wn_head_work *w, const wn_pass *pass, const float *x,
+                  int32_t *next);
+
 #endif

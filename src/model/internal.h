@@ -54,6 +54,18 @@ struct wn_work {
     wn_head_work head;
 };
 
+/* ---- pieces of a pass (pass.c) ---- */
+
+/* A pass without a backward to come. */
+wn_pass wn_pass_forward(const wn_model *m, const wn_batch *b);
+/* An encoder-decoder's encoder on the pass's batch, up to layer `last`: w->source_out [T, D], which
+ * becomes the decoder's source. */
+wn_err wn_pass_source(const wn_model *m, wn_work *w, wn_pass *pass, size_t last, bool keep);
+/* Ids to the stack's input w->x; positions are w->stack.pos. */
+wn_err wn_pass_embed(const wn_model *m, wn_work *w, const wn_batch *b);
+/* Refuses a model without an output head. */
+wn_err wn_pass_need_head(const wn_model *m);
+
 /* A kind of families: knows some model_types of config.json (the i-th name; NULL behind the last),
  * and fills stack, tables, norms and head from config and weights. */
 bool wn_encoder_knows(const char *model_type);

@@ -201,13 +201,12 @@ static wn_err embed_bwd(const wn_model *m, wn_work *w, wn_pass *pass, float *dx)
  */
 
 /* Parameters are only read in passes without a sink. */
-static wn_pass pass_of(const wn_model *m, const wn_batch *b)
+wn_pass wn_pass_forward(const wn_model *m, const wn_batch *b)
 {
     return (wn_pass){.params = (wn_params *)&m->params, .batch = b};
 }
 
-/* An encoder-decoder's encoder: w->source_out [source tokens, D]. */
-static wn_err run_source(const wn_model *m, wn_work *w, wn_pass *pass, size_t last, bool keep)
+wn_err wn_pass_source(const wn_model *m, wn_work *w, wn_pass *pass, size_t last, bool keep)
 {
     const wn_batch *b = pass->batch;
     WN_ASSERT(b->T <= w->T && b->B <= w->segments);
@@ -223,6 +222,13 @@ static wn_err run_source(const wn_model *m, wn_work *w, wn_pass *pass, size_t la
     return WN_OK;
 }
 
+wn_err wn_pass_embed(const wn_model *m, wn_work *w, const wn_batch *b)
+{
+    WN_TRY(embed_fwd(m, w, b));
+    embed_norm(m, w, b);
+    return WN_OK;
+}
+
 static wn_err start(const wn_model *m, wn_work *w, const wn_batch *b, const wn_pass *pass,
                     bool keep)
 {
@@ -231,11 +237,10 @@ static wn_err start(const wn_model *m, wn_work *w, const wn_batch *b, const wn_p
         WN_ASSERT(b->source && b->source_of);
         wn_pass source = *pass;
         source.batch = b->source;
-        WN_TRY(run_source(m, w, &source, m->encoder.L, keep));
+        WN_TRY(wn_pass_source(m, w, &source, m->encoder.L, keep));
     }
     WN_TRY(wn_stack_prepare(&m->stack, &w->stack, b));
-    WN_TRY(embed_fwd(m, w, b));
-    embed_norm(m, w, b);
+    WN_TRY(wn_pass_embed(m, w, b));
     drop_own(w->x, &m->stack, m->stack.drop.embed, WN_DROP_EMBED, pass);
     return WN_OK;
 }
@@ -247,9 +252,9 @@ wn_err wn_model_hidden(const wn_model *m, wn_work *w, const wn_batch *b, int lay
            D = m->facts.width;
     if (layer < 0 || last > all)
         return wn_fail(WN_EARG, "layer %d: the model has %zu", layer, all);
-    wn_pass pass = pass_of(m, b);
+    wn_pass pass = wn_pass_forward(m, b);
     if (two) {
-        WN_TRY(run_source(m, w, &pass, last, false));
+        WN_TRY(wn_pass_source(m, w, &pass, last, false));
         memcpy(hidden, last == all ? w->source_out : w->source_x, b->T * D * sizeof(float));
         return WN_OK;
     }
@@ -262,7 +267,7 @@ wn_err wn_model_hidden(const wn_model *m, wn_work *w, const wn_batch *b, int lay
     return WN_OK;
 }
 
-static wn_err need_head(const wn_model *m)
+wn_err wn_pass_need_head(const wn_model *m)
 {
     if (!m->head_mat.N)
         return wn_fail(WN_EARG,
@@ -273,8 +278,8 @@ static wn_err need_head(const wn_model *m)
 
 wn_err wn_model_nll(const wn_model *m, wn_work *w, const wn_batch *b, double *nll, uint32_t *count)
 {
-    WN_TRY(need_head(m));
-    wn_pass pass = pass_of(m, b);
+    WN_TRY(wn_pass_need_head(m));
+    wn_pass pass = wn_pass_forward(m, b);
     WN_TRY(start(m, w, b, &pass, false));
     wn_stack_fwd(&m->stack, &w->stack, &pass, w->x, m->stack.L, false);
     return wn_head_run(&m->head, &w->head, &pass, w->x, NULL, NULL, nll, count);
@@ -308,7 +313,7 @@ static wn_err run_back(const wn_model *m, wn_work *w, wn_pass *pass, const wn_he
 {
     const wn_batch *b = pass->batch;
     WN_ASSERT(w->kind != WN_WORK_FORWARD);
-    WN_TRY(need_head(m));
+    WN_TRY(wn_pass_need_head(m));
     WN_TRY(start(m, w, b, pass, true));
     wn_stack_fwd(&m->stack, &w->stack, pass, w->x, m->stack.L, true);
     WN_TRY(wn_head_run(&m->head, &w->head, pass, w->x, weight, w->stack.gradient, nll, count));
@@ -328,7 +333,7 @@ wn_err wn_model_loss_back(const wn_model *m, wn_work *w, const wn_batch *b, cons
                           uint64_t seed, uint64_t step, double *nll, uint32_t *count,
                           const wn_sink *sink)
 {
-    wn_pass pass = pass_of(m, b);
+    wn_pass pass = wn_pass_forward(m, b);
     pass.sink = sink;
     pass.seed = seed;
     pass.step = step;
@@ -339,7 +344,7 @@ wn_err wn_model_example_back(const wn_model *m, wn_work *w, const wn_batch *b, w
                              const float *weight, double *nll, double *margin, uint32_t *count,
                              const wn_sink *sink)
 {
-    wn_pass pass = pass_of(m, b);
+    wn_pass pass = wn_pass_forward(m, b);
     pass.sink = sink;
     pass.still = true;
     pass.quantity = quantity;
@@ -351,7 +356,7 @@ wn_err wn_model_weighed_back(const wn_model *m, wn_work *w, const wn_batch *b,
                              const wn_weigh *weigh, uint64_t seed, uint64_t step, double *nll,
                              uint32_t *count, const wn_sink *sink)
 {
-    wn_pass pass = pass_of(m, b);
+    wn_pass pass = wn_pass_forward(m, b);
     pass.sink = sink;
     pass.seed = seed;
     pass.step = step;

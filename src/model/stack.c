@@ -31,6 +31,7 @@ wn_linear *wn_layer_linear(wn_layer *l, int i)
 wn_err wn_stack_prepare(const wn_stack *s, wn_stack_work *w, const wn_batch *b)
 {
     WN_ASSERT(b->T <= w->T);
+    w->kv = NULL;
     for (size_t i = 0; i < b->B; i++) {
         int32_t p = b->parent ? b->parent[i] : -1;
         uint32_t from = p < 0 ? 0 : b->off[p], to = p < 0 ? 0 : b->off[p + 1];
@@ -226,6 +227,17 @@ static void head_norm_bwd(float *dq, const wn_acts *c, wn_stack_work *w, const w
     }
 }
 
+/* Rows of keys | values, `width` each, to their places among those that stay: segment i's from row
+ * to[i * step] on. */
+static void keep_rows(float *out, const float *kv, size_t ld, size_t width, const wn_batch *b,
+                      const uint32_t *to, size_t step)
+{
+    for (size_t i = 0; i < b->B; i++)
+        for (uint32_t t = b->off[i]; t < b->off[i + 1]; t++)
+            memcpy(out + (size_t)(to[i * step] + t - b->off[i]) * width, kv + t * ld,
+                   width * sizeof *kv);
+}
+
 static void attention_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack_work *w,
                           wn_pass *pass, const float *h)
 {
@@ -249,6 +261,14 @@ static void attention_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_s
     wn_attn_drop drop;
     wn_attn a = attention_of(s, l, w, pass);
     a.drop = attention_drop(&drop, s, l, pass, WN_DROP_ATTN);
+    if (w->kv) {
+        size_t width = 2 * s->G * s->d;
+        float *kept = w->kv->own + (size_t)(l - s->layer) * w->kv->rows * width;
+        keep_rows(kept, k, ld, width, b, w->own, 2);
+        k = kept;
+        v = k + s->G * s->d;
+        a.ldk = a.ldv = width;
+    }
     wn_attention(c->ctx, c->lse, q, k, v, &a);
 }
 
@@ -384,7 +404,8 @@ static wn_attn cross_of(const wn_stack *s, const wn_layer *l, const wn_stack_wor
                      .bf16 = l->cross_out.mat.kind == WN_MAT_BF16};
 }
 
-/* Keys and values are made once of the source's rows, however many segments look at them. */
+/* Keys and values are made once of the source's rows, however many segments look at them; where
+ * they are kept, only of the rows that are new. */
 static void cross_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack_work *w,
                       wn_pass *pass, float *x, bool keep)
 {
@@ -401,7 +422,13 @@ static void cross_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
     wn_attn_drop drop;
     wn_attn a = cross_of(s, l, w, pass->batch);
     a.drop = attention_drop(&drop, s, l, pass, WN_DROP_CROSS);
-    wn_attention(c->cross_ctx, c->cross_lse, c->cross_q, c->cross_kv, c->cross_kv + all, &a);
+    const float *kv = c->cross_kv;
+    if (w->kv) {
+        float *kept = w->kv->source + (size_t)(l - s->layer) * w->kv->source_rows * 2 * all;
+        keep_rows(kept, kv, 2 * all, 2 * all, source.batch, w->kv->source_to, 1);
+        kv = kept;
+    }
+    wn_attention(c->cross_ctx, c->cross_lse, c->cross_q, kv, kv + all, &a);
     int flags;
     const wn_norm none = {.gain = WN_NO_PARAM};
     float *part = part_place(x, NULL, s, &none, w, pass, &flags);

@@ -107,9 +107,19 @@ typedef struct wn_acts {
     float *kept[WN_LAYER_LINEARS]; /* of adapters, in the order of wn_layer_linear */
 } wn_acts;
 
+/* Keys and values that outlive a pass, for cached decoding: a row a token, keys | values, and the
+ * like for attention to an encoder's output. The ranges of wn_stack_work point into them. */
+typedef struct wn_kv {
+    size_t rows, source_rows;
+    float *own;                /* [L, rows, 2*G*d] */
+    float *source;             /* [L, source_rows, 2*H*d], NULL without such attention */
+    const uint32_t *source_to; /* [source segments] first row of each in this pass */
+} wn_kv;
+
 /* Memory of passes over a stack, planned for at most T tokens. */
 typedef struct wn_stack_work {
     size_t T;
+    const wn_kv *kv; /* NULL: keys and values live for this pass */
     bool
         recompute; /* layers share their activations but for `in`: computed again in the backward */
     wn_acts *acts; /* [L] when training, else one for all layers */
@@ -129,7 +139,8 @@ typedef struct wn_stack_work {
 void wn_stack_plan(wn_stack_work *w, const wn_stack *s, wn_arena *a, wn_acts *acts, size_t T,
                    size_t segments, wn_work_kind kind);
 
-/* Positions and key ranges of a batch; fails where a row is longer than the model's positions. */
+/* Positions and key ranges of a batch, for a pass without wn_kv; fails where a row is longer than
+ * the model's positions. */
 wn_err wn_stack_prepare(const wn_stack *s, wn_stack_work *w, const wn_batch *b);
 
 /* x [T, D] in: embeddings, out: the state behind layer `last` (1..L). With keep the layers'

@@ -127,6 +127,11 @@ static const wn_field eval_fields[] = {
     WN_FIELD(wn_eval_opts, max_tokens, "max_tokens", WN_KEY_SIZE),
     WN_FIELD(wn_eval_opts, max_target, "max_target", WN_KEY_SIZE),
     WN_FIELD(wn_eval_opts, max_new, "max_new", WN_KEY_SIZE),
+    WN_FIELD(wn_eval_opts, answer, "answer", WN_KEY_TEXT),
+    WN_FIELD(wn_eval_opts, eos, "eos", WN_KEY_YES_NO),
+    WN_FIELD(wn_eval_opts, calibrate, "calibrate", WN_KEY_TEXT),
+    {"parse", WN_KEY_OTHER, 0, false},
+    {"stop", WN_KEY_OTHER, 0, false},
     WN_FIELD(wn_eval_opts, tmpl, "template", WN_KEY_TEXT),
     {NULL, WN_KEY_OTHER, 0, false},
 };
@@ -363,6 +368,33 @@ static wn_err read_arms(wn_recipe *r)
     return WN_OK;
 }
 
+/* eval's `key`, a text or a list of texts. */
+static wn_err eval_texts(const char ***out, size_t *n, const wn_recipe *r, const char *key)
+{
+    json_t *v = json_object_get(json_object_get(r->tree, "eval"), key);
+    size_t count = json_is_array(v) ? json_array_size(v) : v && !json_is_null(v);
+    if (count == 0)
+        return WN_OK;
+    WN_NEW(*out, count);
+    for (; *n < count; (*n)++) {
+        (*out)[*n] = json_string_value(json_is_array(v) ? json_array_get(v, *n) : v);
+        if (!(*out)[*n])
+            return wn_fail(WN_EARG, "%s: eval: %s: expected a text or a list of texts", r->path,
+                           key);
+    }
+    return WN_OK;
+}
+
+static wn_err read_eval(wn_recipe *r)
+{
+    WN_TRY(sub_section(&r->eval, r, "eval", eval_fields));
+    WN_TRY(eval_texts(&r->eval_parse, &r->eval.n_parse, r, "parse"));
+    r->eval.parse = r->eval_parse;
+    WN_TRY(eval_texts(&r->eval_stop, &r->eval.n_stop, r, "stop"));
+    r->eval.stop = r->eval_stop;
+    return WN_OK;
+}
+
 static wn_err read_recipe(wn_recipe *r)
 {
     if (!json_is_object(r->tree))
@@ -374,7 +406,7 @@ static wn_err read_recipe(wn_recipe *r)
     WN_TRY(read_arms(r));
     WN_TRY(sub_section(&r->embed, r, "embed", embed_fields));
     WN_TRY(sub_section(&r->train, r, "training", train_fields));
-    WN_TRY(sub_section(&r->eval, r, "eval", eval_fields));
+    WN_TRY(read_eval(r));
     for (size_t i = 0; i < r->n_arms; i++)
         if (r->arm[i].uses_store && !r->encoder)
             return wn_fail(WN_EARG,
@@ -397,6 +429,8 @@ wn_err wn_recipe_open(wn_recipe *r, const char *path)
 void wn_recipe_close(wn_recipe *r)
 {
     wn_free(r->sources);
+    wn_free(r->eval_parse);
+    wn_free(r->eval_stop);
     wn_free(r->target);
     wn_free(r->arm);
     wn_free(r->seed);

@@ -44,7 +44,8 @@ typedef struct wn_recipe {
     wn_recipe_embed embed;
     wn_train_opts train;
     wn_eval_opts eval;
-    json_t *tree; /* owns all strings */
+    const char **eval_parse, **eval_stop; /* the lists that eval borrows */
+    json_t *tree;                         /* owns all strings */
 } wn_recipe;
 
 /* Paths are taken relative to the recipe's folder. `path` is borrowed until close. */

@@ -152,13 +152,13 @@ static wn_err append_chat_answer(const job *j, wn_ids *out, wn_span text)
     text = f->trim_answer ? trim(text) : text;
     while (f->strip_lines && text.len && *text.p == '\n')
         text = (wn_span){text.p + 1, text.len - 1};
-    const char *space = f->space_answer ? " " : "";
+    const char *space = f->space_answer ? " " : "", *after = j->rule->no_eos ? "" : f->after;
     wn_err err = append_joined(j, &lead, f->between, "", none, "");
     if (!err)
-        err = append_joined(j, &all, f->between, space, text, f->after);
+        err = append_joined(j, &all, f->between, space, text, after);
     bool apart = all.n < lead.n || memcmp(all.id, lead.id, lead.n * sizeof *lead.id) != 0;
     if (!err)
-        err = apart ? append_joined(j, out, "", space, text, f->after)
+        err = apart ? append_joined(j, out, "", space, text, after)
                     : push_all(out, all.id + lead.n, all.n - lead.n);
     wn_ids_release(&lead);
     wn_ids_release(&all);
@@ -240,20 +240,22 @@ wn_err wn_encode_prompt(wn_ids *out, const wn_tokenizer *t, wn_token_work *w, co
     return WN_OK;
 }
 
-/* Answer + EOS, at most max_target tokens with EOS among them. */
+/* Answer + EOS (unless the rule leaves it out), at most max_target tokens with EOS among them. */
 static wn_err append_target(const job *j, wn_ids *out, wn_span text, wn_encode_counts *counts)
 {
     size_t at = out->n;
-    int32_t eos = j->f->eos;
+    int32_t eos = j->rule->no_eos ? -1 : j->f->eos;
     WN_TRY(append_answer(j, out, text));
-    bool ended = j->tmpl && *j->tmpl->after && out->n > at; /* by the format's own mark */
+    bool ended = !j->rule->no_eos && j->tmpl && *j->tmpl->after &&
+                 out->n > at; /* by the format's own mark */
     if (eos >= 0 && !ended)
         WN_TRY(push_all(out, &eos, 1));
     if (out->n == at)
         return wn_fail(WN_EARG,
-                       "row '%.*s': a target without a token (the text is empty and the "
-                       "tokenizer has no end-of-text token)",
-                       (int)j->row->id.len, j->row->id.p);
+                       "row '%.*s': a target without a token (the text \"%.*s\" has none and %s)",
+                       (int)j->row->id.len, j->row->id.p, (int)(text.len < 40 ? text.len : 40),
+                       text.len ? text.p : "",
+                       j->rule->no_eos ? "--eos is no" : "the tokenizer has no end-of-text token");
     size_t have = out->n - at, most = j->rule->max_target;
     if (!most || have <= most)
         return WN_OK;

@@ -16,6 +16,7 @@ typedef struct wn_encode_rule {
     const char *tmpl;  /* chat template name, NULL: none */
     const char *lead;  /* put in front of every prompt's text, NULL: nothing */
     bool supervise_prompt;
+    bool no_eos; /* targets end with their text: no EOS, no closing mark of the chat format */
 } wn_encode_rule;
 
 typedef struct wn_encode_counts {

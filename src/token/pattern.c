@@ -35,7 +35,7 @@ static wn_err make_match(wn_match *m)
     pcre2_general_context *g = pcre2_general_context_create(take, give, NULL);
     if (!g)
         return WN_ENOMEM;
-    m->data = pcre2_match_data_create(1, g);
+    m->data = pcre2_match_data_create(2, g);
     m->context = pcre2_match_context_create(g);
     m->stack = pcre2_jit_stack_create(32 << 10, JIT_STACK_BYTES, g);
     pcre2_general_context_free(g);
@@ -287,4 +287,16 @@ wn_err wn_pattern_next(const wn_pattern *p, wn_match *m, const char *text, size_
         *found = false;
     }
     return WN_OK;
+}
+
+bool wn_pattern_group(const wn_pattern *p, const wn_match *m, size_t *start, size_t *end)
+{
+    uint32_t groups = 0;
+    const PCRE2_SIZE *o = pcre2_get_ovector_pointer(m->data);
+    if (pcre2_pattern_info(p->code, PCRE2_INFO_CAPTURECOUNT, &groups) != 0 || groups == 0 ||
+        o[2] == PCRE2_UNSET)
+        return false;
+    *start = o[2];
+    *end = o[3];
+    return true;
 }

@@ -36,5 +36,8 @@ typedef struct wn_search {
  * before it ended. */
 wn_err wn_pattern_next(const wn_pattern *p, wn_match *m, const char *text, size_t len,
                        wn_search *at, bool *found, size_t *start, size_t *end);
+/* What the first group of the match just found took; false: the expression has none, or it took no
+ * part. Not for patterns that scan.c runs. */
+bool wn_pattern_group(const wn_pattern *p, const wn_match *m, size_t *start, size_t *end);
 
 #endif

@@ -152,7 +152,7 @@ Test(rank, best_is_the_lowest_and_ties_go_to_the_first)
     size_t start[] = {0, 4}, best;
     double nll[] = {4, 2, 2, 3};
     uint32_t tokens[] = {4, 1, 2, 2};
-    wn_choice_scores c = {1, start, nll, tokens};
+    wn_choice_scores c = {1, start, nll, tokens, NULL};
     wn_span choices[] = {{"abcdefghijklmnop", 16}, {"ab", 2}, {"abc", 3}, {"a", 1}};
     wn_row row = {.id = {"r", 1}, .choices = choices, .n_choices = 4};
     GOLDEN_OK(wn_rank_best(&best, &c, &row, WN_NORM_NONE));
@@ -164,9 +164,118 @@ Test(rank, best_is_the_lowest_and_ties_go_to_the_first)
     choices[3].len = 0;
     cr_expect_eq(wn_rank_best(&best, &c, &row, WN_NORM_BYTES), WN_EARG);
     cr_expect(strstr(wn_error_text(), "\"r\""));
+    double prior[] = {0.5, 0, 1, 2.5};
+    c.prior = prior; /* 3.5, 2, 1, 0.5 */
+    GOLDEN_OK(wn_rank_best(&best, &c, &row, WN_NORM_NONE));
+    cr_expect_eq(best, 3);
+    GOLDEN_OK(wn_rank_best(&best, &c, &row, WN_NORM_TOKENS)); /* .875, 2, .5, .25 */
+    cr_expect_eq(best, 3);
 }
 
-Test(rank, rows_without_choices_and_encoders_are_refused)
+/* What the rows' own prompts and a neutral one give is scored apart, and is what ranking a row of
+ * that prompt gives. */
+Test(rank, calibration_is_the_neutral_prompts_loss)
+{
+    char path[GOLDEN_PATH];
+    wn_model *m = open_model("llama-tiny");
+    wn_pool *rows, *neutral;
+    wn_encode_rule rule;
+    wn_encode_counts counts = {0};
+    wn_choice_scores c, d;
+    GOLDEN_OK(wn_eval_rule(&rule, m, 0, 0, NULL, false));
+    put_file(path, "rows.jsonl",
+             "{\"prompt\":\"Is ice warm?\",\"target\":\"no\",\"choices\":[\"yes\",\"no\"]}\n"
+             "{\"prompt\":\"Is\",\"target\":\"a b\",\"choices\":[\"a b\"]}\n");
+    GOLDEN_OK(wn_pool_open(&rows, path, NULL, true));
+    put_file(path, "neutral.jsonl",
+             "{\"prompt\":\"Answer:\",\"target\":\"no\",\"choices\":[\"yes\",\"no\"]}\n"
+             "{\"prompt\":\"Answer:\",\"target\":\"a b\",\"choices\":[\"a b\"]}\n");
+    GOLDEN_OK(wn_pool_open(&neutral, path, NULL, true));
+    GOLDEN_OK(wn_rank_rows(&c, m, rows, &rule, &counts));
+    GOLDEN_OK(wn_rank_rows(&d, m, neutral, &rule, &counts));
+    GOLDEN_OK(wn_rank_calibrate(&c, m, rows, &rule, "Answer:"));
+    cr_expect_eq(memcmp(c.prior, d.nll, 3 * sizeof *c.prior), 0);
+    cr_expect_neq(memcmp(c.nll, d.nll, 3 * sizeof *c.nll), 0);
+    wn_choice_scores_free(&c);
+    wn_choice_scores_free(&d);
+    wn_pool_close(rows);
+    wn_pool_close(neutral);
+    wn_model_close(m);
+}
+
+/* Without EOS a choice's loss is that of its own tokens: "no" costs what the first token of the
+ * target "no" costs in a row whose loss is known token by token; and an empty choice has none. */
+Test(rank, without_eos_only_the_text_counts)
+{
+    char path[GOLDEN_PATH];
+    wn_model *m = open_model("llama-tiny");
+    wn_pool *rows;
+    wn_encode_rule rule;
+    wn_encode_counts counts = {0};
+    wn_choice_scores with, without;
+    GOLDEN_OK(wn_eval_rule(&rule, m, 0, 0, NULL, false));
+    put_file(path, "rows.jsonl",
+             "{\"prompt\":\"Is\",\"target\":\"a\",\"choices\":[\"a\",\"a b\",\"a b c d\"]}\n");
+    GOLDEN_OK(wn_pool_open(&rows, path, NULL, true));
+    GOLDEN_OK(wn_rank_rows(&with, m, rows, &rule, &counts));
+    rule.no_eos = true;
+    GOLDEN_OK(wn_rank_rows(&without, m, rows, &rule, &counts));
+    for (size_t i = 0; i < 3; i++) {
+        cr_expect_eq(without.tokens[i] + 1, with.tokens[i]);
+        cr_expect_lt(without.nll[i], with.nll[i]);
+        cr_expect(i == 0 || without.nll[i] > without.nll[i - 1], "the beginning costs less");
+    }
+    wn_choice_scores_free(&with);
+    wn_choice_scores_free(&without);
+    wn_pool_close(rows);
+    put_file(path, "empty.jsonl",
+             "{\"id\":\"e\",\"prompt\":\"Is\",\"target\":\"a\",\"choices\":[\"a\",\"\"]}\n");
+    GOLDEN_OK(wn_pool_open(&rows, path, NULL, true));
+    cr_expect_eq(wn_rank_rows(&without, m, rows, &rule, &counts), WN_EARG);
+    cr_expect(strstr(wn_error_text(), "'e'") && strstr(wn_error_text(), "--eos is no"), "%s",
+              wn_error_text());
+    wn_pool_close(rows);
+    wn_model_close(m);
+}
+
+/* By hand: losses 2, 1, 3, 1.5 of choices t (target), w, r (a reference), x. mc1: w is likelier
+ * than the target: 0. mc2: (e^-2 + e^-3) / (e^-2 + e^-1 + e^-3 + e^-1.5). */
+Test(rank, truth_by_hand)
+{
+    char path[GOLDEN_PATH];
+    wn_pool *rows;
+    put_file(path, "rows.jsonl",
+             "{\"prompt\":\"p\",\"target\":\"t\",\"choices\":[\"t\",\"w\",\"r\",\"x\"],"
+             "\"references\":[\"r\"]}\n"
+             "{\"prompt\":\"p\",\"target\":\"t\",\"choices\":[\"w\",\"t\"]}\n"
+             "{\"prompt\":\"p\",\"target\":\"t\",\"choices\":[\"w\",\"t\"]}\n");
+    GOLDEN_OK(wn_pool_open(&rows, path, NULL, true));
+    size_t start[] = {0, 4, 6, 8};
+    double nll[] = {2, 1, 3, 1.5, 5, 4, 900, 900}, score[3];
+    uint32_t tokens[8] = {1, 1, 1, 1, 1, 1, 1, 1};
+    wn_choice_scores c = {3, start, nll, tokens, NULL};
+    GOLDEN_OK(wn_rank_truth(score, &c, rows, WN_NORM_NONE, false));
+    cr_expect_eq(score[0], 0);
+    cr_expect_eq(score[1], 1);
+    cr_expect_eq(score[2], 0, "a tie is not below");
+    GOLDEN_OK(wn_rank_truth(score, &c, rows, WN_NORM_NONE, true));
+    double right = exp(-2) + exp(-3), all = right + exp(-1) + exp(-1.5);
+    cr_expect_float_eq(score[0], right / all, 1e-12);
+    cr_expect_float_eq(score[1], exp(-4) / (exp(-4) + exp(-5)), 1e-12);
+    cr_expect_float_eq(score[2], 0.5, 1e-12);
+    wn_pool_close(rows);
+    put_file(path, "right.jsonl",
+             "{\"id\":\"all\",\"prompt\":\"p\",\"target\":\"t\",\"choices\":[\"t\"]}\n");
+    GOLDEN_OK(wn_pool_open(&rows, path, NULL, true));
+    c.rows = 1;
+    start[1] = 1;
+    cr_expect_eq(wn_rank_truth(score, &c, rows, WN_NORM_NONE, true), WN_EARG);
+    cr_expect(strstr(wn_error_text(), "\"all\": none of its choices is wrong"), "%s",
+              wn_error_text());
+    wn_pool_close(rows);
+}
+
+Test(rank, encoders_are_refused_and_rows_without_choices_have_no_scores)
 {
     char path[GOLDEN_PATH];
     wn_model *m = open_model("llama-tiny"), *bert = open_model("bert-tiny");
@@ -177,11 +286,13 @@ Test(rank, rows_without_choices_and_encoders_are_refused)
     cr_expect_eq(wn_eval_rule(&rule, bert, 0, 0, NULL, false), WN_EARG);
     GOLDEN_OK(wn_eval_rule(&rule, m, 0, 0, NULL, false));
     put_file(path, "bare.jsonl",
-             "{\"id\":\"a\",\"prompt\":\"x\",\"target\":\"y\",\"choices\":[\"y\"]}\n"
-             "{\"id\":\"bare one\",\"prompt\":\"x\",\"target\":\"y\"}\n");
+             "{\"id\":\"bare one\",\"prompt\":\"x\",\"target\":\"y\"}\n"
+             "{\"id\":\"a\",\"prompt\":\"x\",\"target\":\"y\",\"choices\":[\"y\"]}\n");
     GOLDEN_OK(wn_pool_open(&rows, path, NULL, true));
-    cr_expect_eq(wn_rank_rows(&c, m, rows, &rule, &counts), WN_EARG);
-    cr_expect(strstr(wn_error_text(), "bare one"), "%s", wn_error_text());
+    GOLDEN_OK(wn_rank_rows(&c, m, rows, &rule, &counts));
+    cr_expect_eq(c.start[1], 0);
+    cr_expect_eq(c.start[2], 1);
+    wn_choice_scores_free(&c);
     wn_pool_close(rows);
     wn_model_close(m);
     wn_model_close(bert);
@@ -253,8 +364,11 @@ Test(rank, given_predictions_are_scored_by_id)
     put_file(given, "given.jsonl",
              "{\"id\":3,\"prediction\":\"no\"}\n{\"id\":\"a\",\"prediction\":\"yes\"}\n\n"
              "{\"id\":\"d\",\"prediction\":\"yes\"}\n{\"id\":\"b\",\"prediction\":\" no\"}\n");
-    wn_eval_opts o = {
-        .rows = rows, .predictions = given, .common = {.out = in_folder(out, "out.jsonl")}};
+    const char *const files[] = {given};
+    wn_eval_opts o = {.rows = rows,
+                      .predictions = files,
+                      .n_predictions = 1,
+                      .common = {.out = in_folder(out, "out.jsonl")}};
     json_t *v = eval(&o);
     cr_expect_str_eq(json_string_value(json_object_get(v, "metric")), "accuracy");
     cr_expect_eq(json_number_value(json_object_get(v, "value")), 0.75);
@@ -281,7 +395,8 @@ Test(rank, given_predictions_are_scored_by_id)
 static void refused(const char *rows, const char *given, const char *says)
 {
     char *text;
-    wn_eval_opts o = {.rows = rows, .predictions = given};
+    const char *const files[] = {given};
+    wn_eval_opts o = {.rows = rows, .predictions = files, .n_predictions = 1};
     cr_expect_neq(wn_eval_job(&o, &text), WN_OK, "expected: %s", says);
     cr_expect(strstr(wn_error_text(), says), "\"%s\" does not say %s", wn_error_text(), says);
 }
@@ -310,10 +425,9 @@ Test(rank, wrong_predictions_name_the_id)
     refused(rows, given, "given.jsonl:1");
 }
 
-Test(rank, eval_ranks_and_needs_choices_for_now)
+Test(rank, eval_ranks_or_takes_losses)
 {
     char model[GOLDEN_PATH], rows[GOLDEN_PATH];
-    char *text;
     golden_path(model, "models/llama-tiny");
     wn_eval_opts o = {.model = model,
                       .rows = golden_path(rows, "models/rank.jsonl"),
@@ -323,10 +437,15 @@ Test(rank, eval_ranks_and_needs_choices_for_now)
     json_decref(v);
     o.metric = "nll";
     v = eval(&o);
-    cr_expect_gt(json_number_value(json_object_get(v, "value")), 1);
+    double loss = json_number_value(json_object_get(v, "value"));
     json_decref(v);
-    o.metric = "rouge-l";
-    o.rows = golden_path(rows, "models/rows.jsonl");
+    o.metric = "perplexity";
+    v = eval(&o);
+    cr_expect_gt(json_number_value(json_object_get(v, "value")), 1);
+    cr_expect_gt(loss, 1);
+    json_decref(v);
+    char *text;
+    o.metric = "nll";
+    o.answer = "generate";
     cr_expect_eq(wn_eval_job(&o, &text), WN_EARG);
-    cr_expect(strstr(wn_error_text(), "generation is not available"), "%s", wn_error_text());
 }
