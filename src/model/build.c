@@ -258,7 +258,7 @@ wn_err wn_build_head(wn_model *m, const char *name, bool tied)
 {
     size_t V = m->facts.vocab, D = m->facts.width, i = (size_t)m->token.param;
     const wn_tensor *t = m->token.tensor;
-    if (m->states_only)
+    if (m->states_only || (m->headless && !tied && !wn_weights_find(&m->files, name)))
         return WN_OK;
     if (!tied) {
         WN_TRY(wn_weights_get(&t, &m->files, name, V, D));

@@ -36,7 +36,7 @@ struct wn_model {
     char adapter_sha[WN_SHA_HEX]; /* empty: none */
     char *path;                   /* as the user gave it */
     wn_sentence *sentence;        /* NULL: no sentence-transformers folder */
-    bool states_only;
+    bool states_only, headless;
     uint64_t n_linear; /* numbers given to linear layers */
 };
 

@@ -65,6 +65,7 @@ static wn_err open_all(wn_model *m, const char *path, const wn_model_opts *opts)
     m->facts.precision = p;
     m->train_full = opts && opts->train_full;
     m->states_only = opts && opts->states_only && !opts->adapter;
+    m->headless = opts && opts->headless;
     m->embed_scale = 1;
     m->stack.bias = m->encoder.bias = WN_NO_PARAM;
     m->embed_norm = m->final_norm = m->encoder_norm = wn_no_norm();
