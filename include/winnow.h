@@ -302,8 +302,14 @@ typedef struct wn_explain_opts {
 WN_API wn_err wn_explain_job(const wn_explain_opts *o, char **text);
 WN_API wn_err wn_diff_job(const char *a, const char *b, bool json, char **text);
 
-/* Facts of a model as JSON: family, parameters (name, shape), memory, tokenizer. */
-WN_API wn_err wn_model_info_job(const char *model, const char *adapter, bool params, char **json);
+typedef struct wn_model_info_opts {
+    wn_common common;
+    const char *model, *adapter;
+    const char *lengths; /* tokens a row, by comma, that memory is told for; NULL: 128,512,2048 */
+    bool params;         /* list every parameter */
+} wn_model_info_opts;
+/* Facts of a model as JSON: family, shape, tokenizer, memory, what each method trains, warnings. */
+WN_API wn_err wn_model_info_job(const wn_model_info_opts *o, char **json);
 
 typedef struct wn_merge_opts {
     wn_common common; /* out: a folder that transformers loads */

@@ -155,6 +155,8 @@ static wn_err run_batch(struct wn_score_window *w, const struct wn_score_piece *
             put_plain(w, &b, &p[i]);
     }
     WN_TRY(wn_model_nll(w->model, w->work, &b, w->nll, w->count));
+    if (w->counts)
+        w->counts->computed += b.T + source.T;
     size_t segment = 0;
     for (size_t i = 0; i < n; i++) {
         WN_TRY(take_results(w, &p[i], segment));

@@ -275,9 +275,11 @@ wn_err wn_build_table(wn_model *m, wn_table *t, const char *name, size_t rows, s
 
 wn_err wn_build_head(wn_model *m, const char *name, bool tied)
 {
-    size_t V = m->facts.vocab, D = m->facts.width, i = (size_t)m->token.param;
+    size_t V = m->facts.vocab, D = m->project_out.N ? m->project_out.N : m->facts.width,
+           i = (size_t)m->token.param;
     const wn_tensor *t = m->token.tensor;
-    if (m->states_only || m->unpacked)
+    if (m->states_only || m->unpacked ||
+        (m->headless && !tied && !wn_weights_find(&m->files, name)))
         return WN_OK;
     if (!tied) {
         WN_TRY(wn_weights_get(&t, &m->files, name, V, D));
@@ -288,11 +290,12 @@ wn_err wn_build_head(wn_model *m, const char *name, bool tied)
     WN_TRY(mat_new(m, &m->head_mat, V, D));
     WN_TRY(pack(m, t, &m->head_mat, m->params.p[i].value, V, D, (wn_row_order){0}));
     m->head = (wn_head){.norm = m->final_norm,
+                        .project = m->project_out.N ? &m->project_out : NULL,
                         .mat = &m->head_mat,
                         .weight = (int)i,
                         .bias = WN_NO_PARAM,
                         .V = V,
-                        .D = D,
+                        .D = m->facts.width,
                         .scale = 1,
                         .softcap = m->head.softcap};
     return WN_OK;

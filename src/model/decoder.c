@@ -150,16 +150,23 @@ static wn_err gpt_neox(wn_model *m)
 static wn_err opt(wn_model *m)
 {
     bool before;
-    size_t narrow;
     m->position_offset = 2;
     WN_TRY(wn_config_flag(&before, m, "do_layer_norm_before", true));
-    WN_TRY(wn_config_size(&narrow, m, "word_embed_proj_dim", m->stack.D, false));
     m->stack.post_norm = !before;
-    if (narrow != m->stack.D)
-        return wn_fail(WN_EFORMAT,
-                       "%s: word_embed_proj_dim %zu other than hidden_size %zu is not supported",
-                       m->files.place, narrow, m->stack.D);
     return WN_OK;
+}
+
+/* OPT 350m: token vectors and output matrix are narrower than the state, with a projection between.
+ */
+static wn_err projections(wn_model *m, size_t narrow)
+{
+    size_t D = m->stack.D;
+    if (narrow == D)
+        return WN_OK;
+    WN_TRY(wn_build_linear(m, &m->project_in, "model.decoder.project_in", D, narrow,
+                           &(wn_linear_form){0}));
+    return wn_build_linear(m, &m->project_out, "model.decoder.project_out", narrow, D,
+                           &(wn_linear_form){0});
 }
 
 /* Slopes 2^(-8i/n) for the largest power of two n <= H, then every other one of 2n (Press et al.
@@ -467,6 +474,7 @@ wn_err wn_build_decoder(wn_model *m)
         r++;
     builder b = {.m = m, .r = r};
     bool tied;
+    size_t narrow;
     wn_stack *s = &m->stack;
     WN_TRY(read_config(m, r, &b.eps));
     WN_TRY(wn_config_flag(&b.attn_bias, m, "attention_bias", r->flags & ATTN_BIAS));
@@ -483,7 +491,9 @@ wn_err wn_build_decoder(wn_model *m)
         WN_TRY(r->peculiar(m));
     WN_TRY(build_positions(m, r));
     find_prefix(m, r);
-    WN_TRY(wn_build_table(m, &m->token, r->embed, m->facts.vocab, s->D));
+    WN_TRY(wn_config_size(&narrow, m, "word_embed_proj_dim", s->D, false));
+    WN_TRY(wn_build_table(m, &m->token, r->embed, m->facts.vocab, narrow));
+    WN_TRY(projections(m, narrow));
     if (r->flags & EMBED_SCALE)
         m->embed_scale = sqrtf((float)s->D);
     if (r->position)

@@ -12,14 +12,15 @@ enum {
     BEHIND_PAD = 1, /* positions are counted from pad_token_id + 1 (RoBERTa) */
     PRE_NORM = 2, /* norms before the halves, one behind the last layer; none of them has a bias */
     BUCKETS = 4,  /* T5's relative position buckets, one table for all layers (MPNet) */
-    LOCAL = 8     /* layers by turns see all keys or a window (ModernBERT) */
+    LOCAL = 8,    /* layers by turns see all keys or a window (ModernBERT) */
+    ROTARY = 16   /* BERT with rotary positions, a gate, linear layers without biases (nomic) */
 };
 
 typedef struct row {
     const char *type, *prefix; /* model_type; what a checkpoint with a head puts before */
     const char *token, *position, *kind, *embed_norm;
     const char *layers, *q, *k, *v, *out, *attn_norm; /* k NULL: q is q|k|v */
-    const char *up, *down, *mlp_norm, *final;
+    const char *gate, *up, *down, *mlp_norm, *final;  /* gate NULL: none, or within `up` */
     unsigned flags;
 } row;
 
@@ -32,6 +33,10 @@ typedef struct row {
     .kind = "embeddings.token_type_embeddings.weight", .q = "attention.self.query",                \
     .k = "attention.self.key", .v = "attention.self.value", .out = "attention.output.dense",       \
     .attn_norm = "attention.output.LayerNorm"
+
+#define NOMIC                                                                                      \
+    .type = "nomic_bert", .prefix = "nomic_bert.", .token = "embeddings.word_embeddings.weight",   \
+    .kind = "embeddings.token_type_embeddings.weight", .flags = ROTARY
 
 static const row table[] = {
     {BERT_NAMES("bert", "bert."), BERT_ATTENTION},
@@ -67,6 +72,15 @@ static const row table[] = {
      .mlp_norm = "mlp_norm",
      .final = "final_norm",
      .flags = PRE_NORM | LOCAL},
+    {NOMIC, /* as published */
+     .embed_norm = "emb_ln", .layers = "encoder.layers", .q = "attn.Wqkv", .out = "attn.out_proj",
+     .attn_norm = "norm1", .gate = "mlp.fc12", .up = "mlp.fc11", .down = "mlp.fc2",
+     .mlp_norm = "norm2"},
+    {NOMIC, /* as transformers names it */
+     .embed_norm = "embeddings.LayerNorm", .layers = "layers", .q = "self_attn.q_proj",
+     .k = "self_attn.k_proj", .v = "self_attn.v_proj", .out = "self_attn.o_proj",
+     .attn_norm = "post_attention_layernorm", .gate = "mlp.gate_proj", .up = "mlp.up_proj",
+     .down = "mlp.down_proj", .mlp_norm = "post_mlp_layernorm"},
 };
 
 static const row *find(const char *model_type)
@@ -75,6 +89,19 @@ static const row *find(const char *model_type)
         if (strcmp(table[i].type, model_type) == 0)
             return &table[i];
     return NULL;
+}
+
+/* Of the rows of a type the one whose names this checkpoint has; the last where it has none. */
+static const row *choose(wn_model *m, const char *model_type)
+{
+    const row *r = find(model_type);
+    for (; r + 1 < table + sizeof table / sizeof *table; r++) {
+        char name[128];
+        snprintf(name, sizeof name, "%s.weight", r->embed_norm);
+        if (strcmp(r[1].type, model_type) != 0 || wn_weights_find(&m->files, name))
+            break;
+    }
+    return r;
 }
 
 bool wn_encoder_knows(const char *model_type)
@@ -94,11 +121,37 @@ typedef struct builder {
     wn_linear_form linear, mlp;
 } builder;
 
-static wn_err any_size(size_t *out, const wn_model *m, const char *a, const char *b)
+/* The first of three keys that is there: families name the same thing differently. */
+static wn_err any_size(size_t *out, const wn_model *m, const char *a, const char *b, const char *c)
 {
-    bool other =
-        json_is_null(json_object_get(m->files.config, a)) || !json_object_get(m->files.config, a);
-    return wn_config_size(out, m, other && json_object_get(m->files.config, b) ? b : a, 0, true);
+    const char *keys[] = {a, b, c};
+    for (int i = 0; i < 3; i++)
+        if (json_is_number(json_object_get(m->files.config, keys[i])))
+            return wn_config_size(out, m, keys[i], 0, true);
+    return wn_config_size(out, m, a, 0, true);
+}
+
+/* nomic's own checkpoints: options that no published one sets otherwise are refused; positions
+ * beyond those it was trained on stretch the rotation by a row's length. */
+static wn_err nomic(wn_model *m)
+{
+    bool prenorm, fc1, fc2, qkv;
+    size_t trained;
+    const char *act = wn_config_text(m, "activation_function", "swiglu");
+    WN_TRY(wn_config_flag(&prenorm, m, "prenorm", false));
+    WN_TRY(wn_config_flag(&fc1, m, "mlp_fc1_bias", false));
+    WN_TRY(wn_config_flag(&fc2, m, "mlp_fc2_bias", false));
+    WN_TRY(wn_config_flag(&qkv, m, "qkv_proj_bias", false));
+    WN_TRY(wn_config_size(&trained, m, "max_trained_positions", m->facts.max_positions, false));
+    if (trained && trained < m->facts.max_positions)
+        m->facts.max_positions = trained;
+    if (prenorm || fc1 || fc2 || qkv || strcmp(act, "swiglu") != 0)
+        return wn_fail(
+            WN_EFORMAT,
+            "%s: nomic_bert with prenorm, biases or activation_function \"%s\": expected "
+            "none of them, and swiglu",
+            m->files.place, act);
+    return WN_OK;
 }
 
 static wn_err read_config(builder *b, size_t *types)
@@ -113,16 +166,21 @@ static wn_err read_config(builder *b, size_t *types)
     if (b->r->position && strcmp(kind, "absolute") != 0)
         return wn_fail(WN_EFORMAT, "%s: position_embedding_type \"%s\" is not supported",
                        m->files.place, kind);
-    WN_TRY(any_size(&s->D, m, "hidden_size", "dim"));
-    WN_TRY(any_size(&s->L, m, "num_hidden_layers", "n_layers"));
-    WN_TRY(any_size(&s->H, m, "num_attention_heads", "n_heads"));
-    WN_TRY(any_size(&s->F, m, "intermediate_size", "hidden_dim"));
+    WN_TRY(any_size(&s->D, m, "hidden_size", "dim", "n_embd"));
+    WN_TRY(any_size(&s->L, m, "num_hidden_layers", "n_layers", "n_layer"));
+    WN_TRY(any_size(&s->H, m, "num_attention_heads", "n_heads", "n_head"));
+    WN_TRY(any_size(&s->F, m, "intermediate_size", "hidden_dim", "n_inner"));
     WN_TRY(wn_config_size(&m->facts.vocab, m, "vocab_size", 0, true));
-    WN_TRY(wn_config_size(&m->facts.max_positions, m, "max_position_embeddings", 0, true));
+    WN_TRY(any_size(&m->facts.max_positions, m, "max_position_embeddings", "n_positions", ""));
     WN_TRY(wn_config_size(types, m, "type_vocab_size", 2, false));
     WN_TRY(wn_config_real(&eps, m, "norm_eps", 1e-12));
+    WN_TRY(wn_config_real(&eps, m, "layer_norm_epsilon", eps));
     WN_TRY(wn_config_real(&eps, m, "layer_norm_eps", eps));
-    WN_TRY(wn_config_act(&s->act, m, act));
+    s->act = WN_ACT_SILU;
+    if (!(b->r->flags & ROTARY) || wn_config_text(m, act, NULL))
+        WN_TRY(wn_config_act(&s->act, m, act));
+    if (b->r->flags & ROTARY)
+        WN_TRY(nomic(m));
     if (s->D % s->H)
         return wn_fail(WN_EFORMAT, "%s: width %zu is no multiple of its %zu heads", m->files.place,
                        s->D, s->H);
@@ -130,7 +188,7 @@ static wn_err read_config(builder *b, size_t *types)
     s->d = s->D / s->H;
     s->scale = (float)(1 / sqrt((double)s->d));
     s->post_norm = !(b->r->flags & PRE_NORM);
-    s->gated = b->r->flags & LOCAL;
+    s->gated = b->r->flags & (LOCAL | ROTARY);
     if (b->r->flags & BEHIND_PAD) {
         size_t pad;
         WN_TRY(wn_config_size(&pad, m, "pad_token_id", 1, false));
@@ -145,7 +203,7 @@ static wn_err read_config(builder *b, size_t *types)
     m->facts.shape = WN_SHAPE_ENCODER;
     m->facts.width = s->D;
     b->norm = (wn_norm_form){(float)eps, false, !(b->r->flags & PRE_NORM), 0};
-    b->linear = b->mlp = (wn_linear_form){.bias = !(b->r->flags & PRE_NORM)};
+    b->linear = b->mlp = (wn_linear_form){.bias = !(b->r->flags & (PRE_NORM | ROTARY))};
     if (!(b->r->flags & PRE_NORM))
         return WN_OK;
     WN_TRY(wn_config_flag(&b->norm.bias, m, "norm_bias", false));
@@ -179,6 +237,18 @@ static wn_err local_layers(wn_model *m)
             local ? window / 2 + 1 : 0; /* half to each side, the query's own place besides */
     }
     return WN_OK;
+}
+
+static wn_err rotary(wn_model *m)
+{
+    wn_rope_rule rule;
+    WN_TRY(wn_rope_read(&rule, m, NULL));
+    if (!json_is_object(json_object_get(m->files.config, "rope_parameters")) &&
+        !json_is_number(json_object_get(m->files.config, "rotary_emb_base")))
+        rule.theta = 1000;
+    for (size_t i = 0; i < m->stack.L; i++)
+        m->stack.layer[i].rope = 0;
+    return wn_rope_build(m, 0, &rule);
 }
 
 static wn_err build_buckets(wn_model *m)
@@ -215,9 +285,11 @@ static wn_err build_layer(builder *b, size_t i)
     if (!(r->flags & LOCAL && i == 0)) /* ModernBERT's first layer starts from normed embeddings */
         WN_TRY(wn_build_norm(b->m, pre ? &l->attn_in : &l->attn_out, NAME(r->attn_norm), s->D,
                              &b->norm));
-    l->n_up = 1;
-    WN_TRY(
-        wn_build_linear(b->m, &l->up[0], NAME(r->up), s->gated ? 2 * s->F : s->F, s->D, &b->mlp));
+    l->n_up = r->gate ? 2 : 1;
+    if (r->gate)
+        WN_TRY(wn_build_linear(b->m, &l->up[0], NAME(r->gate), s->F, s->D, &b->mlp));
+    WN_TRY(wn_build_linear(b->m, &l->up[l->n_up - 1], NAME(r->up),
+                           s->gated && !r->gate ? 2 * s->F : s->F, s->D, &b->mlp));
     WN_TRY(wn_build_linear(b->m, &l->down, NAME(r->down), s->D, s->F, &b->mlp));
     return wn_build_norm(b->m, pre ? &l->mlp_in : &l->mlp_out, NAME(r->mlp_norm), s->D, &b->norm);
 #undef NAME
@@ -225,7 +297,7 @@ static wn_err build_layer(builder *b, size_t i)
 
 wn_err wn_build_encoder(wn_model *m)
 {
-    builder b = {.m = m, .r = find(wn_config_text(m, "model_type", ""))};
+    builder b = {.m = m, .r = choose(m, wn_config_text(m, "model_type", ""))};
     const row *r = b.r;
     wn_stack *s = &m->stack;
     size_t types;
@@ -244,6 +316,8 @@ wn_err wn_build_encoder(wn_model *m)
         WN_TRY(local_layers(m));
     if (r->flags & BUCKETS)
         WN_TRY(build_buckets(m));
+    if (r->flags & ROTARY)
+        WN_TRY(rotary(m));
     for (size_t i = 0; i < s->L; i++)
         WN_TRY(build_layer(&b, i));
     return r->final ? wn_build_norm(m, &m->final_norm, r->final, s->D, &b.norm) : WN_OK;

@@ -36,6 +36,9 @@ void wn_head_plan(wn_head_work *w, const wn_head *h, wn_arena *a, size_t labels,
     w->dnormed =
         kind == WN_WORK_EXAMPLES ? wn_arena_push(a, labels * h->D * sizeof(float)) : w->normed;
     w->dstate = train ? wn_arena_push(a, labels * h->D * sizeof(float)) : NULL;
+    size_t narrow = h->project ? labels * h->mat->K * sizeof(float) : 0;
+    w->narrow = narrow ? wn_arena_push(a, narrow) : NULL;
+    w->dnarrow = narrow && train ? wn_arena_push(a, narrow) : NULL;
 }
 
 static wn_err put(wn_head_work *w, size_t *n, const wn_head *h, uint32_t token, int32_t label)
@@ -75,7 +78,8 @@ static void tile_back(const wn_head *h, wn_head_work *w, wn_pass *pass, const fl
     else
         wn_softmax_nll_back(w->logits, w->lse + p0, w->label + p0, w->weight + p0, n, h->V,
                             h->softcap);
-    wn_mm_back(w->dstate + p0 * h->D, h->D, w->logits, h->V, h->mat, n, 0);
+    size_t E = h->mat->K;
+    wn_mm_back((h->project ? w->dnarrow : w->dstate) + p0 * E, E, w->logits, h->V, h->mat, n, 0);
     wn_param *W = &pass->params->p[h->weight];
     wn_param *bias = h->bias == WN_NO_PARAM ? NULL : &pass->params->p[h->bias];
     W = W->trainable ? W : NULL;
@@ -87,8 +91,7 @@ static void tile_back(const wn_head *h, wn_head_work *w, wn_pass *pass, const fl
         w->part[s] = (uint32_t)(at - p0);
     }
     wn_seg seg = {B, w->part, 0};
-    pass->sink->linear(pass->sink->ctx, W, bias, 1, w->logits, h->V, in + p0 * h->D, h->D, h->V,
-                       h->D, &seg);
+    pass->sink->linear(pass->sink->ctx, W, bias, 1, w->logits, h->V, in + p0 * E, E, h->V, E, &seg);
 }
 
 /* The clipped margin of a token whose exact one is m, and what its clip makes of the gradient. */
@@ -145,9 +148,9 @@ static void drop_normed(const wn_head *h, const wn_head_work *w, const wn_pass *
         wn_drop(x, x, h->D, w->off[pass->batch->B], h->D, h->drop, h->place, w->token, pass);
 }
 
-/* The state at supervised positions, as the output matrix takes it. */
-static const float *head_input(const wn_head *h, wn_head_work *w, const wn_pass *pass,
-                               const float *x)
+/* The state at supervised positions, behind norm and scale. */
+static const float *normed_state(const wn_head *h, wn_head_work *w, const wn_pass *pass,
+                                 const float *x)
 {
     size_t P = w->off[pass->batch->B], D = h->D;
     for (size_t p = 0; p < P; p++)
@@ -164,11 +167,32 @@ static const float *head_input(const wn_head *h, wn_head_work *w, const wn_pass 
     return w->normed;
 }
 
+/* The pass of a layer whose rows are the supervised positions. */
+static wn_pass positions_pass(const wn_head_work *w, const wn_pass *pass, wn_batch *rows)
+{
+    wn_pass p = *pass;
+    *rows = (wn_batch){.B = pass->batch->B, .T = w->off[pass->batch->B], .off = w->off};
+    p.batch = rows;
+    return p;
+}
+
+/* As the output matrix takes it. */
+static const float *head_input(const wn_head *h, wn_head_work *w, const wn_pass *pass,
+                               const float *state)
+{
+    wn_batch rows;
+    wn_pass p = positions_pass(w, pass, &rows);
+    if (!h->project)
+        return state;
+    wn_linear_fwd(w->narrow, h->mat->K, state, h->D, h->project, &p, NULL, 0);
+    return w->narrow;
+}
+
 static void tile_fwd(const wn_head *h, wn_head_work *w, const wn_pass *pass, const float *in,
                      size_t p0, size_t p1)
 {
     const float *bias = h->bias == WN_NO_PARAM ? NULL : pass->params->p[h->bias].value;
-    wn_mm(w->logits, h->V, in + p0 * h->D, h->D, h->mat, bias, p1 - p0, 0);
+    wn_mm(w->logits, h->V, in + p0 * h->mat->K, h->mat->K, h->mat, bias, p1 - p0, 0);
     tile_values(h, w, pass, p0, p1);
 }
 
@@ -196,10 +220,15 @@ static void run_tiles(const wn_head *h, wn_head_work *w, wn_pass *pass, const fl
 }
 
 /* From the gradient of the head's input to that of the stack's output. */
-static void head_back(const wn_head *h, wn_head_work *w, wn_pass *pass, float *dx)
+static void head_back(const wn_head *h, wn_head_work *w, wn_pass *pass, const float *state,
+                      float *dx)
 {
     const wn_batch *b = pass->batch;
     size_t P = w->off[b->B], D = h->D;
+    wn_batch rows;
+    wn_pass p_rows = positions_pass(w, pass, &rows);
+    if (h->project)
+        wn_linear_bwd(w->dstate, D, w->dnarrow, h->mat->K, state, D, NULL, h->project, &p_rows, 0);
     if (h->scale != 1)
         wn_scale(w->dstate, h->scale, P * D);
     drop_normed(h, w, pass, w->dstate);
@@ -220,7 +249,7 @@ wn_err wn_head_run(const wn_head *h, wn_head_work *w, wn_pass *pass, const float
 {
     const wn_batch *b = pass->batch;
     WN_TRY(gather(w, h, b));
-    const float *in = head_input(h, w, pass, x);
+    const float *state = normed_state(h, w, pass, x), *in = head_input(h, w, pass, state);
     for (size_t s = 0; weight && weight->segment && s < b->B; s++)
         for (uint32_t p = w->off[s]; p < w->off[s + 1]; p++)
             w->weight[p] = weight->segment[s];
@@ -232,7 +261,7 @@ wn_err wn_head_run(const wn_head *h, wn_head_work *w, wn_pass *pass, const float
         count[s] = w->off[s + 1] - w->off[s];
     }
     if (weight)
-        head_back(h, w, pass, dx);
+        head_back(h, w, pass, state, dx);
     return WN_OK;
 }
 

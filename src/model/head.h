@@ -6,9 +6,10 @@
 #include "model/stack.h"
 
 typedef struct wn_head {
-    wn_norm norm;      /* before the product; gain WN_NO_PARAM: none */
-    const wn_mat *mat; /* [V, D] */
-    int weight, bias;  /* its parameters (the embedding's where tied) */
+    wn_norm norm;             /* before the product; gain WN_NO_PARAM: none */
+    const wn_linear *project; /* [E, D], before the product; NULL: none, E is D */
+    const wn_mat *mat;        /* [V, E] */
+    int weight, bias;         /* its parameters (the embedding's where tied) */
     size_t V, D;
     float softcap;
     double drop; /* share of the normed state dropped in training */
@@ -23,6 +24,7 @@ typedef struct wn_head_work {
     uint32_t *off;                                /* [B+1] supervised positions of segment b */
     uint32_t *part;                               /* [B+1] the same, cut to a tile */
     float *state, *normed, *mean, *rinv, *dstate; /* [P, D], [P] */
+    float *narrow, *dnarrow;                      /* [P, E], NULL without a projection */
     float *weight, *nll, *lse;                    /* [P] */
     float *dnormed; /* [P, D] behind the norm's backward: `normed` itself where that is not kept */
     float *margin;  /* [P] NULL: only losses */

@@ -24,6 +24,8 @@ struct wn_model {
     /* ids to the stack's input: (token * scale + position + type), then the norm */
     wn_table token, position, type;
     float embed_scale;
+    wn_linear project_in, project_out; /* OPT: where token vectors are narrower than the state; N 0:
+                                          none. Adapters spare them */
     size_t position_offset;
     wn_norm embed_norm;
     wn_stack stack;   /* the only one, or an encoder-decoder's decoder */
@@ -36,7 +38,7 @@ struct wn_model {
     char adapter_sha[WN_SHA_HEX]; /* empty: none */
     char *path;                   /* as the user gave it */
     wn_sentence *sentence;        /* NULL: no sentence-transformers folder */
-    bool states_only;
+    bool states_only, headless;
     uint64_t n_linear; /* numbers given to linear layers */
 };
 
@@ -46,7 +48,8 @@ struct wn_work {
     size_t T, segments;
     wn_work_kind kind;
     float *x;
-    int32_t *zero; /* [T] zeros: ids of the type table */
+    float *narrow, *d_narrow; /* [T, E]: token vectors before project_in */
+    int32_t *zero;            /* [T] zeros: ids of the type table */
     wn_acts *acts, *source_acts;
     float *source_x, *source_out; /* an encoder-decoder's encoder: its stack's state, its output */
     wn_stack_work source;

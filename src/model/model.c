@@ -66,6 +66,7 @@ static wn_err open_all(wn_model *m, const char *path, const wn_model_opts *opts)
     m->train_full = opts && opts->train_full;
     m->unpacked = opts && opts->unpacked;
     m->states_only = opts && opts->states_only && !opts->adapter;
+    m->headless = opts && opts->headless;
     m->embed_scale = 1;
     m->stack.bias = m->encoder.bias = WN_NO_PARAM;
     m->embed_norm = m->final_norm = m->encoder_norm = wn_no_norm();
@@ -114,6 +115,8 @@ void wn_model_close(wn_model *m)
         return;
     wn_stack_free(&m->stack);
     wn_stack_free(&m->encoder);
+    wn_linear_free(&m->project_in);
+    wn_linear_free(&m->project_out);
     wn_free(m->head_mat.panel);
     wn_params_free(&m->params);
     wn_tokenizer_close(m->tokenizer);
@@ -194,6 +197,10 @@ void wn_model_refresh(wn_model *m)
     for (size_t i = 0; (l = wn_model_linear(m, i)); i++)
         if (l->N && m->params.p[l->weight].trainable)
             wn_repack(&l->mat, m->params.p[l->weight].value, l->transposed);
+    wn_linear *two[] = {&m->project_in, &m->project_out};
+    for (size_t i = 0; i < 2; i++)
+        if (two[i]->N && m->params.p[two[i]->weight].trainable)
+            wn_repack(&two[i]->mat, m->params.p[two[i]->weight].value, false);
     if (m->head_mat.N && m->params.p[m->head.weight].trainable)
         wn_repack(&m->head_mat, m->params.p[m->head.weight].value, false);
 }

@@ -26,6 +26,7 @@ typedef struct wn_model_opts {
     const char *adapter; /* PEFT folder put on top, NULL: none */
     bool train_full;     /* parameters will be changed: keep float32 masters */
     bool unpacked;       /* to be saved only: matrices stay in their files, no pass can run */
+    bool headless;       /* an output matrix that is missing is no error; only states can be had */
     bool states_only;    /* hidden states are all that is wanted: without an adapter, neither an
                             output matrix nor an encoder-decoder's decoder is read */
 } wn_model_opts;

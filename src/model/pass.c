@@ -13,6 +13,9 @@ static void plan(wn_work *w, const wn_model *m, size_t T, size_t segments, size_
     wn_work_kind kind = w->kind;
     wn_arena *a = &w->arena;
     w->x = wn_arena_push(a, T * m->facts.width * sizeof(float));
+    size_t narrow = m->project_in.N ? T * m->project_in.K * sizeof(float) : 0;
+    w->narrow = narrow ? wn_arena_push(a, narrow) : NULL;
+    w->d_narrow = narrow && kind != WN_WORK_FORWARD ? wn_arena_push(a, narrow) : NULL;
     w->zero = m->type.tensor ? wn_arena_push(a, T * sizeof(int32_t)) : NULL;
     if (m->encoder.L) {
         w->source_x = wn_arena_push(a, T * m->facts.width * sizeof(float));
@@ -97,7 +100,8 @@ static wn_err look_rows(void *ctx, size_t i, int thread)
 {
     (void)thread;
     const struct look_job *j = ctx;
-    size_t D = j->m->facts.width, end = (i + 1) * LOOK_ROWS < j->T ? (i + 1) * LOOK_ROWS : j->T;
+    size_t D = (size_t)j->t->tensor->dim[1],
+           end = (i + 1) * LOOK_ROWS < j->T ? (i + 1) * LOOK_ROWS : j->T;
     const float *value = j->m->params.p[j->t->param].value;
     float row[4096];
     float *wide = D > 4096 ? wn_malloc(D * sizeof *wide) : row;
@@ -136,7 +140,11 @@ static wn_err look_up(const wn_model *m, const wn_table *t, const int32_t *id, f
 /* The sum of the tables' rows, before the embedding's norm. */
 static wn_err embed_fwd(const wn_model *m, wn_work *w, const wn_batch *b)
 {
-    WN_TRY(look_up(m, &m->token, b->id, w->x, m->embed_scale, 0, false, b->T));
+    const wn_linear *l = &m->project_in;
+    wn_pass plain = {.params = (wn_params *)&m->params, .batch = b};
+    WN_TRY(look_up(m, &m->token, b->id, l->N ? w->narrow : w->x, m->embed_scale, 0, false, b->T));
+    if (l->N)
+        wn_linear_fwd(w->x, l->N, w->narrow, l->K, l, &plain, NULL, 0);
     if (m->position.tensor)
         WN_TRY(look_up(m, &m->position, w->stack.pos, w->x, 1, m->position_offset, true, b->T));
     if (m->type.tensor)
@@ -161,6 +169,7 @@ static bool embeds_train(const wn_model *m)
 {
     const wn_params *ps = &m->params;
     return ps->p[m->token.param].trainable ||
+           (m->project_in.N && ps->p[m->project_in.weight].trainable) ||
            (m->position.tensor && ps->p[m->position.param].trainable) ||
            (m->type.tensor && ps->p[m->type.param].trainable) ||
            wn_norm_trainable(&m->embed_norm, ps);
@@ -189,6 +198,12 @@ static wn_err embed_bwd(const wn_model *m, wn_work *w, wn_pass *pass, float *dx)
     }
     if (m->type.tensor && ps[m->type.param].trainable)
         pass->sink->embed(pass->sink->ctx, &ps[m->type.param], dx, w->zero, D, &seg);
+    if (m->project_in.N) {
+        D = m->project_in.K;
+        wn_linear_bwd(w->d_narrow, D, dx, m->facts.width, w->narrow, D, NULL, &m->project_in, pass,
+                      0);
+        dx = w->d_narrow;
+    }
     if (m->embed_scale != 1)
         wn_scale(dx, m->embed_scale, T * D);
     if (ps[m->token.param].trainable)

@@ -21,6 +21,8 @@ typedef struct wn_encode_rule {
 
 typedef struct wn_encode_counts {
     uint64_t rows, tokens, prompts_cut, prompt_tokens_cut, targets_cut, target_tokens_cut;
+    uint64_t computed; /* tokens that scoring sent through the model: a prompt's once, whatever the
+                          number of its choices */
 } wn_encode_counts;
 
 /* Refuses a chat format that is not known, before any row is read. */

@@ -147,9 +147,16 @@ static void check_scores(const char *family)
     cr_assert_leq(n * n, MOST_ROWS);
     GOLDEN_OK(wn_eval_rule(&rule, m, 0, 0, NULL, false));
     cr_expect_eq(rule.max_tokens, 512);
+    size_t T, targets;
+    golden_i32(e, &T, "ids");
+    golden_i32(e, &targets, "target");
     GOLDEN_OK(wn_rank_rows(&c, m, rows, &rule, &counts));
+    cr_expect_eq(counts.computed, T + n * targets, "every prompt is encoded once, not %zu times",
+                 n);
+    counts.computed = 0;
     wn_set_threads(3);
     GOLDEN_OK(wn_nll_rows(nll, tokens, m, pairs, &rule, &counts));
+    cr_expect_eq(counts.computed, n * T + n * targets);
     cr_assert_eq(c.start[n], n * n);
     for (size_t i = 0; i < n * n; i++) {
         cr_expect_eq(c.nll[i], nll[i], "pair %zu: %.17g, alone %.17g", i, c.nll[i], nll[i]);
