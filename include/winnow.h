@@ -142,6 +142,26 @@ typedef struct wn_embed_opts {
 } wn_embed_opts;
 WN_API wn_err wn_embed_job(const wn_embed_opts *o);
 
+typedef struct wn_grad_opts {
+    wn_common common; /* seed: of the projection, and of an untrained adapter */
+    const char *model, *adapter, *pool, *map, *tmpl;
+    const char *params;     /* "all", "lora", shell patterns by comma; NULL: lora with an adapter,
+                               else all */
+    const char *quantity;   /* "loss" (NULL), "margin", "margin-ref", "margin-ref-cot" */
+    const char *projection; /* "rademacher" (NULL), "mt19937", "kron" */
+    size_t project;         /* numbers a row; 0: 400 */
+    bool raw;               /* the gradient itself instead */
+    const char *adam;       /* checkpoint of wn_train_job with Adam's moments, NULL: none */
+    size_t rank;            /* any of these three: put an untrained LoRA on; 0: 8 */
+    double alpha;           /* 0: 2 * rank */
+    const char *targets;    /* NULL: "all-linear" */
+    size_t max_tokens, max_target;
+    size_t max_batch_tokens; /* computed at once; 0: 2048; memory, never a result's meaning */
+    bool loss_on_all;
+} wn_grad_opts;
+/* One gradient a row into the store common.out. */
+WN_API wn_err wn_grad_job(const wn_grad_opts *o);
+
 typedef struct wn_score_opts {
     wn_common common;
     const char *model, *adapter, *rows, *map, *tmpl;

@@ -19,8 +19,10 @@ enum {
     WN_STREAM_BOOTSTRAP = 5,
     WN_STREAM_TEST = 6,
     WN_STREAM_SPLIT = 7,
-    WN_STREAM_PROJECT = 8,
-    WN_STREAM_STATE8 = 9 /* rounding of 8-bit optimiser state */
+    WN_STREAM_PROJECT = 8, /* signs of a projection */
+    WN_STREAM_STATE8 = 9,  /* rounding of 8-bit optimiser state */
+    WN_STREAM_KRON_OUT = 16,
+    WN_STREAM_KRON_IN = 17
 };
 
 uint64_t wn_rng_u64(uint64_t seed, uint64_t stream, uint64_t index);

@@ -51,7 +51,8 @@ typedef struct wn_command {
     X(pool_show)                                                                                   \
     X(pool_check)                                                                                  \
     X(tokenize)                                                                                    \
-    X(embed) X(score) X(export) X(import) X(search) X(select) X(train) X(eval) X(run) X(explain)   \
+    X(embed)                                                                                       \
+    X(grad) X(score) X(export) X(import) X(search) X(select) X(train) X(eval) X(run) X(explain)    \
         X(diff) X(report) X(model_info) X(doctor) X(bench)
 #define WN_X(name) extern const wn_command wn_cmd_##name;
 WN_COMMANDS(WN_X)

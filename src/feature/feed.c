@@ -113,7 +113,7 @@ void wn_feed_batch_free(wn_feed_batch *b)
 
 void wn_feed_batch_clear(wn_feed_batch *b)
 {
-    b->batch.B = b->batch.T = b->source.B = b->source.T = 0;
+    b->batch.B = b->batch.T = b->source.B = b->source.T = b->labels = 0;
 }
 
 size_t wn_feed_batch_tokens(const wn_feed_batch *b)
@@ -121,10 +121,10 @@ size_t wn_feed_batch_tokens(const wn_feed_batch *b)
     return b->batch.T + b->source.T;
 }
 
-static bool has_room(const wn_feed_batch *b, size_t tokens, size_t source)
+static bool has_room(const wn_feed_batch *b, size_t tokens, size_t source, size_t labels)
 {
-    return b->batch.B < b->max_rows && b->batch.T + tokens <= b->max_tokens &&
-           b->source.T + source <= b->max_tokens;
+    return (!b->max_labels || b->labels + labels <= b->max_labels) && b->batch.B < b->max_rows &&
+           b->batch.T + tokens <= b->max_tokens && b->source.T + source <= b->max_tokens;
 }
 
 /* Ends the row whose n tokens, `labels` of them supervised, are in place. */
@@ -134,6 +134,7 @@ static void end_row(wn_feed_batch *b, uint64_t index, size_t n, size_t labels, s
     b->off[B] = (uint32_t)b->batch.T;
     b->batch.T += n;
     b->off[B + 1] = (uint32_t)b->batch.T;
+    b->labels += labels;
     b->example[B] = index;
     b->weight[B] = (float)(1.0 / ((double)labels * (double)examples));
 }
@@ -159,14 +160,14 @@ wn_err wn_feed_add(wn_feed_batch *b, wn_feed *f, uint64_t index, size_t examples
     wn_encode_counts ignored = {0};
     WN_TRY(encode(f, index, &ignored));
     if (two_sided(f)) {
-        *fits = has_room(b, f->target.n, f->prompt.n);
+        *fits = has_room(b, f->target.n, f->prompt.n, f->target.n);
         if (*fits)
             add_two_sided(b, f, index, examples);
         return WN_OK;
     }
     WN_TRY(join(f, &from));
     size_t n = f->prompt.n;
-    *fits = has_room(b, n, 0);
+    *fits = has_room(b, n, 0, n - 1 - from);
     if (!*fits)
         return WN_OK;
     memcpy(b->id + T, f->prompt.id, n * sizeof *b->id);

@@ -38,6 +38,7 @@ typedef struct wn_feed_batch {
     uint64_t *example;
     float *weight;
     size_t max_tokens, max_rows;
+    size_t labels, max_labels; /* supervised tokens; max 0: no limit */
 } wn_feed_batch;
 /* max_tokens: on each side of an encoder-decoder. */
 wn_err wn_feed_batch_new(wn_feed_batch *b, const wn_feed *f, size_t max_tokens, size_t max_rows);

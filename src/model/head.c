@@ -32,6 +32,8 @@ void wn_head_plan(wn_head_work *w, const wn_head *h, wn_arena *a, size_t labels,
     w->lse = wn_arena_push(a, labels * sizeof(float));
     w->logits = wn_arena_push(a, w->tile * h->V * sizeof(float));
     w->margin = train ? wn_arena_push(a, labels * sizeof(float)) : NULL;
+    w->dnormed =
+        use == WN_WORK_EXAMPLES ? wn_arena_push(a, labels * h->D * sizeof(float)) : w->normed;
     w->dstate = train ? wn_arena_push(a, labels * h->D * sizeof(float)) : NULL;
 }
 
@@ -203,9 +205,9 @@ static void head_back(const wn_head *h, wn_head_work *w, wn_pass *pass, float *d
     const float *d = w->dstate;
     if (h->norm.gain != WN_NO_PARAM) {
         wn_seg seg = {b->B, w->off, 0};
-        wn_norm_bwd(w->normed, w->dstate, w->state, w->mean, w->rinv, &h->norm, pass, &seg, P, D,
+        wn_norm_bwd(w->dnormed, w->dstate, w->state, w->mean, w->rinv, &h->norm, pass, &seg, P, D,
                     false);
-        d = w->normed;
+        d = w->dnormed;
     }
     memset(dx, 0, b->T * D * sizeof(float));
     for (size_t p = 0; p < P; p++)

@@ -24,8 +24,9 @@ typedef struct wn_head_work {
     uint32_t *part;                               /* [B+1] the same, cut to a tile */
     float *state, *normed, *mean, *rinv, *dstate; /* [P, D], [P] */
     float *weight, *nll, *lse;                    /* [P] */
-    float *margin;                                /* [P] NULL: only losses */
-    float *logits;                                /* [tile, V] */
+    float *dnormed; /* [P, D] behind the norm's backward: `normed` itself where that is not kept */
+    float *margin;  /* [P] NULL: only losses */
+    float *logits;  /* [tile, V] */
 } wn_head_work;
 
 void wn_head_plan(wn_head_work *w, const wn_head *h, wn_arena *a, size_t labels, size_t segments,
