@@ -145,7 +145,7 @@ WN_API wn_err wn_embed_job(const wn_embed_opts *o);
 typedef struct wn_grad_opts {
     wn_common common; /* seed: of the projection, and of an untrained adapter */
     const char *model, *adapter, *pool, *map, *tmpl;
-    const char *params;     /* "all", "lora", shell patterns by comma; NULL: lora with an adapter,
+    const char *params;     /* "all", "lora", names by pattern; NULL: lora with an adapter,
                                else all */
     const char *quantity;   /* "loss" (NULL), "margin", "margin-ref", "margin-ref-cot" */
     const char *projection; /* "rademacher" (NULL), "mt19937", "kron" */

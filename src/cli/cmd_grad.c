@@ -15,7 +15,7 @@ static const wn_opt opts[] = {
     OPT_STR(grad_opts, o.map, "map", "NAME|FILE", "winnow's own rows",
             "reads other shapes of rows"),
     OPT_STR(grad_opts, o.params, "params", "all|lora|PATTERN", "lora with an adapter, else all",
-            "parameters to differentiate by; shell patterns by comma, behind a ! taken away again"),
+            "parameters to differentiate by; names by comma, behind a ! those left out"),
     OPT_CHOICE(grad_opts, o.quantity, "quantity", "loss|margin|margin-ref|margin-ref-cot", "loss",
                "what of a row is differentiated"),
     OPT_STR(grad_opts, project, "project", "D", "400", "numbers a row; 0: the raw gradient"),

@@ -13,10 +13,10 @@ typedef struct wn_chosen {
     uint64_t p;       /* at[n] */
 } wn_chosen;
 
-/* what: "all"; "lora", the adapter's factors; or shell patterns by comma that names must match
- * ("*q_proj*,*v_proj*"), those behind a "!" taking away again ("*,!*norm*"). Makes the chosen
- * parameters trainable, all others not. Refused: lora without an adapter; a pattern that fits no
- * parameter; a choice of nothing. */
+/* what: "all"; "lora", the adapter's parameters; or names by pattern (pattern_list.h, runs of parts
+ * between dots too): "q_proj,v_proj", "layers.0"; behind a "!" what is left out:
+ * "!norm,embed_tokens". Makes the chosen parameters trainable, all others not. Refused: lora
+ * without an adapter; a pattern that fits no parameter; a choice of nothing. */
 wn_err wn_choose(wn_chosen *c, wn_model *m, const char *what);
 void wn_chosen_free(wn_chosen *c);
 /* The parameter that element k of a gradient belongs to; k < p. */

@@ -33,7 +33,7 @@ void wn_head_plan(wn_head_work *w, const wn_head *h, wn_arena *a, size_t labels,
     w->logits = wn_arena_push(a, w->tile * h->V * sizeof(float));
     w->margin = train ? wn_arena_push(a, labels * sizeof(float)) : NULL;
     w->dnormed =
-        use == WN_WORK_EXAMPLES ? wn_arena_push(a, labels * h->D * sizeof(float)) : w->normed;
+        kind == WN_WORK_EXAMPLES ? wn_arena_push(a, labels * h->D * sizeof(float)) : w->normed;
     w->dstate = train ? wn_arena_push(a, labels * h->D * sizeof(float)) : NULL;
 }
 
