@@ -297,7 +297,7 @@ WN_API wn_err wn_doctor_job(const char *dir, char **json, bool *all_ok);
 
 typedef struct wn_bench_opts {
     wn_common common;
-    const char *what; /* NULL: all; "gemm", "embed", "forward", "train" */
+    const char *what; /* NULL: all but the last; "gemm", "embed", "forward", "train", "grad" */
     const char *encoder, *model, *rows;
 } wn_bench_opts;
 WN_API wn_err wn_bench_job(const wn_bench_opts *o, char **json);

@@ -2,10 +2,10 @@
 #include "cli/cli.h"
 
 static const wn_opt opts[] = {
-    OPT_CHOICE(wn_bench_opts, what, "what", "gemm|embed|forward|train", "all of them",
+    OPT_CHOICE(wn_bench_opts, what, "what", "gemm|embed|forward|train|grad", "all but grad",
                "what to measure"),
     OPT_STR(wn_bench_opts, encoder, "encoder", "PATH", NULL, "the model of embed"),
-    OPT_STR(wn_bench_opts, model, "model", "PATH", NULL, "the model of forward and train"),
+    OPT_STR(wn_bench_opts, model, "model", "PATH", NULL, "the model of forward, train and grad"),
     OPT_STR(wn_bench_opts, rows, "rows", "PATH", "made-up token ids", "the texts to run on"),
     OPT_END};
 

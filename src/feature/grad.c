@@ -57,39 +57,62 @@ static bool head_chosen(const wn_model *m, const wn_chosen *c)
     return false;
 }
 
-/* Memory for batches of so many tokens and rows, or the longest row. */
-static wn_err reserve(struct run *r, const wn_grad_sink_opts *o)
+/* What a batch may hold. */
+struct sizes {
+    wn_work_kind kind;
+    size_t tokens, rows, labels;
+    wn_grad_sink_opts sink;
+};
+
+static struct sizes sizes_of(const wn_model *m, const wn_feed *feed, const wn_grad_rule *rule,
+                             const wn_grad_sink_opts *o)
 {
-    const wn_model_facts *f = wn_model_facts_of(r->m);
-    size_t tokens = r->rule->batch_tokens ? r->rule->batch_tokens : BATCH_TOKENS;
-    tokens = tokens < r->feed->longest ? r->feed->longest : tokens;
-    wn_work_kind use = head_chosen(r->m, o->chosen) ? WN_WORK_EXAMPLES : WN_WORK_TRAIN;
-    size_t labels = tokens, rows = MOST_ROWS;
-    if (use == WN_WORK_EXAMPLES) {
-        labels = LOGIT_BYTES / (f->vocab * sizeof(float));
-        labels = labels > tokens ? tokens : labels;
-        labels = labels < r->feed->most_labels ? r->feed->most_labels : labels;
+    const wn_model_facts *f = wn_model_facts_of(m);
+    struct sizes z = {.rows = MOST_ROWS, .sink = *o};
+    z.tokens = rule->batch_tokens ? rule->batch_tokens : BATCH_TOKENS;
+    z.tokens = z.tokens < feed->longest ? feed->longest : z.tokens;
+    z.kind = head_chosen(m, o->chosen) ? WN_WORK_EXAMPLES : WN_WORK_TRAIN;
+    z.labels = z.tokens;
+    if (z.kind == WN_WORK_EXAMPLES) {
+        z.labels = LOGIT_BYTES / (f->vocab * sizeof(float));
+        z.labels = z.labels > z.tokens ? z.tokens : z.labels;
+        z.labels = z.labels < feed->most_labels ? feed->most_labels : z.labels;
     }
     /* raw gradients and wide projections: fewer rows rather than gigabytes of sums */
     size_t row_bytes = (o->projection ? o->projection->d : (size_t)o->chosen->p) * sizeof(double);
-    while (rows > 1 && rows * row_bytes > LOGIT_BYTES)
-        rows /= 2;
-    wn_grad_sink_opts sink = *o;
-    sink.max_examples = rows;
-    sink.max_tokens = tokens;
-    sink.width = f->width;
-    size_t need = wn_work_bytes(r->m, tokens, rows, labels, use) + wn_grad_sink_bytes(&sink);
-    if (r->rule->max_memory && wn_mem_live() + need > r->rule->max_memory)
-        return wn_fail(
-            WN_ENOMEM, "grad: needs %zu MB (batches of %zu tokens), max-memory allows %llu MB",
-            (wn_mem_live() + need) >> 20, tokens, (unsigned long long)(r->rule->max_memory >> 20));
-    WN_TRY(wn_work_new(&r->work, r->m, tokens, rows, labels, use));
-    WN_TRY(wn_grad_sink_new(&r->sink, &sink));
-    WN_TRY(wn_feed_batch_new(&r->batch, r->feed, tokens, rows));
-    r->batch.max_labels = labels;
-    WN_NEW(r->nll, rows);
-    WN_NEW(r->margin, rows);
-    WN_NEW(r->count, rows);
+    while (z.rows > 1 && z.rows * row_bytes > LOGIT_BYTES)
+        z.rows /= 2;
+    z.sink.params = wn_model_params((wn_model *)m);
+    z.sink.max_examples = z.rows;
+    z.sink.max_tokens = z.tokens;
+    z.sink.width = f->width;
+    return z;
+}
+
+wn_err wn_grad_fits(const wn_model *m, const wn_feed *feed, const wn_grad_rule *rule,
+                    const wn_grad_sink_opts *sink)
+{
+    struct sizes z = sizes_of(m, feed, rule, sink);
+    size_t need = wn_mem_live() + wn_work_bytes(m, z.tokens, z.rows, z.labels, z.kind) +
+                  wn_grad_sink_bytes(&z.sink);
+    if (!rule->max_memory || need <= rule->max_memory)
+        return WN_OK;
+    return wn_fail(WN_ENOMEM,
+                   "grad: needs %zu MB (batches of %zu tokens), max-memory allows %llu MB",
+                   need >> 20, z.tokens, (unsigned long long)(rule->max_memory >> 20));
+}
+
+static wn_err reserve(struct run *r, const wn_grad_sink_opts *o)
+{
+    struct sizes z = sizes_of(r->m, r->feed, r->rule, o);
+    WN_TRY(wn_grad_fits(r->m, r->feed, r->rule, o));
+    WN_TRY(wn_work_new(&r->work, r->m, z.tokens, z.rows, z.labels, z.kind));
+    WN_TRY(wn_grad_sink_new(&r->sink, &z.sink));
+    WN_TRY(wn_feed_batch_new(&r->batch, r->feed, z.tokens, z.rows));
+    r->batch.max_labels = z.labels;
+    WN_NEW(r->nll, z.rows);
+    WN_NEW(r->margin, z.rows);
+    WN_NEW(r->count, z.rows);
     WN_NEW(r->vector, wn_grad_sink_dim(r->sink));
     return WN_OK;
 }

@@ -24,6 +24,10 @@ typedef struct wn_grad_row {
 } wn_grad_row;
 typedef wn_err (*wn_grad_emit)(void *ctx, const wn_grad_row *r);
 
+/* Refuses, before anything is begun, what would take more than max_memory. */
+wn_err wn_grad_fits(const wn_model *m, const wn_feed *feed, const wn_grad_rule *rule,
+                    const wn_grad_sink_opts *sink);
+
 /* Gradients of rows [first, ...) of the feed's pool at the model's parameters, handed to `emit` in
  * row order. sink: its projection, moments and choice; the sizes are filled in here. The chosen
  * parameters are trainable (wn_choose). Dropout is off. Refused: more memory than max_memory,

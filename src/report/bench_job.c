@@ -15,6 +15,7 @@
 #include "io/json.h"
 #include "kernel/kernel.h"
 #include "model/model.h"
+#include "report/bench_grad.h"
 #include "train/train.h"
 
 enum { SEGMENTS = 8, LENGTH = 128, MOST = SEGMENTS * LENGTH, LABELS = 16 };
@@ -345,6 +346,11 @@ static wn_err run_all(bench *b)
         WN_TRY(bench_model(b, "forward", o->model, run_nll));
     if (train)
         WN_TRY(bench_model(b, "train", o->model, run_train));
+    if (o->what && strcmp(o->what, "grad") == 0) {
+        if (o->model == NULL)
+            return wn_fail(WN_EARG, "bench: grad needs --model PATH");
+        WN_TRY(wn_bench_grad(b->list, o));
+    }
     return WN_OK;
 }
 

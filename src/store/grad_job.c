@@ -211,12 +211,12 @@ static wn_err write_rows(struct job *j)
 {
     uint64_t done = 0;
     size_t dim = j->projection.d ? j->projection.d : (size_t)j->chosen.p;
-    wn_grad_sink_opts sink = {.params = wn_model_params(j->m),
-                              .chosen = &j->chosen,
+    wn_grad_sink_opts sink = {.chosen = &j->chosen,
                               .projection = j->projection.d ? &j->projection : NULL,
                               .m = j->moment[0],
                               .v = j->moment[1]};
     wn_str line = {0};
+    WN_TRY(wn_grad_fits(j->m, &j->feed, &j->rule, &sink));
     WN_TRY(wn_store_writer_open(&j->writer, j->o->common.out, j->manifest, dim,
                                 j->o->common.overwrite, &done));
     if (done)
