@@ -57,7 +57,9 @@ typedef struct wn_command {
     X(export)                                                                                      \
     X(import)                                                                                      \
     X(search)                                                                                      \
+    X(estimate)                                                                                    \
     X(select)                                                                                      \
+    X(what_if)                                                                                     \
     X(train)                                                                                       \
     X(eval)                                                                                        \
     X(run)                                                                                         \
