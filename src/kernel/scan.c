@@ -37,6 +37,12 @@ static size_t scan_c(wn_scan_hit *hit, const int8_t *block, const wn_scan_facts 
     return hits;
 }
 
+static void shift_c(float *u, const float *x, float norm, const float *centre, float unit, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        u[i] = (x[i] * norm - centre[i]) * unit;
+}
+
 static float max_c(const float *w, size_t n)
 {
     float most = 0;
@@ -94,6 +100,7 @@ static double exact_dot_c(const float *x, const float *y, size_t n)
 
 static const wn_scan_table plain = {.name = "c",
                                     .scan = scan_c,
+                                    .shift = shift_c,
                                     .max = max_c,
                                     .code = code_c,
                                     .distance2 = distance2_c,
@@ -134,6 +141,11 @@ size_t wn_scan(wn_scan_hit *hit, const int8_t *block, const wn_scan_facts *facts
                const wn_scan_queries *q)
 {
     return table()->scan(hit, block, facts, n, q);
+}
+
+void wn_scan_shift(float *u, const float *x, float norm, const float *centre, float unit, size_t n)
+{
+    table()->shift(u, x, norm, centre, unit, n);
 }
 
 float wn_scan_max(const float *w, size_t n)

@@ -49,6 +49,9 @@ size_t wn_scan(wn_scan_hit *hit, const int8_t *block, const wn_scan_facts *facts
 const char *wn_scan_name(void);
 void wn_scan_use(const char *name);
 
+/* u = (x * norm - centre) * unit, every step rounded to float32. */
+void wn_scan_shift(float *u, const float *x, float norm, const float *centre, float unit, size_t n);
+
 /* max |w|, and one row's code: a = w / scale to the nearest, at most 127 either way, zeros from n
  * to d, written as row `row` of a block; returns sum (w - scale a)^2 in float32, off by at most (n
  * / 16 + 8) 2^-24 of it. scale > 0, such that all is finite. */

@@ -10,6 +10,7 @@ typedef struct wn_scan_table {
     const char *name;
     size_t (*scan)(wn_scan_hit *hit, const int8_t *block, const wn_scan_facts *facts, size_t n,
                    const wn_scan_queries *q);
+    void (*shift)(float *u, const float *x, float norm, const float *centre, float unit, size_t n);
     float (*max)(const float *w, size_t n);
     float (*code)(int8_t *block, size_t row, const float *w, size_t n, size_t d, float scale);
     float (*distance2)(const float *x, const float *y, size_t n);

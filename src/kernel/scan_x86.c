@@ -261,6 +261,18 @@ AVX512 INLINE __mmask16 first(size_t n)
     return n < 16 ? (__mmask16)((1U << n) - 1) : (__mmask16)0xffff;
 }
 
+AVX512 static void shift_avx512(float *u, const float *x, float norm, const float *centre,
+                                float unit, size_t n)
+{
+    __m512 by = _mm512_set1_ps(norm), to = _mm512_set1_ps(unit);
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 m = first(n - i);
+        __m512 y = _mm512_mul_ps(_mm512_maskz_loadu_ps(m, x + i), by);
+        y = _mm512_sub_ps(y, _mm512_maskz_loadu_ps(m, centre + i));
+        _mm512_mask_storeu_ps(u + i, m, _mm512_mul_ps(y, to));
+    }
+}
+
 AVX512 static float max_avx512(const float *w, size_t n)
 {
     __m512 most = _mm512_setzero_ps();
@@ -304,6 +316,13 @@ AVX2 INLINE float sum8(__m256 v)
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     s = _mm_add_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+
+AVX2 static void shift_avx2(float *u, const float *x, float norm, const float *centre, float unit,
+                            size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        u[i] = (x[i] * norm - centre[i]) * unit;
 }
 
 AVX2 static float max_avx2(const float *w, size_t n)
@@ -473,8 +492,8 @@ AVX2 static double exact_dot_avx2(const float *x, const float *y, size_t n)
 /* ---- which one ---- */
 
 #define FLOATS(isa)                                                                                \
-    .max = max_##isa, .code = code_##isa, .distance2 = distance2_##isa, .dot = dot_##isa,          \
-    .exact_distance2 = exact_distance2_##isa, .exact_dot = exact_dot_##isa
+    .shift = shift_##isa, .max = max_##isa, .code = code_##isa, .distance2 = distance2_##isa,      \
+    .dot = dot_##isa, .exact_distance2 = exact_distance2_##isa, .exact_dot = exact_dot_##isa
 static const wn_scan_table amx = {.name = "amx", .scan = scan_amx, FLOATS(avx512)};
 static const wn_scan_table vnni = {.name = "vnni", .scan = scan_vnni, FLOATS(avx512)};
 static const wn_scan_table avx2 = {.name = "avx2", .scan = scan_avx2, FLOATS(avx2)};

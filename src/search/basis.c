@@ -8,11 +8,10 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/par.h"
 #include "base/rng.h"
 #include "kernel/kernel.h"
 
-enum { ROUNDS = 4, LEAST_D = 192, MOST_AXES = 256 };
+enum { ROUNDS = 3, MOST_ROUNDS = 12, LEAST_D = 192, MOST_AXES = 256 };
 static const double ENOUGH = 0.9; /* of the energy */
 
 static double dot(const float *x, const float *y, size_t D)
@@ -22,42 +21,66 @@ static double dot(const float *x, const float *y, size_t D)
 
 /* ---- orthonormal rows ---- */
 
-struct ortho {
-    float *row;
-    size_t D, first, i;
-    double *share;
-};
-
-static void take_away(void *ctx, size_t j, int thread)
+/* Lower triangle L of g = L L^T, then L's inverse, both in place of g [d, d]; false: g, whose
+ * elements are good to float32, is not positive definite enough. */
+static bool cholesky_inverse(double *g, size_t d)
 {
-    (void)thread;
-    struct ortho *o = ctx;
-    float *x = o->row + (o->first + j) * o->D;
-    const float *q = o->row + o->i * o->D;
-    double s = dot(x, q, o->D);
-    for (size_t k = 0; k < o->D; k++)
-        x[k] = (float)((double)x[k] - s * (double)q[k]);
-}
-
-/* Modified Gram-Schmidt, twice; a row that vanishes becomes a unit vector of its own first. */
-static void orthonormalise(float *row, size_t d, size_t D)
-{
-    for (int round = 0; round < 2; round++) {
-        for (size_t i = 0; i < d; i++) {
-            float *x = row + i * D;
-            double n = sqrt(dot(x, x, D));
-            if (!(n > 1e-30)) {
-                memset(x, 0, D * sizeof *x);
-                x[i % D] = 1;
-                n = 1;
-            }
-            for (size_t k = 0; k < D; k++)
-                x[k] = (float)((double)x[k] / n);
-            struct ortho o = {.row = row, .D = D, .first = i + 1, .i = i};
-            if (i + 1 < d)
-                wn_par_do(d - i - 1, take_away, &o);
+    double most = 0;
+    for (size_t i = 0; i < d; i++)
+        most = fmax(most, g[i * d + i]);
+    for (size_t i = 0; i < d; i++) {
+        for (size_t j = 0; j <= i; j++) {
+            double s = g[i * d + j];
+            for (size_t k = 0; k < j; k++)
+                s -= g[i * d + k] * g[j * d + k];
+            if (i == j && !(s > most * 1e-5))
+                return false;
+            g[i * d + j] = i == j ? sqrt(s) : s / g[j * d + j];
         }
     }
+    for (size_t j = 0; j < d; j++) {
+        g[j * d + j] = 1 / g[j * d + j];
+        for (size_t i = j + 1; i < d; i++) {
+            double s = 0;
+            for (size_t k = j; k < i; k++)
+                s -= g[i * d + k] * g[k * d + j];
+            g[i * d + j] = s / g[i * d + i]; /* row i's own diagonal is still L's */
+        }
+    }
+    return true;
+}
+
+/* Cholesky QR: rows := L^-1 rows with rows rows^T = L L^T, where a Gram matrix that is nearly
+ * singular first gets a multiple of the identity (Fukaya et al. 2020, shifted Cholesky QR), until
+ * two rounds have needed none. work [d, D], gram and inverse [d, d]. False: the rows have fewer
+ * directions than d. */
+static bool orthonormalise(float *row, float *work, double *gram, float *inverse, size_t d,
+                           size_t D)
+{
+    int clean = 0;
+    for (int round = 0; round < MOST_ROUNDS && clean < 2; round++) {
+        double trace = 0;
+        wn_gemm(false, true, d, d, D, 1, row, D, row, D, false, inverse, d);
+        for (size_t i = 0; i < d * d; i++)
+            gram[i] = inverse[i];
+        for (size_t i = 0; i < d; i++)
+            trace += gram[i * d + i];
+        if (cholesky_inverse(gram, d)) {
+            clean++;
+        } else {
+            for (size_t i = 0; i < d; i++)
+                for (size_t j = 0; j < d; j++)
+                    gram[i * d + j] = inverse[i * d + j] + (i == j ? trace * 2e-5 : 0);
+            if (!cholesky_inverse(gram, d))
+                return false;
+        }
+        for (size_t i = 0; i < d; i++)
+            for (size_t j = 0; j < d; j++)
+                inverse[i * d + j] = j <= i ? (float)gram[i * d + j] : 0;
+        wn_gemm(false, false, d, D, d, 1, inverse, d, row, D, false, work, D);
+        memcpy(row, work, d * D * sizeof *row);
+    }
+    return clean == 2;
 }
 
 /* Frobenius norm of P P^T - I. */
@@ -102,18 +125,21 @@ static void centre_of(wn_basis *b, float *u, const float *sample, size_t n)
         u[i] *= b->unit;
 }
 
-/* axis [d, D] towards the leading directions of u [n, D]; work [n, d]. */
-static void iterate(float *axis, float *work, const float *u, size_t n, size_t d, size_t D)
+/* axis [d, D] towards the leading directions of u [n, D]; work [max(n, D), d], which holds u's
+ * coordinates at the end. False: u has fewer directions. */
+static bool iterate(float *axis, float *work, double *gram, float *inverse, const float *u,
+                    size_t n, size_t d, size_t D)
 {
     for (size_t i = 0; i < d * D; i++)
         axis[i] = (float)wn_rng_uniform(0, WN_STREAM_PROJECT, i) - 0.5F;
-    orthonormalise(axis, d, D);
     for (int round = 0; round < ROUNDS; round++) {
         wn_gemm(false, true, n, d, D, 1, u, D, axis, D, false, work, d);
         wn_gemm(true, false, d, D, n, 1, work, d, u, D, false, axis, D);
-        orthonormalise(axis, d, D);
+        if (!orthonormalise(axis, work, gram, inverse, d, D))
+            return false;
     }
     wn_gemm(false, true, n, d, D, 1, u, D, axis, D, false, work, d);
+    return true;
 }
 
 /* The first multiple of WN_SCAN_DEPTH axes that hold enough; 0: not even all of them. */
@@ -135,13 +161,15 @@ static wn_err find_axes(wn_basis *b, const float *u, size_t n)
     d = d < MOST_AXES ? d : MOST_AXES;
     if (D < LEAST_D || n < 4 * d)
         return WN_OK;
-    float *axis = wn_malloc(d * D * sizeof *axis), *work = wn_malloc(n * d * sizeof *work);
-    wn_err e = axis && work ? WN_OK : WN_ENOMEM;
-    if (!e) {
-        iterate(axis, work, u, n, d, D);
-        d = axes_needed(work, u, n, d, D);
-    }
+    float *axis = wn_malloc(d * D * sizeof *axis), *inverse = wn_malloc(d * d * sizeof *inverse);
+    float *work = wn_malloc((n > D ? n : D) * d * sizeof *work);
+    double *gram = wn_malloc(d * d * sizeof *gram);
+    wn_err e = axis && inverse && work && gram ? WN_OK : WN_ENOMEM;
+    if (!e)
+        d = iterate(axis, work, gram, inverse, u, n, d, D) ? axes_needed(work, u, n, d, D) : 0;
+    wn_free(inverse);
     wn_free(work);
+    wn_free(gram);
     if (e || !d) {
         wn_free(axis);
         return e;

@@ -17,23 +17,19 @@ size_t wn_encode_scratch(const wn_basis *b)
     return WN_CODE_ROWS * (b->D + b->d);
 }
 
-/* u [n, D] of rows; a row that is not finite becomes NaN throughout. */
+/* u [n, D] of rows. */
 static void shift_rows(float *u, const wn_basis *b, const float *rows, size_t n)
 {
     size_t D = b->D;
     for (size_t i = 0; i < n; i++) {
         const float *x = rows + i * D, *c = b->centre;
         float *out = u + i * D;
+        float scale = b->unit, norm = 1;
         if (b->cosine) {
-            double norm = sqrt(wn_exact_dot(x, x, D));
-            double inverse = norm > 0 ? 1 / norm : 0;
-            for (size_t k = 0; k < D; k++)
-                out[k] = (float)((double)x[k] * inverse) - c[k];
-        } else {
-            float unit = b->unit;
-            for (size_t k = 0; k < D; k++)
-                out[k] = (x[k] - c[k]) * unit;
+            double length = sqrt(wn_exact_dot(x, x, D));
+            norm = length > 0 ? (float)(1 / length) : 0;
         }
+        wn_scan_shift(out, x, norm, c, scale, D);
     }
 }
 
