@@ -11,14 +11,13 @@
  *       code + 128, and 128 times the sum of the row's codes is subtracted, once a block
  * avx2  |query| and the row with the query's sign: at most 127 * 127 * 2 = 32,258 in 16 bits */
 #include "kernel/scan_table.h"
+#include "kernel/table.h"
 
 #if defined(__x86_64__)
 
 #include <immintrin.h>
 #include <stdbool.h>
 #include <cpuid.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #define INLINE static inline __attribute__((always_inline))
 #define AVX2   __attribute__((target("avx2,fma")))
@@ -66,13 +65,11 @@ struct tile_config {
     uint8_t rows[16];
 };
 
-static bool amx_allowed(void)
+static bool has_amx(void)
 {
-    enum { REQUEST = 0x1023, TILE_DATA = 18 };
     unsigned a, b, c, d;
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d >> 24 & 1) || !(d >> 25 & 1))
-        return false;
-    return syscall(SYS_arch_prctl, REQUEST, TILE_DATA) == 0;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 24 & 1) && (d >> 25 & 1) &&
+           wn_amx_allowed();
 }
 
 AMX static size_t scan_amx(wn_scan_hit *hit, const int8_t *block, const wn_scan_facts *facts,
@@ -505,7 +502,7 @@ const wn_scan_table *wn_scan_table_x86(const char *name)
     bool has_vnni = has_avx2 && __builtin_cpu_supports("avx512f") &&
                     __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
                     __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
-    if (has_vnni && (!name || strcmp(name, amx.name) == 0) && amx_allowed())
+    if (has_vnni && (!name || strcmp(name, amx.name) == 0) && has_amx())
         return &amx;
     if (has_vnni && (!name || strcmp(name, vnni.name) == 0))
         return &vnni;
