@@ -102,6 +102,11 @@ demo: all
 bench: all
 	@$(BUILD)/winnow bench $(BENCH)
 
+# What the scripts of bench/ run beside their peers: build/bench/NAME
+$(BUILD)/bench/%: bench/%.c $(BUILD)/libwinnow.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_C) -Wno-missing-prototypes -MMD -MP -o $@ $< $(BUILD)/libwinnow.a $(ALL_L)
+
 # ---- packaging ----
 
 MAN1 := $(BUILD)/share/man/man1

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/par.h"
 #include "base/rng.h"
+#include "kernel/scan.h"
 #include "search/search.h"
 #include "search/topk.h"
 
@@ -157,6 +158,47 @@ Test(search, huge_and_tiny_numbers_neither_overflow_nor_vanish)
     memset(rows, 0, sizeof *rows * D * 40); /* zero rows, a zero query */
     memset(query, 0, sizeof *query * D);
     check_all(rows, N, query, 3, D, K, "zeros");
+}
+
+/* Few directions hold most: codes are of projections, and a remainder is bounded. */
+Test(search, structured_rows_in_every_form_of_the_filter)
+{
+    enum { N = 3000, D = 256, Q = 21, K = 15 };
+    static const char *const form[] = {"c", "avx2", "vnni", "amx"};
+    float *rows = malloc(N * D * sizeof *rows), *query = malloc(Q * D * sizeof *query);
+    for (size_t i = 0; i < N * D; i++)
+        rows[i] = 3 + (float)(wn_rng_normal(8, 1, i) * exp(-(double)(i % D) / 15));
+    for (size_t i = 0; i < Q * D; i++)
+        query[i] = 3 + (float)(wn_rng_normal(8, 2, i) * exp(-(double)(i % D) / 15));
+    for (size_t f = 0; f < 4; f++) {
+        wn_scan_use(form[f]);
+        check_all(rows, N, query, Q, D, K, wn_scan_name());
+    }
+    wn_scan_use(NULL);
+    free(rows);
+    free(query);
+}
+
+/* More rows than the sample, none of which the sample sees among the best: every third query's
+ * guess comes from rows that are all far worse than the ones it should find, or all far better. */
+Test(search, a_sample_that_misleads_costs_time_and_nothing_else)
+{
+    enum { N = 60000, D = 4, Q = 6, K = 40 };
+    float *rows = malloc(N * D * sizeof *rows), query[Q * D];
+    fill(query, Q * D, 42, 0);
+    for (size_t r = 0; r < N; r++)
+        for (size_t i = 0; i < D; i++) {
+            bool sampled = (r * 16384 + N - 1) / N * N / 16384 == r;
+            rows[r * D + i] = (sampled ? 0.01f : 5) * (float)wn_rng_normal(9, 9, r * D + i);
+        }
+    check_all(rows, N, query, Q, D, K, "the sample is near");
+    for (size_t r = 0; r < N; r++)
+        for (size_t i = 0; i < D; i++) {
+            bool sampled = (r * 16384 + N - 1) / N * N / 16384 == r;
+            rows[r * D + i] = (sampled ? 50 : 1) * (float)wn_rng_normal(9, 9, r * D + i);
+        }
+    check_all(rows, N, query, Q, D, K, "the sample is far");
+    free(rows);
 }
 
 Test(search, skipped_rows_are_replaced_by_the_next)

@@ -1,0 +1,75 @@
+/* The seconds of an exact search over .npy vectors, the best and the median of several, and the
+ * answer as .npy-less raw int64 for a caller that checks it (bench/search.py).
+ *
+ * bench_search ROWS.npy QUERIES.npy K METRIC REPEATS OUT.bin */
+#include "base/mem.h"
+#include "base/par.h"
+#include "io/npy.h"
+#include "kernel/scan.h"
+#include "search/search.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static wn_err run(char **argv)
+{
+    wn_npy rows, query;
+    wn_metric metric;
+    size_t k = (size_t)atol(argv[3]), repeats = (size_t)atol(argv[5]);
+    double sec[64];
+    WN_TRY(wn_npy_open(&rows, argv[1]));
+    WN_TRY(wn_npy_open(&query, argv[2]));
+    WN_TRY(wn_metric_parse(&metric, argv[4]));
+    int64_t *row = wn_malloc(query.rows * k * sizeof *row);
+    double *score = wn_malloc(query.rows * k * sizeof *score);
+    repeats = repeats < 1 ? 1 : repeats > 64 ? 64 : repeats;
+    if (!row || !score)
+        return WN_ENOMEM;
+    size_t before = wn_mem_live();
+    for (size_t i = 0; i < repeats; i++) {
+        double t = now();
+        WN_TRY(wn_search_exact(row, score, (const float *)(const void *)rows.data, rows.rows,
+                               (const float *)(const void *)query.data, query.rows, rows.cols, k,
+                               metric));
+        sec[i] = now() - t;
+    }
+    double first = sec[0];
+    qsort(sec, repeats, sizeof *sec, by_size);
+    printf("{\"first\": %.4f, \"median\": %.4f, \"best\": %.4f, \"scan\": \"%s\", \"threads\": %d, "
+           "\"memory_mb\": %.1f}\n",
+           first, sec[repeats / 2], sec[0], wn_scan_name(), wn_par_threads(),
+           (double)(wn_mem_peak() - before) / 1e6);
+    WN_TRY(wn_file_write(argv[6], row, query.rows * k * sizeof *row));
+    wn_free(row);
+    wn_free(score);
+    wn_npy_close(&rows);
+    wn_npy_close(&query);
+    return WN_OK;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 7) {
+        fprintf(stderr, "bench_search ROWS.npy QUERIES.npy K METRIC REPEATS OUT.bin\n");
+        return 2;
+    }
+    if (run(argv) != WN_OK) {
+        fprintf(stderr, "bench_search: %s\n", wn_error_text());
+        return 1;
+    }
+    return 0;
+}

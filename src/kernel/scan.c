@@ -1,0 +1,179 @@
+/* The plain forms, and the choice between them and scan_x86.c. */
+#include "kernel/scan_table.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- plain C ---- */
+
+static int32_t code_dot(const int8_t *block, size_t row, const int8_t *query, size_t chunks)
+{
+    int32_t sum = 0;
+    for (size_t g = 0; g < chunks * WN_SCAN_DEPTH / 4; g++)
+        for (size_t i = 0; i < 4; i++)
+            sum += block[(g * WN_SCAN_ROWS + row) * 4 + i] * query[g * 4 + i];
+    return sum;
+}
+
+static size_t scan_c(wn_scan_hit *hit, const int8_t *block, const wn_scan_facts *facts, size_t n,
+                     const wn_scan_queries *q)
+{
+    size_t hits = 0, bytes = q->chunks * WN_SCAN_DEPTH;
+    for (size_t b = 0; b < n; b++) {
+        const wn_scan_facts *f = &facts[b];
+        for (size_t i = 0; i < q->Q; i++) {
+            float floor = wn_scan_floor(q, i);
+            for (size_t r = 0; r < WN_SCAN_ROWS; r++) {
+                int32_t dot =
+                    code_dot(block + b * bytes * WN_SCAN_ROWS, r, q->code + i * bytes, q->chunks);
+                float bound = q->plus[i] * f->plus[r] + q->rest[i] * f->rest[r] +
+                              q->slack[i] * f->slack[r] + (float)dot * f->scale[r];
+                if (!(bound < floor))
+                    hit[hits++] = (wn_scan_hit){(uint32_t)i, (uint32_t)(b * WN_SCAN_ROWS + r)};
+            }
+        }
+    }
+    return hits;
+}
+
+static void shift_c(float *u, const float *x, float norm, const float *centre, float unit, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        u[i] = (x[i] * norm - centre[i]) * unit;
+}
+
+static float max_c(const float *w, size_t n)
+{
+    float most = 0;
+    for (size_t i = 0; i < n; i++)
+        most = fabsf(w[i]) > most ? fabsf(w[i]) : most;
+    return most;
+}
+
+static float code_c(int8_t *block, size_t row, const float *w, size_t n, size_t d, float scale)
+{
+    double sum = 0;
+    for (size_t i = 0; i < d; i++) {
+        float a = i < n ? nearbyintf(w[i] / scale) : 0;
+        a = a > 127 ? 127 : a < -127 ? -127 : a;
+        block[(i / 4 * WN_SCAN_ROWS + row) * 4 + i % 4] = (int8_t)a;
+        double left = i < n ? (double)w[i] - (double)scale * (double)a : 0;
+        sum += left * left;
+    }
+    return (float)sum;
+}
+
+static float distance2_c(const float *x, const float *y, size_t n)
+{
+    double s = 0;
+    for (size_t i = 0; i < n; i++)
+        s += ((double)x[i] - (double)y[i]) * ((double)x[i] - (double)y[i]);
+    return (float)s;
+}
+
+static float dot_c(const float *x, const float *y, size_t n)
+{
+    double s = 0;
+    for (size_t i = 0; i < n; i++)
+        s += (double)x[i] * (double)y[i];
+    return (float)s;
+}
+
+static double exact_distance2_c(const float *x, const float *y, size_t n)
+{
+    double a[WN_EXACT_LANES] = {0};
+    for (size_t i = 0; i < n; i++) {
+        double d = (double)x[i] - (double)y[i];
+        a[i % WN_EXACT_LANES] += d * d;
+    }
+    return wn_exact_sum(a);
+}
+
+static double exact_dot_c(const float *x, const float *y, size_t n)
+{
+    double a[WN_EXACT_LANES] = {0};
+    for (size_t i = 0; i < n; i++)
+        a[i % WN_EXACT_LANES] += (double)x[i] * (double)y[i];
+    return wn_exact_sum(a);
+}
+
+static const wn_scan_table plain = {.name = "c",
+                                    .scan = scan_c,
+                                    .shift = shift_c,
+                                    .max = max_c,
+                                    .code = code_c,
+                                    .distance2 = distance2_c,
+                                    .dot = dot_c,
+                                    .exact_distance2 = exact_distance2_c,
+                                    .exact_dot = exact_dot_c};
+
+/* ---- which one ---- */
+
+static const wn_scan_table *current; /* NULL: not chosen yet; read and written atomically */
+
+void wn_scan_use(const char *name)
+{
+    const wn_scan_table *t = NULL;
+    if (!name)
+        name = getenv("WN_SCAN");
+    if (!name || strcmp(name, plain.name) != 0)
+        t = wn_scan_table_x86(name);
+    __atomic_store_n(&current, t ? t : &plain, __ATOMIC_RELEASE);
+}
+
+static const wn_scan_table *table(void)
+{
+    const wn_scan_table *t = __atomic_load_n(&current, __ATOMIC_ACQUIRE);
+    if (!t) {
+        wn_scan_use(NULL);
+        t = __atomic_load_n(&current, __ATOMIC_ACQUIRE);
+    }
+    return t;
+}
+
+const char *wn_scan_name(void)
+{
+    return table()->name;
+}
+
+size_t wn_scan(wn_scan_hit *hit, const int8_t *block, const wn_scan_facts *facts, size_t n,
+               const wn_scan_queries *q)
+{
+    return table()->scan(hit, block, facts, n, q);
+}
+
+void wn_scan_shift(float *u, const float *x, float norm, const float *centre, float unit, size_t n)
+{
+    table()->shift(u, x, norm, centre, unit, n);
+}
+
+float wn_scan_max(const float *w, size_t n)
+{
+    return table()->max(w, n);
+}
+
+float wn_scan_code(int8_t *block, size_t row, const float *w, size_t n, size_t d, float scale)
+{
+    return table()->code(block, row, w, n, d, scale);
+}
+
+float wn_scan_distance2(const float *x, const float *y, size_t n)
+{
+    return table()->distance2(x, y, n);
+}
+
+float wn_scan_dot(const float *x, const float *y, size_t n)
+{
+    return table()->dot(x, y, n);
+}
+
+double wn_exact_distance2(const float *x, const float *y, size_t n)
+{
+    return table()->exact_distance2(x, y, n);
+}
+
+double wn_exact_dot(const float *x, const float *y, size_t n)
+{
+    return table()->exact_dot(x, y, n);
+}

@@ -1,0 +1,70 @@
+/* What exact search is made of: a filter over 8-bit codes that lets a row pass a query unless a
+ * proved bound rules it out, and the float32 and float64 products that survivors are scored with.
+ * Single-threaded, no allocation, nothing can fail. The filter works on integers and on float32
+ * terms that its caller has inflated for rounding, so which rows pass may differ between
+ * instruction sets, but never by a row that belongs to the answer; the float64 products are the
+ * same bits everywhere. */
+#ifndef WN_KERNEL_SCAN_H
+#define WN_KERNEL_SCAN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    WN_SCAN_ROWS = 16,   /* rows of a block */
+    WN_SCAN_DEPTH = 64,  /* numbers of a chunk */
+    WN_SCAN_BLOCKS = 4,  /* blocks that are scanned together */
+    WN_SCAN_QUERIES = 32 /* queries are padded to a multiple */
+};
+
+/* A row's side of the bound, 16 rows a block: see wn_scan. */
+typedef struct wn_scan_facts {
+    float scale[WN_SCAN_ROWS], plus[WN_SCAN_ROWS], rest[WN_SCAN_ROWS], slack[WN_SCAN_ROWS];
+} wn_scan_facts;
+
+/* The queries' side. Padding queries have floor +infinity and finite factors. */
+typedef struct wn_scan_queries {
+    size_t Q;                         /* a multiple of WN_SCAN_QUERIES */
+    size_t chunks;                    /* numbers / WN_SCAN_DEPTH */
+    const int8_t *code;               /* [Q][chunks * DEPTH], -127 .. 127 */
+    const float *plus, *rest, *slack; /* [Q] */
+    const float *floor;               /* [Q]; other threads may raise it during a scan */
+} wn_scan_queries;
+
+typedef struct wn_scan_hit {
+    uint32_t query;
+    uint32_t row; /* from the first block's first row */
+} wn_scan_hit;
+
+/* Lists the pairs of row r and query q for which not
+ *     dot(r, q) scale[r] + plus[q] plus[r] + rest[q] rest[r] + slack[q] slack[r] < floor[q]
+ * where dot is the exact integer product of the codes: a NaN or infinity on the left lets the pair
+ * pass. block [n][chunks][16 groups][16 rows][4 numbers] int8 in -127 .. 127; facts [n]; n at most
+ * WN_SCAN_BLOCKS; hit: room for n * 16 * Q. Returns their number; pairs of a query are adjacent or
+ * not, in no order that a caller may rely on. */
+size_t wn_scan(wn_scan_hit *hit, const int8_t *block, const wn_scan_facts *facts, size_t n,
+               const wn_scan_queries *q);
+/* "amx", "vnni", "avx2" or "c": what wn_scan runs on. use: for tests and comparisons; NULL chooses
+ * by CPU and WN_SCAN; one that this processor lacks is ignored. */
+const char *wn_scan_name(void);
+void wn_scan_use(const char *name);
+
+/* u = (x * norm - centre) * unit, every step rounded to float32. */
+void wn_scan_shift(float *u, const float *x, float norm, const float *centre, float unit, size_t n);
+
+/* max |w|, and one row's code: a = w / scale to the nearest, at most 127 either way, zeros from n
+ * to d, written as row `row` of a block; returns sum (w - scale a)^2 in float32, off by at most (n
+ * / 16 + 8) 2^-24 of it. scale > 0, such that all is finite. */
+float wn_scan_max(const float *w, size_t n);
+float wn_scan_code(int8_t *block, size_t row, const float *w, size_t n, size_t d, float scale);
+
+/* sum (x - y)^2 and sum x y in float32, off by at most (n / 16 + 40) 2^-24
+ * of the exact sum, or of |x| |y|, where nothing overflows. */
+float wn_scan_distance2(const float *x, const float *y, size_t n);
+float wn_scan_dot(const float *x, const float *y, size_t n);
+/* The same in float64: eight partial sums, element i in sum i % 8, products rounded before they are
+ * added; the same bits on every machine. */
+double wn_exact_distance2(const float *x, const float *y, size_t n);
+double wn_exact_dot(const float *x, const float *y, size_t n);
+
+#endif
