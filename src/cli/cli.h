@@ -53,7 +53,8 @@ typedef struct wn_command {
     X(tokenize)                                                                                    \
     X(embed)                                                                                       \
     X(score)                                                                                       \
-    X(export) X(import) X(search) X(select) X(train) X(eval) X(run) X(explain) X(diff) X(report)   \
+    X(export)                                                                                      \
+    X(import) X(search) X(select) X(train) X(eval) X(run) X(explain) X(diff) X(report)             \
         X(model_info) X(get) X(merge) X(doctor) X(bench)
 #define WN_X(name) extern const wn_command wn_cmd_##name;
 WN_COMMANDS(WN_X)
