@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "base/par.h"
 #include "io/npy.h"
-#include "kernel/scan.h"
+#include "kernel/code_scan.h"
 #include "search/search.h"
 
 #include <stdio.h>

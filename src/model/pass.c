@@ -370,8 +370,8 @@ wn_err wn_model_example_back(const wn_model *m, wn_work *w, const wn_batch *b, w
 wn_err wn_model_margins(const wn_model *m, wn_work *w, const wn_batch *b, wn_quantity quantity,
                         double *nll, double *margin, uint32_t *count)
 {
-    WN_TRY(need_head(m));
-    wn_pass pass = pass_of(m, b);
+    WN_TRY(wn_pass_need_head(m));
+    wn_pass pass = wn_pass_forward(m, b);
     pass.quantity = quantity;
     pass.margin = margin;
     WN_TRY(start(m, w, b, &pass, false));

@@ -28,7 +28,7 @@
 #include <stdbool.h>
 
 #include "base/err.h"
-#include "kernel/scan.h"
+#include "kernel/code_scan.h"
 #include "search/search.h"
 
 /* What codes are made with; the same for l2 and ip. */

@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "base/par.h"
 #include "base/rng.h"
-#include "kernel/scan.h"
+#include "kernel/code_scan.h"
 #include "search/search.h"
 #include "search/topk.h"
 

@@ -1,10 +1,10 @@
-/* Between scan.c and scan_x86.c: the forms of search's kernels for one instruction set. */
-#ifndef WN_KERNEL_SCAN_TABLE_H
-#define WN_KERNEL_SCAN_TABLE_H
+/* Between code_scan.c and code_scan_x86.c: the forms of search's kernels for one instruction set. */
+#ifndef WN_KERNEL_CODE_SCAN_TABLE_H
+#define WN_KERNEL_CODE_SCAN_TABLE_H
 
 #include <string.h>
 
-#include "kernel/scan.h"
+#include "kernel/code_scan.h"
 
 typedef struct wn_scan_table {
     const char *name;

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/rng.h"
-#include "kernel/scan.h"
+#include "kernel/code_scan.h"
 
 static const char *const FORM[] = {"c", "avx2", "vnni", "amx"};
 

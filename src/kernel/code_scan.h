@@ -4,8 +4,8 @@
  * terms that its caller has inflated for rounding, so which rows pass may differ between
  * instruction sets, but never by a row that belongs to the answer; the float64 products are the
  * same bits everywhere. */
-#ifndef WN_KERNEL_SCAN_H
-#define WN_KERNEL_SCAN_H
+#ifndef WN_KERNEL_CODE_SCAN_H
+#define WN_KERNEL_CODE_SCAN_H
 
 #include <stddef.h>
 #include <stdint.h>

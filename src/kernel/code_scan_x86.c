@@ -10,7 +10,7 @@
  * vnni  6 queries by 4 blocks in 24 registers. vpdpbusd wants one side unsigned: queries become
  *       code + 128, and 128 times the sum of the row's codes is subtracted, once a block
  * avx2  |query| and the row with the query's sign: at most 127 * 127 * 2 = 32,258 in 16 bits */
-#include "kernel/scan_table.h"
+#include "kernel/code_scan_table.h"
 #include "kernel/table.h"
 
 #if defined(__x86_64__)

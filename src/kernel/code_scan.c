@@ -1,5 +1,5 @@
-/* The plain forms, and the choice between them and scan_x86.c. */
-#include "kernel/scan_table.h"
+/* The plain forms, and the choice between them and code_scan_x86.c. */
+#include "kernel/code_scan_table.h"
 
 #include <math.h>
 #include <stdlib.h>
