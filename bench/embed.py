@@ -17,18 +17,18 @@ import numpy as np
 
 from common import alternate, command_seconds, cpu_name, read_rows, report, seconds, threads
 
-BATCHES = (16, 32, 64)
 
 
-def st_cases(a, texts, vectors):
+def st_cases(a, texts, vectors, kinds):
     import torch
     from sentence_transformers import SentenceTransformer
 
     torch.set_num_threads(a.threads)
     cases = {}
-    for kind, dtype in (("f32", torch.float32), ("bf16", torch.bfloat16)):
+    for kind in kinds:
+        dtype = torch.float32 if kind == "f32" else torch.bfloat16
         model = SentenceTransformer(a.model, device="cpu", model_kwargs={"dtype": dtype})
-        for batch in BATCHES:
+        for batch in a.batches:
             name = f"sentence-transformers {kind} batch {batch}"
 
             def work(model=model, batch=batch, name=name):
@@ -123,7 +123,7 @@ def ov_cases(a, texts, vectors, kinds):
             compiled = core.compile_model(model, "CPU", {
                 "PERFORMANCE_HINT": hint, "INFERENCE_NUM_THREADS": a.threads,
                 "INFERENCE_PRECISION_HINT": "f32" if kind == "f32" else "bf16"})
-            for batch in BATCHES:
+            for batch in a.batches:
                 name = f"openvino {kind} {hint.lower()} batch {batch}"
 
                 def work(compiled=compiled, batch=batch, name=name):
@@ -173,8 +173,11 @@ def main():
     p.add_argument("--max-tokens", type=int, default=256)
     p.add_argument("--calibration", type=int, default=300)
     p.add_argument("--precision", default="f32,bf16", help="winnow's: f32, bf16, int8 by commas")
-    p.add_argument("--peers", default="st,ov-bf16", help="st, ov-f32, ov-bf16, ov-int8 by commas")
+    p.add_argument("--batches", default="16,32,64", help="of the peers, by commas")
+    p.add_argument("--peers", default="st-f32,st-bf16,ov-bf16",
+                   help="st-f32, st-bf16, ov-f32, ov-bf16, ov-int8 by commas")
     a = p.parse_args()
+    a.batches = [int(b) for b in a.batches.split(",")]
     a.threads = threads(a.threads)
     texts = [r["prompt"] for r in read_rows(a.rows)]
     tokens = sum(len(e.ids) for e in ov_tokenizer(a).encode_batch(texts))
@@ -182,8 +185,9 @@ def main():
     try:
         cases = winnow_cases(a, scratch, vectors)
         peers = a.peers.split(",") if a.peers else []
-        if "st" in peers:
-            cases.update(st_cases(a, texts, vectors))
+        kinds = [k[3:] for k in peers if k.startswith("st-")]
+        if kinds:
+            cases.update(st_cases(a, texts, vectors, kinds))
         kinds = [k[3:] for k in peers if k.startswith("ov-")]
         if kinds:
             cases.update(ov_cases(a, texts, vectors, kinds))

@@ -38,6 +38,7 @@ def main():
             room[(n - a.least) // BIN] -= 1
             chosen.append(r)
             tokens += n
+    random.Random(a.seed).shuffle(chosen)  # lengths in no order
     with open(a.out, "w", encoding="utf-8") as f:
         for r in chosen:
             f.write(json.dumps(r, ensure_ascii=False) + "\n")

@@ -19,7 +19,7 @@
 #include "base/mem.h"
 #include "base/report.h"
 
-enum { WINDOW_ROWS = 512, ENCODER_TOKENS = 512 };
+enum { WINDOW_ROWS = 512, ENCODER_TOKENS = 512, DECODER_TOKENS = 2048 };
 
 static wn_err refuse(const struct wn_score_window *w, const wn_row *row, const char *what)
 {
@@ -234,6 +234,6 @@ wn_err wn_eval_rule(wn_encode_rule *rule, const wn_model *m, size_t max_tokens, 
     if (!max_tokens)
         rule->max_tokens = f->max_positions ? f->max_positions
                            : encdec         ? ENCODER_TOKENS
-                                            : WN_SCORE_BATCH_TOKENS;
+                                            : DECODER_TOKENS;
     return WN_OK;
 }

@@ -5,8 +5,6 @@
 #include "base/mem.h"
 #include "eval/eval.h"
 
-enum { WN_SCORE_BATCH_TOKENS = 2048 };
-
 /* Plain: prompt and text are one segment. Shared: the prompt is one, and every text a child of it.
  * Two-sided: the prompt is the encoder's, and every text a segment of the decoder. */
 typedef enum wn_piece_kind { WN_PIECE_PLAIN, WN_PIECE_SHARED, WN_PIECE_TWO_SIDED } wn_piece_kind;
@@ -23,6 +21,23 @@ struct wn_score_piece {
 /* A text's ids are window.ids [begin, end). */
 struct wn_score_part {
     size_t begin, end;
+};
+
+struct wn_score_runner {
+    wn_work *work;
+    size_t max_tokens, max_segments, max_labels;
+    wn_arena memory; /* the arrays of a batch */
+    int32_t *id, *label, *parent, *first_label;
+    uint32_t *off, *count;
+    int32_t *source_id; /* these three of an encoder-decoder only */
+    uint32_t *source_off, *source_of;
+    double *nll;
+};
+
+/* Pieces [first, first + n) as one batch, and their sizes. */
+struct wn_score_cut {
+    size_t first, n;
+    struct wn_score_piece sum;
 };
 
 struct wn_score_window {
@@ -45,15 +60,14 @@ struct wn_score_window {
     size_t n_parts, parts_cap;
     wn_text_score *score; /* [score_cap] one a part */
     size_t score_cap;
-    /* the batch */
-    wn_work *work;
-    size_t max_tokens, max_segments, max_labels;
-    wn_arena memory; /* the arrays of a batch */
-    int32_t *id, *label, *parent, *first_label;
-    uint32_t *off, *count;
-    int32_t *source_id; /* these three of an encoder-decoder only */
-    uint32_t *source_off, *source_of;
-    double *nll;
+    /* what batches run in: one a thread, and one that all threads share */
+    struct wn_score_runner *runner;
+    size_t n_runners;
+    struct wn_score_runner shared;
+    struct wn_score_cut *cut_of; /* [cuts_cap] batches of the window */
+    size_t cuts_cap;
+    size_t done; /* pieces so far; written atomically */
+    uint64_t first_row, n_rows;
 };
 
 /* Tokens of a child that are computed: all but the last, at least one. */
