@@ -3,6 +3,7 @@
 #ifndef WN_KERNEL_BLOCK_H
 #define WN_KERNEL_BLOCK_H
 
+#include <math.h>
 #include <string.h>
 
 #include "kernel/kernel.h"
@@ -41,6 +42,33 @@ static inline void wn_block_f32(float *restrict out, const void *restrict from, 
             pair &= 0xffff0000;
             memcpy(out + 2 * i * WN_NR + n, &low, sizeof low);
             memcpy(out + (2 * i + 1) * WN_NR + n, &pair, sizeof pair);
+        }
+}
+
+/* ---- int8 ---- */
+
+#define WN_INT8_LEAST 1e-30f /* rows smaller than that are zeros */
+
+/* The largest |x|, NaN if one of them is not finite. */
+static inline float wn_top(const float *x, size_t n)
+{
+    float top = 0, bad = 0;
+    for (size_t i = 0; i < n; i++) {
+        float a = x[i] < 0 ? -x[i] : x[i];
+        bad += x[i] * 0;
+        top = a > top ? a : top;
+    }
+    return top + bad;
+}
+
+/* y (+)= (c * column) * row. */
+static inline void wn_from_int32(float *y, size_t ldy, const int32_t *c, const float *row,
+                                 const float *column, size_t m, size_t n, bool add)
+{
+    for (size_t r = 0; r < m; r++)
+        for (size_t j = 0; j < n; j++) {
+            float v = ((float)c[r * 32 + j] * column[j]) * row[r];
+            y[r * ldy + j] = add ? y[r * ldy + j] + v : v;
         }
 }
 

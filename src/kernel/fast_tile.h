@@ -49,4 +49,46 @@ static void block_pairs(uint16_t *out, const float *rows)
     wn_block_pairs(out, rows);
 }
 
+/* Whole numbers of at most 127 in size, nearest even. */
+INLINE void int8_piece(int8_t *out, const float *x, vf by, size_t n)
+{
+    float v[64];
+    for (size_t i = 0; i < 64; i += WN_VW)
+        vstore(v + i, vround(vmul(vloadn(x + (i < n ? i : 0), i < n ? n - i : 0), by)));
+    for (size_t i = 0; i < 64; i++)
+        out[i] = (int8_t)v[i];
+}
+
+static float row_int8(int8_t *out, size_t step, const float *x, size_t n)
+{
+    vf most = vset(0), bad = vset(0);
+    EACH_VEC(i, n)
+    {
+        vf v = GET(x, i, n);
+        bad = vfma(v, vset(0), bad);
+        most = vmax(most, vabs(v));
+    }
+    float top = vtop(most), wrong = vsum(bad);
+    bool fine = wrong == 0 && top > WN_INT8_LEAST;
+    vf by = vset(fine ? 127 / top : 0);
+    if (wrong != 0)
+        top = wrong;
+    for (size_t i = 0; i < n; i += 64, out += step) {
+        if (fine)
+            int8_piece(out, x + i, by, n - i);
+        else
+            memset(out, 0, 64);
+    }
+    return top / 127;
+}
+
+static void from_int32(float *y, size_t ldy, const int32_t *c, const float *row,
+                       const float *column, size_t m, size_t n, bool add)
+{
+    if (n == 32 && !add)
+        wn_from_int32(y, ldy, c, row, column, m, 32, false);
+    else
+        wn_from_int32(y, ldy, c, row, column, m, n, add);
+}
+
 #endif

@@ -38,14 +38,22 @@ typedef enum wn_act {
  *   kind  bytes a weight  a panel
  *   F32   4       K groups of 16 floats
  *   BF16  2       K/2 groups of 16 pairs (k, k+1); K padded to a multiple of 32
+ *   INT8  1       16 scales, 16 sums, K/4 groups of 16 quads; K padded to a multiple of 64
  *
  * A product of bf16 kinds rounds x (dy) to bf16, multiplies exactly and sums in f32: on AMX or
  * AVX512-BF16 where the processor has them, elsewhere in f32 registers, so that --precision bf16
  * means the same numbers everywhere, up to the order of sums (and numbers below 2^-126, which the
- * native instructions take for zeros). */
+ * native instructions take for zeros).
+ *
+ * INT8 is forward only, K at most WN_INT8_K: an output's weights are w = round(W / scale), scale =
+ * max |W| / 127; each row of x is made integers the same way when it comes; their products are
+ * summed exactly, so every processor finds the same integers and y = (sum * scale of W) * scale of
+ * x has the same bits. A row with a NaN or an infinity gives NaNs. */
 enum { WN_NR = 16, WN_HEAD_MAX = 512 /* widest attention head: callers check, kernels assert */ };
 
-typedef enum wn_mat_kind { WN_MAT_F32, WN_MAT_BF16 } wn_mat_kind;
+enum { WN_INT8_K = 16384 };
+
+typedef enum wn_mat_kind { WN_MAT_F32, WN_MAT_BF16, WN_MAT_INT8 } wn_mat_kind;
 
 typedef struct wn_mat {
     size_t N, K;

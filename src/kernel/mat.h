@@ -15,6 +15,8 @@ static inline size_t wn_div_up(size_t a, size_t b)
     return (a + b - 1) / b;
 }
 
+enum { WN_INT8_HEAD = 128 }; /* bytes before an INT8 panel's tiles: 16 scales, 16 sums */
+
 size_t wn_mat_panel_bytes(wn_mat_kind kind, size_t K);
 
 /* Panel q (outputs 16q ...). */

@@ -43,6 +43,12 @@ typedef struct wn_kernels {
      * pairs, rounded. */
     void (*block_f32)(float *out, const void *block, wn_mat_kind kind);
     void (*block_pairs)(uint16_t *out, const float *rows);
+    /* One row of x as int8: piece i of 64 at out + i * step, zeros behind the last; the factor back
+     * to floats. */
+    float (*row_int8)(int8_t *out, size_t step, const float *x, size_t n);
+    /* y [m, n] (+)= (c * column[j]) * row[i]; rows of 32 integers. */
+    void (*from_int32)(float *y, size_t ldy, const int32_t *c, const float *row,
+                       const float *column, size_t m, size_t n, bool add);
     void (*round_bf16)(float *y, const float *x, size_t n);
 
     /* One row each; the norms return or take 1/rms and the like. */
@@ -105,8 +111,7 @@ typedef struct wn_kernels {
  *       is 32 bf16 or 64 int8 of row r, in order of the inner dimension; missing rows are zeros
  *   W   panels of 16 columns of the result, kt tiles each; line i of a tile holds of each column
  *       the i-th pair (bf16) or quad (int8) of the inner dimension
- * Zeros fill the last tile. An entry is NULL where the processor is not fast at it. An element's
- * sum is one sequence over kt, the same for every m and n. */
+ * Zeros fill the last tile. All but mm8 are NULL where the processor is not fast at it. A sum is one sequence over kt, the same for every m and n. */
 typedef struct wn_narrow {
     const char *name;
     void (*begin)(void), (*end)(void); /* around the calls of one piece of work; NULL: not needed */
@@ -119,8 +124,12 @@ typedef struct wn_narrow {
     /* One tile of W [16 n, 32 k] to its share of the panels of k 0-15 and k 16-31 of W^T: 8 lines
      * each. */
     void (*turn16)(uint16_t *low, uint16_t *high, const uint16_t *tile);
-    /* Bare products of bf16; the number of floating-point operations done. */
-    double (*spin16)(size_t rounds);
+    /* c [m <= 32, n <= 32], row stride 32, = one strip times two panels, bp bytes apart; sums [16]
+     * of the first panel's weights, the second's bp bytes on. What lies outside m, n may change. */
+    void (*mm8)(int32_t *c, const int8_t *strip, const int8_t *panel, const int32_t *sums,
+                size_t bp, size_t kt, size_t m, size_t n, const void *next, size_t lines);
+    /* Bare products; the number of operations done. */
+    double (*spin16)(size_t rounds), (*spin8)(size_t rounds);
 } wn_narrow;
 
 /* The tables in use. */
@@ -128,9 +137,10 @@ const wn_kernels *wn_kernel_table(void);
 const wn_narrow *wn_narrow_table(void);
 
 extern const wn_kernels wn_kernel_table_ref;
+extern const wn_narrow wn_narrow_ref;
 #if defined(__x86_64__)
 extern const wn_kernels wn_kernel_table_avx2, wn_kernel_table_avx512;
-extern const wn_narrow wn_narrow_bf16, wn_narrow_amx;
+extern const wn_narrow wn_narrow_avx2, wn_narrow_vnni, wn_narrow_bf16, wn_narrow_amx;
 bool wn_amx_allowed(void); /* asks the system for the tile registers, once */
 #endif
 
