@@ -45,10 +45,11 @@ typedef enum wn_act {
  * means the same numbers everywhere, up to the order of sums (and numbers below 2^-126, which the
  * native instructions take for zeros).
  *
- * INT8 is forward only, K at most WN_INT8_K: an output's weights are w = round(W / scale), scale =
- * max |W| / 127; each row of x is made integers the same way when it comes; their products are
- * summed exactly, so every processor finds the same integers and y = (sum * scale of W) * scale of
- * x has the same bits. A row with a NaN or an infinity gives NaNs. */
+ * INT8 is forward only, K at most WN_INT8_K. An output's weights become w = round(W / scale), scale
+ * = max |W| / 127; each row of x becomes q = round(x / step) + zero in 0..255, step and zero by its
+ * range (0 included), when it comes. Sums of q w are exact, so every processor finds the same
+ * integers, and y = ((sum - zero * sum of w) * scale) * step has the same bits. A row with a NaN or
+ * an infinity gives NaNs. */
 enum { WN_NR = 16, WN_HEAD_MAX = 512 /* widest attention head: callers check, kernels assert */ };
 
 enum { WN_INT8_K = 16384 };
@@ -99,6 +100,13 @@ void wn_mm_fused(float *y, size_t ldy, const float *x, size_t ldx, const wn_mat 
 /* dx [T, K] (+)= dy [T, N] W. flags: WN_MM_ADD. */
 void wn_mm_back(float *dx, size_t lddx, const float *dy, size_t lddy, const wn_mat *W, size_t T,
                 int flags);
+
+/* A linear layer's gradient from B examples, rows [off[b], off[b+1]) of dy [., N] and x [., K]:
+ * dW [N, K] += scale * dy^T x, example after example in order, so that the bits do not depend on
+ * how examples are cut into calls. bf16: of numbers rounded to bf16, summed in f32 (scale must be
+ * 1). */
+void wn_mm_grad(float *dW, size_t lddw, const float *dy, size_t lddy, const float *x, size_t ldx,
+                size_t N, size_t K, float scale, const uint32_t *off, size_t B, bool bf16);
 
 /* Runs bare multiply-adds of the kind's numbers on this thread and returns how many floating-point
  * operations that was: over the time it took, the rate that products are measured against. 0: the

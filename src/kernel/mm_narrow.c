@@ -1,6 +1,6 @@
-/* Products of bf16 and int8 weights by the tables of narrow numbers: x is made narrow and packed into
- * strips once for each tile of rows and range of columns, the panels of W are read as they lie (forward)
- * or turned a tile at a time (backward).
+/* Products of bf16 and int8 weights by the tables of narrow numbers: x is made narrow and packed
+ * into strips once for each tile of rows and range of columns, the panels of W are read as they lie
+ * (forward) or turned a tile at a time (backward).
  *
  * A tile's strips (at most STRIPS_BYTES) stay in the second cache; the columns go by in pairs of
  * panels, which stay in the first while all strips stream past, and the next pair is fetched
@@ -138,13 +138,14 @@ static void backward_pair(const job *j, const pair *a)
 
 /* ---- int8 ---- */
 
-/* Rows of x as strips of int8; scale [m] leads back. */
-static void pack_int8(const wn_product *p, float *scale, size_t t0, size_t m, size_t kt)
+/* Rows of x as strips of bytes; row [m] and zero [m] lead back. */
+static void pack_int8(const wn_product *p, float *row, int32_t *zero, size_t t0, size_t m,
+                      size_t kt)
 {
     for (size_t r = 0; r < wn_div_up(m, STRIP) * STRIP; r++) {
-        int8_t *out = (int8_t *)(void *)strips_buf() + r / STRIP * kt * 2048 + r % STRIP * 64;
+        uint8_t *out = (uint8_t *)(void *)strips_buf() + r / STRIP * kt * 2048 + r % STRIP * 64;
         if (r < m)
-            scale[r] = p->t->row_int8(out, 2048, p->x + (t0 + r) * p->ldx, p->in);
+            row[r] = p->t->row_int8(out, 2048, &zero[r], p->x + (t0 + r) * p->ldx, p->in);
         else
             for (size_t i = 0; i < kt; i++)
                 memset(out + i * 2048, 0, 64);
@@ -152,22 +153,24 @@ static void pack_int8(const wn_product *p, float *scale, size_t t0, size_t m, si
 }
 
 /* out (+)= strip s times the columns [c, c + n) of W. */
-static void int8_block(const job *j, const wn_mat *W, float *out, size_t ldo, size_t s,
-                       const float *row, const pair *a, size_t m, const char *next, size_t lines)
+static void int8_block(const job *j, const wn_mat *W, float *out, size_t ldo, size_t s, wn_int8 *f,
+                       const pair *a, size_t m, const char *next, size_t lines)
 {
-    size_t bp = wn_mat_panel_bytes(W->kind, W->K);
+    size_t bp = wn_mat_panel_bytes(W->kind, W->K), half = WN_NR * sizeof(float);
     const char *panel = wn_mat_panel(W, a->c / WN_NR);
-    float column[STRIP];
-    memcpy(column, panel, WN_NR * sizeof *column);
-    if (a->n > WN_NR)
-        memcpy(column + WN_NR, panel + bp, WN_NR * sizeof *column);
-    j->n->mm8(integers_buf(), (const int8_t *)(void *)strips_buf() + s * a->kt * 2048,
+    memcpy(f->scale, panel, half);
+    memcpy(f->sum, panel + half, half);
+    if (a->n > WN_NR) {
+        memcpy(f->scale + WN_NR, panel + bp, half);
+        memcpy(f->sum + WN_NR, panel + bp + half, half);
+    }
+    j->n->mm8(integers_buf(), (const uint8_t *)(void *)strips_buf() + s * a->kt * 2048,
               (const int8_t *)panel + WN_INT8_HEAD, (const int32_t *)(const void *)panel + WN_NR,
               bp, a->kt, m, a->n, next, lines);
-    j->p.t->from_int32(out, ldo, integers_buf(), row, column, m, a->n, j->p.add && W == j->p.W);
+    j->p.t->from_int32(out, ldo, integers_buf(), f, m, a->n, j->p.add && W == j->p.W);
 }
 
-static void int8_pair(const job *j, const float *row, const pair *a)
+static void int8_pair(const job *j, wn_int8 f, const pair *a)
 {
     const wn_product *p = &j->p;
     size_t strips = wn_div_up(a->m, STRIP), bp = wn_mat_panel_bytes(WN_MAT_INT8, p->in);
@@ -175,31 +178,30 @@ static void int8_pair(const job *j, const float *row, const pair *a)
     const char *next = wn_mat_panel(p->W, a->c / WN_NR) + 2 * bp;
     size_t lines = a->c + 2 * STRIP <= p->out ? wn_div_up(32, strips) : 0;
     float *c = sums_buf(), up[STRIP * STRIP];
-    for (size_t s = 0; s < strips; s++, row += STRIP, next += lines * a->kt * 64) {
+    for (size_t s = 0; s < strips; s++, next += lines * a->kt * 64) {
         size_t m = wn_min(STRIP, a->m - s * STRIP), t = a->t0 + s * STRIP;
         float *y = p->y + t * p->ldy + a->c;
         float *to = apart ? c : y;
         size_t ld = apart ? STRIP : p->ldy;
-        int8_block(j, p->W, to, ld, s, row, a, m, next, lines);
+        int8_block(j, p->W, to, ld, s, &f, a, m, next, lines);
         if (p->up)
-            int8_block(j, p->up, up, STRIP, s, row, a, m, NULL, 0);
+            int8_block(j, p->up, up, STRIP, s, &f, a, m, NULL, 0);
         wn_after e = wn_after_at(p, t, a->c);
         if (any)
             p->t->after(y, p->ldy, to, ld, p->up ? up : NULL, STRIP, m, a->n, &e);
+        f.row += STRIP;
+        f.zero += STRIP;
     }
 }
 
 static void int8_work(const job *j, size_t t0, size_t t1, size_t c0, size_t c1)
 {
     float row[MOST_STRIPS * STRIP];
-    pack_int8(&j->p, row, t0, t1 - t0, j->kt);
+    int32_t zero[MOST_STRIPS * STRIP];
+    pack_int8(&j->p, row, zero, t0, t1 - t0, j->kt);
     for (size_t col = c0; col < c1; col += STRIP) {
-        pair a = {.t0 = t0,
-                  .m = t1 - t0,
-                  .c = col,
-                  .n = wn_min(STRIP, c1 - col),
-                  .kt = j->kt};
-        int8_pair(j, row, &a);
+        pair a = {.t0 = t0, .m = t1 - t0, .c = col, .n = wn_min(STRIP, c1 - col), .kt = j->kt};
+        int8_pair(j, (wn_int8){.row = row, .zero = zero}, &a);
     }
 }
 
@@ -246,7 +248,8 @@ void wn_mm_narrow(const wn_product *p)
     j.step = int8 ? j.kt : wn_div_up(j.kt, wn_div_up(j.kt, most));
     j.strips = wn_div_up(p->T, STRIP);
     j.pairs = wn_div_up(p->out, STRIP);
-    size_t at_once = wn_min(STRIPS_BYTES / ((j.step + !j.step) * 2 * TILE * sizeof(uint16_t)), MOST_STRIPS);
+    size_t at_once =
+        wn_min(STRIPS_BYTES / ((j.step + !j.step) * 2 * TILE * sizeof(uint16_t)), MOST_STRIPS);
     j.row_tiles = wn_div_up(j.strips, at_once);
     if (j.strips >= FEW_STRIPS * threads)
         j.row_tiles = wn_div_up(j.row_tiles, threads) * threads;

@@ -1,6 +1,6 @@
 /* Products of narrow numbers on AVX-512: vdpbf16ps adds a pair of products to each of 16 sums,
- * vpdpbusd four of unsigned by signed bytes: x is lifted by 128, and 128 times the sum of the
- * weights taken off beforehand. A block is 8 rows by two panels: 16 sums hide the latency. */
+ * vpdpbusd four of unsigned by signed bytes. A block is 8 rows by two panels: 16 sums hide the
+ * latency. */
 #include "kernel/narrow.h"
 
 #define INLINE static inline __attribute__((always_inline))
@@ -80,18 +80,12 @@ static void mm16(float *c, size_t ldc, const uint16_t *a, const uint16_t *b, siz
     }
 }
 
-INLINE void rows8(const int m, int32_t *c, const int8_t *a, const int8_t *b, const int32_t *sums,
-                  size_t bp, size_t kt)
+INLINE void rows8(const int m, int32_t *c, const uint8_t *a, const int8_t *b, size_t bp, size_t kt)
 {
-    const __m512i lift = _mm512_set1_epi8((char)0x80);
-    __m512i off = _mm512_slli_epi32(_mm512_loadu_si512(sums), 7);
-    __m512i off1 = _mm512_slli_epi32(_mm512_loadu_si512((const char *)sums + bp), 7);
     __m512i s[8], t[8];
     UNROLL
-    for (int r = 0; r < m; r++) {
-        s[r] = _mm512_sub_epi32(_mm512_setzero_si512(), off);
-        t[r] = _mm512_sub_epi32(_mm512_setzero_si512(), off1);
-    }
+    for (int r = 0; r < m; r++)
+        s[r] = t[r] = _mm512_setzero_si512();
     for (size_t i = 0; i < kt; i++, a += 2048) {
         for (size_t k = 0; k < 16; k++, b += 64) {
             __m512i b0 = _mm512_loadu_si512(b), b1 = _mm512_loadu_si512(b + bp);
@@ -99,7 +93,7 @@ INLINE void rows8(const int m, int32_t *c, const int8_t *a, const int8_t *b, con
             for (int r = 0; r < m; r++) {
                 int quad;
                 memcpy(&quad, a + r * 64 + (int)k * 4, sizeof quad);
-                __m512i x = _mm512_xor_si512(_mm512_set1_epi32(quad), lift);
+                __m512i x = _mm512_set1_epi32(quad);
                 s[r] = _mm512_dpbusd_epi32(s[r], x, b0);
                 t[r] = _mm512_dpbusd_epi32(t[r], x, b1);
             }
@@ -113,18 +107,19 @@ INLINE void rows8(const int m, int32_t *c, const int8_t *a, const int8_t *b, con
 }
 
 /* Rows behind the m-th are zeros. */
-static void mm8(int32_t *c, const int8_t *a, const int8_t *b, const int32_t *sums, size_t bp,
+static void mm8(int32_t *c, const uint8_t *a, const int8_t *b, const int32_t *sums, size_t bp,
                 size_t kt, size_t m, size_t n, const void *next, size_t lines)
 {
+    (void)sums;
     bp = n > 16 ? bp : 0;
     for (size_t i = 0; i < lines * kt; i++)
         _mm_prefetch((const char *)next + i * 64, _MM_HINT_T1);
     for (size_t r = 0; r < m; r += 8) {
-        const int8_t *x = a + r / 16 * 1024 + r % 16 * 64;
+        const uint8_t *x = a + r / 16 * 1024 + r % 16 * 64;
         if (m - r > 4)
-            rows8(8, c + r * 32, x, b, sums, bp, kt);
+            rows8(8, c + r * 32, x, b, bp, kt);
         else
-            rows8(4, c + r * 32, x, b, sums, bp, kt);
+            rows8(4, c + r * 32, x, b, bp, kt);
     }
 }
 
@@ -170,6 +165,7 @@ const wn_narrow wn_narrow_bf16 = {.name = "avx512",
                                   .pack16 = pack16,
                                   .mm16 = mm16,
                                   .turn16 = turn16,
+                                  .down16 = down16,
                                   .mm8 = mm8,
                                   .spin16 = spin16,
                                   .spin8 = spin8};

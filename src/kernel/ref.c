@@ -89,21 +89,27 @@ static void block_pairs(uint16_t *out, const float *rows)
 }
 
 /* In floats, unlike its neighbours: these numbers are the same everywhere. */
-static float row_int8(int8_t *out, size_t step, const float *x, size_t n)
+static float row_int8(uint8_t *out, size_t step, int32_t *zero, const float *x, size_t n)
 {
-    float top = wn_top(x, n), by = top > WN_INT8_LEAST ? 127 / top : 0;
-    for (size_t i = 0; i < wn_div_up(n, 64) * 64; i++)
-        out[i / 64 * step + i % 64] = by > 0 && i < n ? (int8_t)rintf(x[i] * by) : 0;
-    return top / 127;
+    float low, high;
+    bool fine = wn_range(&low, &high, x, n);
+    float range = high - low, by = fine && range > WN_INT8_LEAST ? 255 / range : 0;
+    float z = by > 0 ? rintf(-low * by) : 0;
+    *zero = (int32_t)z;
+    for (size_t i = 0; i < wn_div_up(n, 64) * 64; i++) {
+        float q = by > 0 && i < n ? rintf(x[i] * by) + z : z;
+        out[i / 64 * step + i % 64] = (uint8_t)(q < 0 ? 0 : q > 255 ? 255 : q);
+    }
+    return fine ? range / 255 : NAN;
 }
 
-static void from_int32(float *y, size_t ldy, const int32_t *c, const float *row,
-                       const float *column, size_t m, size_t n, bool add)
+static void from_int32(float *y, size_t ldy, const int32_t *c, const wn_int8 *f, size_t m, size_t n,
+                       bool add)
 {
-    wn_from_int32(y, ldy, c, row, column, m, n, add);
+    wn_from_int32(y, ldy, c, f, m, n, add);
 }
 
-static void mm8(int32_t *c, const int8_t *a, const int8_t *b, const int32_t *sums, size_t bp,
+static void mm8(int32_t *c, const uint8_t *a, const int8_t *b, const int32_t *sums, size_t bp,
                 size_t kt, size_t m, size_t n, const void *next, size_t lines)
 {
     (void)sums, (void)next, (void)lines;

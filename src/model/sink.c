@@ -9,38 +9,14 @@
 #include "kernel/kernel.h"
 #include "model/model.h"
 
-enum { TILE = 192 }; /* columns of a gradient one thread adds up */
-
-struct linear_job {
-    wn_param *p, *bias;
-    float scale;
-    const float *dy, *x;
-    size_t ldy, ldx, N, K;
-    const wn_seg *seg;
-};
-
-/* Columns [i * TILE, ...) of dW, or the bias for the last piece. */
-static void add_columns(void *ctx, size_t i, int thread)
-{
-    (void)thread;
-    const struct linear_job *j = ctx;
-    size_t k0 = i * TILE, n = j->K - k0 < TILE ? j->K - k0 : TILE;
-    for (size_t b = 0; b < j->seg->B; b++) {
-        size_t t = j->seg->off[b], T = j->seg->off[b + 1] - t;
-        if (T)
-            wn_gemm(true, false, j->N, n, T, j->scale, j->dy + t * j->ldy, j->ldy,
-                    j->x + t * j->ldx + k0, j->ldx, true, j->p->grad + k0, j->K);
-    }
-}
-
 static void add_linear(void *ctx, wn_param *p, wn_param *bias, float scale, const float *dy,
                        size_t ldy, const float *x, size_t ldx, size_t N, size_t K,
                        const wn_seg *seg)
 {
     (void)ctx;
-    struct linear_job j = {p, bias, scale, dy, x, ldy, ldx, N, K, seg};
     if (p)
-        wn_par_do((K + TILE - 1) / TILE, add_columns, &j);
+        wn_mm_grad(p->grad, K, dy, ldy, x, ldx, N, K, scale, seg->off, seg->B,
+                   p->bf16 && scale == 1);
     if (bias)
         for (uint32_t t = seg->off[0]; t < seg->off[seg->B]; t++)
             wn_axpy(bias->grad, scale, dy + t * ldy, N);
@@ -76,6 +52,8 @@ static void add_embed(void *ctx, wn_param *e, const float *dx, const int32_t *id
     for (uint32_t t = seg->off[0]; t < seg->off[seg->B]; t++)
         wn_add(e->grad + (size_t)id[t] * D, dx + t * D, D);
 }
+
+enum { TILE = 192 }; /* columns of a gradient one thread adds up */
 
 struct scale_job {
     float *grad;

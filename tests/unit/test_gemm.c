@@ -208,8 +208,8 @@ Test(gemm, fused_layers_equal_their_parts)
     wn_kernel_use(NULL);
 }
 
-/* Integers of a row and the factor back, as the contract says. */
-static float integers(int *q, const float *x, size_t n)
+/* Weights of an output as integers and the factor back, as the contract says. */
+static float weights8(int *q, const float *x, size_t n)
 {
     float top = 0;
     for (size_t i = 0; i < n; i++)
@@ -217,6 +217,18 @@ static float integers(int *q, const float *x, size_t n)
     for (size_t i = 0; i < n; i++)
         q[i] = top > 0 ? (int)rintf(x[i] * (127 / top)) : 0;
     return top / 127;
+}
+
+/* The same of a row of x, without its zero. */
+static float row8(int *q, const float *x, size_t n)
+{
+    float low = 0, high = 0;
+    for (size_t i = 0; i < n; i++)
+        low = fminf(low, x[i]), high = fmaxf(high, x[i]);
+    float by = high > low ? 255 / (high - low) : 0, zero = rintf(-low * by);
+    for (size_t i = 0; i < n; i++)
+        q[i] = (int)(fminf(255, fmaxf(0, rintf(x[i] * by) + zero)) - zero);
+    return (high - low) / 255;
 }
 
 /* The same bytes from every table: exact sums, then two products in a fixed order. */
@@ -231,9 +243,9 @@ static void check_int8(size_t T, size_t N, size_t K, bool add)
     wn_mat m = pack(W, N, K, WN_MAT_INT8);
     wn_mm(y, ldy, x, ldx, &m, NULL, T, add ? WN_MM_ADD : 0);
     for (size_t t = 0; t < T; t++) {
-        float row = integers(q, x + t * ldx, K);
+        float row = row8(q, x + t * ldx, K);
         for (size_t n = 0; n < N; n++) {
-            float column = integers(w, W + n * K, K);
+            float column = weights8(w, W + n * K, K);
             int sum = 0;
             for (size_t k = 0; k < K; k++)
                 sum += q[k] * w[k];
@@ -382,6 +394,52 @@ Test(gemm, plain_products_do_not_depend_on_threads)
     }
     wn_par_set_threads(0);
     wn_free(A), wn_free(B), wn_free(C), wn_free(D);
+}
+
+/* dW += dy^T x over examples, whole and cut into calls, with 1 and 3 threads: sums of rounded
+ * numbers, the same bits. */
+static void check_grad(size_t N, size_t K, bool bf16)
+{
+    static const uint32_t OFF[] = {3, 4, 4, 37, 100, 132, 700};
+    enum { T = 700, B = 6 };
+    size_t lddw = K + 1, lddy = N + 2, ldx = K + 3;
+    wn_mat_kind kind = bf16 ? WN_MAT_BF16 : WN_MAT_F32;
+    float *dy = noise(T * lddy, 1), *x = noise(T * ldx, 2), *dW = noise(N * lddw, 3);
+    float *old = noise(N * lddw, 3), *cut = noise(N * lddw, 3);
+    float *dy2 = as_kind(dy, T * lddy, kind), *x2 = as_kind(x, T * ldx, kind);
+    wn_par_set_threads(1);
+    wn_mm_grad(dW, lddw, dy, lddy, x, ldx, N, K, 1, OFF, B, bf16);
+    wn_par_set_threads(3);
+    wn_mm_grad(cut, lddw, dy, lddy, x, ldx, N, K, 1, OFF, 2, bf16);
+    wn_mm_grad(cut, lddw, dy, lddy, x, ldx, N, K, 1, OFF + 2, 4, bf16);
+    wn_par_set_threads(0);
+    cr_assert_eq(memcmp(dW, cut, N * lddw * sizeof *dW), 0);
+    for (size_t n = 0; n < N; n++) {
+        for (size_t k = 0; k < K; k++) {
+            double slack, want = sum_of((matrix){dy2 + 3 * lddy, 1, lddy},
+                                        (matrix){x2 + 3 * ldx, ldx, 1}, n, k, T - 3, &slack);
+            want += old[n * lddw + k];
+            cr_assert_float_eq(dW[n * lddw + k], want, slack * 2, "%s %d at %zu %zu: %g %g",
+                               wn_kernel_name(), bf16, n, k, dW[n * lddw + k], want);
+        }
+        cr_assert_eq(dW[n * lddw + K], old[n * lddw + K]);
+    }
+    wn_free(dy), wn_free(x), wn_free(dW), wn_free(old), wn_free(cut), wn_free(dy2), wn_free(x2);
+}
+
+Test(gemm, gradients_are_sums_over_examples)
+{
+    for (size_t v = 0; v < TABLE_COUNT; v++) {
+        wn_kernel_use(TABLES[v]);
+        for (int bf16 = 0; bf16 < 2; bf16++) {
+            check_grad(1, 1, bf16);
+            check_grad(45, 17, bf16);
+            check_grad(31, 70, bf16);
+            if (v)
+                check_grad(300, 530, bf16);
+        }
+    }
+    wn_kernel_use(NULL);
 }
 
 Test(gemm, rows_come_back_from_the_packed_form)
