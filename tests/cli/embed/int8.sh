@@ -4,7 +4,7 @@ for t in 1 3; do
     winnow embed --model $MODELS/bert-tiny --pool rows.jsonl --precision int8 --threads $t --out s$t --quiet
 done
 cmp s1/rows.bin s3/rows.bin
-winnow score --model $MODELS/llama-tiny --data rows.jsonl --precision int8 --quiet --out scores.jsonl
+winnow score --model $MODELS/llama-tiny --rows rows.jsonl --precision int8 --quiet --out scores.jsonl
 test -s scores.jsonl && echo scored
 fails winnow train --model $MODELS/llama-tiny --data rows.jsonl --precision int8 --out x --quiet
 fails winnow train --model $MODELS/llama-tiny --data rows.jsonl --precision int8 --method full --out x --quiet
