@@ -3,9 +3,10 @@
 #ifndef WN_KERNEL_BLOCK_H
 #define WN_KERNEL_BLOCK_H
 
+#include <math.h>
 #include <string.h>
 
-#include "kernel/kernel.h"
+#include "kernel/table.h"
 
 enum { WN_BLOCK_K = 32, WN_BLOCK = WN_BLOCK_K * WN_NR };
 
@@ -41,6 +42,45 @@ static inline void wn_block_f32(float *restrict out, const void *restrict from, 
             pair &= 0xffff0000;
             memcpy(out + 2 * i * WN_NR + n, &low, sizeof low);
             memcpy(out + (2 * i + 1) * WN_NR + n, &pair, sizeof pair);
+        }
+}
+
+/* ---- int8 ---- */
+
+#define WN_INT8_LEAST 1e-30f /* rows of a smaller range are zeros */
+
+/* The largest |x|, NaN if one of them is not finite. */
+static inline float wn_top(const float *x, size_t n)
+{
+    float top = 0, bad = 0;
+    for (size_t i = 0; i < n; i++) {
+        float a = x[i] < 0 ? -x[i] : x[i];
+        bad += x[i] * 0;
+        top = a > top ? a : top;
+    }
+    return top + bad;
+}
+
+/* A row's range, 0 included; false if a number is not finite. */
+static inline bool wn_range(float *low, float *high, const float *x, size_t n)
+{
+    float lo = 0, hi = 0, bad = 0;
+    for (size_t i = 0; i < n; i++) {
+        bad += x[i] * 0;
+        lo = x[i] < lo ? x[i] : lo;
+        hi = x[i] > hi ? x[i] : hi;
+    }
+    *low = lo, *high = hi;
+    return bad == 0;
+}
+
+static inline void wn_from_int32(float *y, size_t ldy, const int32_t *c, const wn_int8 *f, size_t m,
+                                 size_t n, bool add)
+{
+    for (size_t r = 0; r < m; r++)
+        for (size_t j = 0; j < n; j++) {
+            float v = (float)(c[r * 32 + j] - f->zero[r] * f->sum[j]) * f->scale[j] * f->row[r];
+            y[r * ldy + j] = add ? y[r * ldy + j] + v : v;
         }
 }
 

@@ -15,6 +15,8 @@ static inline size_t wn_div_up(size_t a, size_t b)
     return (a + b - 1) / b;
 }
 
+enum { WN_INT8_HEAD = 128 }; /* bytes before an INT8 panel's tiles: 16 scales, 16 sums */
+
 size_t wn_mat_panel_bytes(wn_mat_kind kind, size_t K);
 
 /* Panel q (outputs 16q ...). */
@@ -54,6 +56,10 @@ static inline bool wn_after_any(const wn_after *e)
 {
     return e->bias || e->residual || e->act != WN_ACT_IDENTITY;
 }
+
+/* C [M, N] += alpha * A^T B, A [K, M], B [K, N]; of numbers rounded to bf16 first if `round`. */
+void wn_gemm_rounded(size_t M, size_t N, size_t K, float alpha, const float *A, size_t lda,
+                     const float *B, size_t ldb, float *C, size_t ldc, bool round);
 
 /* Products of bf16 numbers by the tables of narrow.h (mm_narrow.c). */
 void wn_mm_narrow(const wn_product *p);

@@ -225,8 +225,9 @@ static void run(const wn_product *p)
 {
     if (!p->T || !p->out || through_onednn(p))
         return;
-    bool round = p->W->kind != WN_MAT_F32;
-    if (round && p->in && wn_narrow_table()->mm16) {
+    bool round = p->W->kind != WN_MAT_F32, int8 = p->W->kind == WN_MAT_INT8;
+    WN_ASSERT(!int8 || !p->back);
+    if (int8 || (round && p->in && wn_narrow_table()->mm16)) {
         wn_mm_narrow(p);
         return;
     }
@@ -296,5 +297,6 @@ double wn_mat_spin(wn_mat_kind kind, size_t rounds)
     const wn_narrow *n = wn_narrow_table();
     if (kind == WN_MAT_F32)
         return wn_kernel_table()->spin(rounds);
-    return n->spin16 ? n->spin16(rounds) : 0;
+    double (*spin)(size_t) = kind == WN_MAT_INT8 ? n->spin8 : n->spin16;
+    return spin ? spin(rounds) : 0;
 }

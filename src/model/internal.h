@@ -119,6 +119,9 @@ wn_err wn_layer_new(const wn_model *m, wn_stack *s); /* s->layer, all norms abse
 /* All linear layers of all stacks: the i-th (N 0 where a layer lacks it), NULL behind the last. */
 wn_linear *wn_model_linear(wn_model *m, size_t i);
 
+/* The one line that refuses to train or differentiate at precision int8. */
+wn_err wn_int8_has_no_backward(void);
+
 /* Packs a matrix anew from its master [N, K], or [K, N] if transposed. */
 void wn_repack(wn_mat *mat, const float *value, bool transposed);
 

@@ -40,7 +40,7 @@ typedef struct wn_model_facts {
     const char *family; /* "bert", "llama", ... */
     const char *path;
     wn_shape shape;
-    wn_precision precision; /* as resolved: F32 or BF16 */
+    wn_precision precision; /* as resolved: F32, BF16 or INT8 */
     size_t layers;          /* behind which states can be had: an encoder-decoder's encoder's */
     size_t width, heads, vocab, max_positions; /* max_positions 0: no limit */
     int32_t decoder_start;                     /* encoder-decoder: the decoder's first token */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "io/manifest.h"
 #include "model/internal.h"
 #include "token/template.h"
 
@@ -35,7 +36,7 @@ static wn_err shape_of(json_t *j, wn_model *m)
     put_text(j, "shape", shapes[f->shape]);
     put_text(j, "sha256", hex);
     put_text(j, "dtype", f->dtype);
-    put_text(j, "precision", f->precision == WN_PRECISION_BF16 ? "bf16" : "f32");
+    put_text(j, "precision", wn_precision_name(f->precision));
     put(j, "parameters", f->parameters);
     put(j, "layers", f->layers);
     if (m->encoder.L)

@@ -13,6 +13,7 @@
 #include "base/report.h"
 #include "base/rng.h"
 #include "io/json.h"
+#include "io/manifest.h"
 #include "kernel/kernel.h"
 #include "model/model.h"
 #include "report/bench_grad.h"
@@ -317,7 +318,7 @@ static wn_err bench_model(bench *b, const char *what, const char *path, work_fn 
     if (err == WN_OK) {
         const wn_model_facts *f = wn_model_facts_of(s->model);
         snprintf(detail, sizeof detail, "%.40s %s, %zu rows, %zu tokens", f->family,
-                 f->precision == WN_PRECISION_BF16 ? "bf16" : "f32", s->batch.B, s->batch.T);
+                 wn_precision_name(f->precision), s->batch.B, s->batch.T);
         double flops = flops_forward(s) * (train ? 2 : 1);
         err = note(b, what, detail, (double)s->batch.T / sec, flops / sec * 1e-9);
     }

@@ -198,7 +198,7 @@ Test(gemm, fused_layers_equal_their_parts)
 {
     for (size_t v = 0; v < TABLE_COUNT; v++) {
         wn_kernel_use(TABLES[v]);
-        for (int kind = WN_MAT_F32; kind <= WN_MAT_BF16; kind++)
+        for (int kind = WN_MAT_F32; kind <= WN_MAT_INT8; kind++)
             for (int bits = 0; bits < 8; bits++) {
                 int flags = bits & 1 ? WN_MM_SILU : WN_MM_GELU_TANH;
                 check_fused((shape){45, 71, 90, (wn_mat_kind)kind}, flags, true, bits & 2,
@@ -210,13 +210,77 @@ Test(gemm, fused_layers_equal_their_parts)
     wn_kernel_use(NULL);
 }
 
+/* Weights of an output as integers and the factor back, as the contract says. */
+static float weights8(int *q, const float *x, size_t n)
+{
+    float top = 0;
+    for (size_t i = 0; i < n; i++)
+        top = fmaxf(top, fabsf(x[i]));
+    for (size_t i = 0; i < n; i++)
+        q[i] = top > 0 ? (int)rintf(x[i] * (127 / top)) : 0;
+    return top / 127;
+}
+
+/* The same of a row of x, without its zero. */
+static float row8(int *q, const float *x, size_t n)
+{
+    float low = 0, high = 0;
+    for (size_t i = 0; i < n; i++)
+        low = fminf(low, x[i]), high = fmaxf(high, x[i]);
+    float by = high > low ? 255 / (high - low) : 0, zero = rintf(-low * by);
+    for (size_t i = 0; i < n; i++)
+        q[i] = (int)(fminf(255, fmaxf(0, rintf(x[i] * by) + zero)) - zero);
+    return (high - low) / 255;
+}
+
+/* The same bytes from every table: exact sums, then two products in a fixed order. */
+static void check_int8(size_t T, size_t N, size_t K, bool add)
+{
+    size_t ldx = K + 3, ldy = N + 1;
+    float *W = noise(N * K, 1), *x = noise(T * ldx, 2), *y = noise(T * ldy, 3);
+    float *old = noise(T * ldy, 3);
+    int *q = wn_malloc((K + 1) * sizeof *q), *w = wn_malloc((K + 1) * sizeof *w);
+    if (K)
+        memset(x, 0, K * sizeof *x), W[N / 2 * K] = -100; /* a row of zeros, an outlier */
+    wn_mat m = pack(W, N, K, WN_MAT_INT8);
+    wn_mm(y, ldy, x, ldx, &m, NULL, T, add ? WN_MM_ADD : 0);
+    for (size_t t = 0; t < T; t++) {
+        float row = row8(q, x + t * ldx, K);
+        for (size_t n = 0; n < N; n++) {
+            float column = weights8(w, W + n * K, K);
+            int sum = 0;
+            for (size_t k = 0; k < K; k++)
+                sum += q[k] * w[k];
+            float want = (float)sum * column * row;
+            want = add ? old[t * ldy + n] + want : want;
+            cr_assert_eq(y[t * ldy + n], want, "%s [%zu,%zu,%zu] at %zu %zu: %g %g",
+                         wn_kernel_name(), T, N, K, t, n, y[t * ldy + n], want);
+        }
+        cr_assert_eq(y[t * ldy + N], old[t * ldy + N]);
+    }
+    unpack(&m);
+    wn_free(W), wn_free(x), wn_free(y), wn_free(old), wn_free(q), wn_free(w);
+}
+
+Test(gemm, int8_layers_are_exact_on_every_table)
+{
+    for (size_t v = 0; v < TABLE_COUNT; v++) {
+        wn_kernel_use(TABLES[v]);
+        for (size_t i = 0; i < sizeof LINEAR / sizeof *LINEAR; i++)
+            check_int8(LINEAR[i][0], LINEAR[i][1], LINEAR[i][2], i % 2);
+        for (size_t T = 1; T <= 70; T += v ? 1 : 9)
+            check_int8(T, 2 * (T * 7 % 40) + 1, 2 * (T * 13 % 90) + 1, T % 3 == 0);
+    }
+    wn_kernel_use(NULL);
+}
+
 /* A zero row must not wake an infinite weight's column of another row; NaNs stay where they are. */
 Test(gemm, infinities_and_nans_stay_in_their_rows)
 {
     enum { T = 40, N = 40, K = 70 };
     for (size_t v = 0; v < TABLE_COUNT; v++) {
         wn_kernel_use(TABLES[v]);
-        for (int kind = WN_MAT_F32; kind <= WN_MAT_BF16; kind++) {
+        for (int kind = WN_MAT_F32; kind <= WN_MAT_INT8; kind++) {
             float *W = noise(N * K, 1), *x = noise(T * K, 2), *y = noise(T * N, 3);
             x[3 * K + 69] = NAN;
             x[35 * K] = INFINITY;
@@ -226,7 +290,9 @@ Test(gemm, infinities_and_nans_stay_in_their_rows)
             for (size_t t = 0; t < T; t++)
                 for (size_t n = 0; n < N; n++) {
                     float got = y[t * N + n];
-                    bool good = t == 3 ? isnan(got) : t == 35 ? isinf(got) : isfinite(got);
+                    bool good = t == 3    ? isnan(got)
+                                : t == 35 ? isinf(got) || (kind == WN_MAT_INT8 && isnan(got))
+                                          : isfinite(got);
                     cr_assert(good, "%s %d at %zu %zu: %g", wn_kernel_name(), kind, t, n, got);
                 }
             unpack(&m);
@@ -279,12 +345,14 @@ Test(gemm, rows_do_not_depend_on_batch_or_threads)
     float *W = noise(N * K, 1), *x = noise(T * K, 2), *dy = noise(T * N, 3);
     float *y = noise(T * N, 4), *y2 = noise(T * N, 5), *dx = noise(T * K, 6),
           *dx2 = noise(T * K, 7);
-    for (int c = 0; c < 6; c++) {
-        wn_kernel_use(TABLES[1 + c / 2]);
-        wn_mat m = pack(W, N, K, c % 2 ? WN_MAT_BF16 : WN_MAT_F32);
+    for (int c = 0; c < 9; c++) {
+        wn_kernel_use(TABLES[1 + c / 3]);
+        wn_mat_kind kind = (wn_mat_kind)(c % 3);
+        wn_mat m = pack(W, N, K, kind);
         wn_par_set_threads(1);
         wn_mm(y, N, x, K, &m, NULL, T, WN_MM_GELU);
-        wn_mm_back(dx, K, dy, N, &m, T, 0);
+        if (kind != WN_MAT_INT8)
+            wn_mm_back(dx, K, dy, N, &m, T, 0);
         for (int threads = 1; threads <= 7; threads += threads == 1 ? 1 : 5) {
             wn_par_set_threads(threads);
             static const size_t PARTS[] = {1, 7, 79, T};
@@ -293,10 +361,12 @@ Test(gemm, rows_do_not_depend_on_batch_or_threads)
                 for (size_t t = 0; t < upto; t += part) {
                     size_t n = T - t < part ? T - t : part;
                     wn_mm(y2 + t * N, N, x + t * K, K, &m, NULL, n, WN_MM_GELU);
-                    wn_mm_back(dx2 + t * K, K, dy + t * N, N, &m, n, 0);
+                    if (kind != WN_MAT_INT8)
+                        wn_mm_back(dx2 + t * K, K, dy + t * N, N, &m, n, 0);
                 }
                 cr_assert_eq(memcmp(y, y2, upto * N * sizeof *y), 0, "parts of %zu", part);
-                cr_assert_eq(memcmp(dx, dx2, upto * K * sizeof *y), 0, "parts of %zu", part);
+                if (kind != WN_MAT_INT8)
+                    cr_assert_eq(memcmp(dx, dx2, upto * K * sizeof *y), 0, "parts of %zu", part);
             }
         }
         unpack(&m);
@@ -326,6 +396,52 @@ Test(gemm, plain_products_do_not_depend_on_threads)
     }
     wn_par_set_threads(0);
     wn_free(A), wn_free(B), wn_free(C), wn_free(D);
+}
+
+/* dW += dy^T x over examples, whole and cut into calls, with 1 and 3 threads: sums of rounded
+ * numbers, the same bits. */
+static void check_grad(size_t N, size_t K, bool bf16)
+{
+    static const uint32_t OFF[] = {3, 4, 4, 37, 100, 132, 700};
+    enum { T = 700, B = 6 };
+    size_t lddw = K + 1, lddy = N + 2, ldx = K + 3;
+    wn_mat_kind kind = bf16 ? WN_MAT_BF16 : WN_MAT_F32;
+    float *dy = noise(T * lddy, 1), *x = noise(T * ldx, 2), *dW = noise(N * lddw, 3);
+    float *old = noise(N * lddw, 3), *cut = noise(N * lddw, 3);
+    float *dy2 = as_kind(dy, T * lddy, kind), *x2 = as_kind(x, T * ldx, kind);
+    wn_par_set_threads(1);
+    wn_mm_grad(dW, lddw, dy, lddy, x, ldx, N, K, 1, OFF, B, bf16);
+    wn_par_set_threads(3);
+    wn_mm_grad(cut, lddw, dy, lddy, x, ldx, N, K, 1, OFF, 2, bf16);
+    wn_mm_grad(cut, lddw, dy, lddy, x, ldx, N, K, 1, OFF + 2, 4, bf16);
+    wn_par_set_threads(0);
+    cr_assert_eq(memcmp(dW, cut, N * lddw * sizeof *dW), 0);
+    for (size_t n = 0; n < N; n++) {
+        for (size_t k = 0; k < K; k++) {
+            double slack, want = sum_of((matrix){dy2 + 3 * lddy, 1, lddy},
+                                        (matrix){x2 + 3 * ldx, ldx, 1}, n, k, T - 3, &slack);
+            want += old[n * lddw + k];
+            cr_assert_float_eq(dW[n * lddw + k], want, slack * 2, "%s %d at %zu %zu: %g %g",
+                               wn_kernel_name(), bf16, n, k, dW[n * lddw + k], want);
+        }
+        cr_assert_eq(dW[n * lddw + K], old[n * lddw + K]);
+    }
+    wn_free(dy), wn_free(x), wn_free(dW), wn_free(old), wn_free(cut), wn_free(dy2), wn_free(x2);
+}
+
+Test(gemm, gradients_are_sums_over_examples)
+{
+    for (size_t v = 0; v < TABLE_COUNT; v++) {
+        wn_kernel_use(TABLES[v]);
+        for (int bf16 = 0; bf16 < 2; bf16++) {
+            check_grad(1, 1, bf16);
+            check_grad(45, 17, bf16);
+            check_grad(31, 70, bf16);
+            if (v)
+                check_grad(300, 530, bf16);
+        }
+    }
+    wn_kernel_use(NULL);
 }
 
 Test(gemm, rows_come_back_from_the_packed_form)
