@@ -49,19 +49,17 @@ static void add_block(void *ctx, size_t i, int thread)
     double *sum = s->sum + (j->first + i) * s->d;
     if (!T)
         return;
-    wn_gemm(true, false, P->ko, P->ki, T, j->scale, s->y + t * P->ko, P->ko, s->x + t * P->ki,
-            P->ki, false, block, P->ki);
+    wn_outer(block, P->ki, j->scale, s->y + t * P->ko, P->ko, s->x + t * P->ki, P->ki, P->ko, P->ki,
+             T);
     for (size_t k = 0; k < s->d; k++)
         sum[k] += (double)block[k];
 }
 
-static void run(wn_grad_sink *s, struct shrink *y, struct shrink *x, const struct blocks *j,
-                size_t B)
+static void run(struct shrink *y, struct shrink *x, const struct blocks *j, size_t B)
 {
     wn_par_do((y->T + ROWS - 1) / ROWS, shrink_rows, y);
     wn_par_do((x->T + ROWS - 1) / ROWS, shrink_rows, x);
     wn_par_do(B, add_block, (void *)j);
-    (void)s;
 }
 
 void wn_grad_kron_outer(wn_grad_sink *s, size_t slot, const wn_grad_outer *o, size_t N, size_t K)
@@ -71,7 +69,7 @@ void wn_grad_kron_outer(wn_grad_sink *s, size_t slot, const wn_grad_outer *o, si
     struct shrink y = {s->y, o->dy, o->ldy, o->off[o->B], N, &P->out, at, NULL};
     struct shrink x = {s->x, o->x, o->ldx, o->off[o->B], K, &P->in, at, NULL};
     WN_ASSERT(y.T <= s->o.max_tokens);
-    run(s, &y, &x, &(struct blocks){s, o->scale, o->off, o->first}, o->B);
+    run(&y, &x, &(struct blocks){s, o->scale, o->off, o->first}, o->B);
 }
 
 void wn_grad_kron_embed(wn_grad_sink *s, size_t slot, const float *dx, const int32_t *id, size_t D,
@@ -82,5 +80,5 @@ void wn_grad_kron_embed(wn_grad_sink *s, size_t slot, const float *dx, const int
     struct shrink y = {s->y, NULL, 0, seg->off[seg->B], 0, &P->out, at, id};
     struct shrink x = {s->x, dx, D, seg->off[seg->B], D, &P->in, at, NULL};
     WN_ASSERT(y.T <= s->o.max_tokens);
-    run(s, &y, &x, &(struct blocks){s, 1, seg->off, seg->first}, seg->B);
+    run(&y, &x, &(struct blocks){s, 1, seg->off, seg->first}, seg->B);
 }

@@ -188,8 +188,8 @@ static void form(const wn_grad_matrix *j, size_t b, size_t n0, size_t n, size_t 
         T = o->off[b - o->first + 1] - t;
     }
     if (T)
-        wn_gemm(true, false, n, cols, T, o->scale, o->dy + t * o->ldy + n0, o->ldy,
-                o->x + t * o->ldx + k0, o->ldx, false, G, cols);
+        wn_outer(G, cols, o->scale, o->dy + t * o->ldy + n0, o->ldy, o->x + t * o->ldx + k0, o->ldx,
+                 n, cols, T);
     else
         memset(G, 0, n * cols * sizeof *G);
     if (j->uses)

@@ -123,6 +123,12 @@ double wn_mat_spin(wn_mat_kind kind, size_t rounds);
 void wn_gemm(bool ta, bool tb, size_t M, size_t N, size_t K, float alpha, const float *A,
              size_t lda, const float *B, size_t ldb, bool add, float *C, size_t ldc);
 
+/* G [n, m] = scale * dy^T x, dy [T, n], x [T, m], T above 0: one tile of a weight's gradient.
+ * Single-threaded: made to be called from tiles. Every element is one sequence of multiply-adds
+ * over the T rows. */
+void wn_outer(float *G, size_t ldg, float scale, const float *dy, size_t ldy, const float *x,
+              size_t ldx, size_t n, size_t m, size_t T);
+
 /* ---- random signs ------------------------------------------------------------------------------
  * A matrix of +1 and -1, [any number of rows k, R], that is never stored as numbers. A word holds
  * 32 rows of one column: the sign at (k, j) is + where bit k % 32 of its word is 1. Without `word`

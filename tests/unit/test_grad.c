@@ -290,15 +290,15 @@ static void check_same(const char *folder, const char *adapter, wn_projection_ki
     GOLDEN_OK(wn_projection_init(&P, kind, 36, 4, &c, 0));
     const wn_grad_sink_opts o = {.chosen = &c, .projection = &P};
     taken all = take(m, &g.b, g.labels, WN_MARGIN, &o);
-    static const int threads[] = {1, 3, 8};
-    for (int i = 0; i < 3; i++) {
+    static const int threads[] = {1, 3};
+    for (int i = 0; i < 2; i++) {
         wn_par_set_threads(threads[i]);
         taken t = take(m, &g.b, g.labels, WN_MARGIN, &o);
         cr_expect(!memcmp(t.row, all.row, 9 * t.d * sizeof *t.row), "%s %s: %d threads", folder,
                   wn_projection_name(kind), threads[i]);
     }
     wn_par_set_threads(0);
-    for (size_t s = 0; s < 9; s++) {
+    for (size_t s = 0; s < 9; s += 4) {
         golden_batch one = golden_segment(&g, s);
         taken t = take(m, &one.b, one.labels, WN_MARGIN, &o);
         cr_expect(!memcmp(t.row, all.row + s * t.d, t.d * sizeof *t.row), "%s %s: row %zu alone",
@@ -313,9 +313,9 @@ static void check_same(const char *folder, const char *adapter, wn_projection_ki
 
 Test(grad, rows_are_independent_of_batch_and_threads)
 {
+    check_same("models/llama-untied", NULL, WN_PROJECT_RADEMACHER);
     for (int k = 0; k < 3; k++) {
         check_same("models/llama-tiny", NULL, kinds[k]);
-        check_same("models/llama-untied", NULL, kinds[k]);
         check_same("models/llama-tiny", "adapter", kinds[k]);
     }
 }
@@ -539,13 +539,15 @@ Test(grad, adam_steps_instead_of_gradients)
     wn_projection P;
     toy_init(&t);
     feedback_init(&f);
+    for (size_t i = 0; i < TT * TV; i++) /* rows without a gradient, nor, below, much of a v */
+        f.dlogits[i] *= i % TV < 80;
     float *m[5], *v[5], *want = plain_rows(&t, &f);
     for (size_t i = 0; i < 5; i++) {
         size_t n = t.at[i + 1] - t.at[i];
         m[i] = random_floats(20 + i, n);
         v[i] = random_floats(30 + i, n);
         for (size_t k = 0; k < n; k++) {
-            v[i][k] *= v[i][k];
+            v[i][k] *= k % 3 ? v[i][k] : 0;
             for (size_t b = 0; b < TB; b++) {
                 float *g = want + b * t.c.p + t.at[i] + k;
                 *g = (float)((0.9 * m[i][k] + 0.1 * *g) /
