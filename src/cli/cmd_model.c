@@ -24,7 +24,7 @@ static wn_err run(const wn_call *c)
 const wn_command wn_cmd_model_info = {
     "model info",
     "M",
-    "family, shape, tokenizer, memory and trained parameters of a model",
+    "family, shape, parameters and tokenizer of a model",
     "M is a Hugging Face folder or a .gguf file. Memory counts weights, activations and what the "
     "method keeps "
     "of its parameters: gradients and AdamW's moments.",
