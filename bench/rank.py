@@ -67,6 +67,7 @@ def main():
     a.add_argument("--words", type=int, default=90)
     a.add_argument("--batch", type=int, default=32)
     a.add_argument("--threads", type=int, default=2)
+    a.add_argument("--peers", default="float32 padded,float32 cached,bfloat16 padded,bfloat16 cached")
     a = a.parse_args()
     rows = make_rows(a.rows, a.words, 4)
     many = make_rows(8 * a.rows, a.words, 4)
@@ -75,17 +76,18 @@ def main():
     took -= loading
     ours = [many[r["id"]]["choices"].index(r["prediction"]) for r in out]
     print(json.dumps({"who": "winnow", "rows_a_second": round(len(many) / took, 2)}), flush=True)
-    for dtype in ("float32", "bfloat16"):
+    for peer in a.peers.split(","):
+        dtype, way = peer.split()
         tok, net = load(a.model, dtype, a.threads)
-        for name, run in (("padded", lambda r: padded(tok, net, r, a.batch)), ("cached", lambda r: cached(tok, net, r))):
-            run(rows[:1])
-            start = time.time()
-            best = run(rows)
-            rate = len(rows) / (time.time() - start)
-            print(json.dumps({
-                "who": f"transformers {dtype} {name}", "rows_a_second": round(rate, 2),
-                "winnow_is": round(len(many) / took / rate, 1), "prompt_tokens": len(texts(tok, rows[0])[0]),
-                "same_answers": sum(x == y for x, y in zip(best, ours)) / len(rows)}), flush=True)
+        run = (lambda r: padded(tok, net, r, a.batch)) if way == "padded" else (lambda r: cached(tok, net, r))
+        run(rows[:1])
+        start = time.time()
+        best = run(rows)
+        rate = len(rows) / (time.time() - start)
+        print(json.dumps({
+            "who": f"transformers {peer}", "rows_a_second": round(rate, 2), "winnow_is": round(len(many) / took / rate, 1),
+            "prompt_tokens": len(texts(tok, rows[0])[0]),
+            "same_answers": sum(x == y for x, y in zip(best, ours)) / len(rows)}), flush=True)
 
 
 if __name__ == "__main__":
