@@ -5,10 +5,13 @@ Run by hand (pip install rouge_score scikit-learn):  python3 tests/goldens/metri
  - rouge_l: rouge_score's rougeL F-measure with its stemmer, best of the references
  - drop:    the rules of the DROP script, restated here from their published description, with its
             published cases
- - macro_f1: scikit-learn's f1_score(average="macro")
+ - macro_f1, micro_f1: scikit-learn's f1_score
+ - evidence: the rules of the Qasper scorer, restated, on random questions
+ - truth: TruthfulQA's MC1 and MC2, restated
+ - perplexity: exp of the mean loss a token
  - exact, token_f1: restated (SQuAD's bag F1 without dropping articles)
 """
-import json, os, random, re, string
+import json, math, os, random, re, string
 from collections import Counter
 from nltk.stem import porter
 from rouge_score import rouge_scorer
@@ -104,7 +107,57 @@ def macro():
     for n, labels in [(1, 1), (2, 2), (10, 2), (40, 3), (25, 7)]:
         g = [rng.randrange(labels) for _ in range(n)]
         p = [rng.randrange(labels) for _ in range(n)]
-        out.append({"gold": g, "predicted": p, "labels": labels + 1, "score": f1_score(g, p, average="macro", zero_division=0)})
+        out.append({"gold": g, "predicted": p, "labels": labels + 1, "score": f1_score(g, p, average="macro", zero_division=0),
+                    "micro": f1_score(g, p, average="micro", zero_division=0)})
+    return out
+
+
+def paragraph_f1(said, right):
+    if not right:
+        return float(not said)
+    same = len(set(said) & set(right))
+    if same == 0:
+        return 0.0
+    precision, recall = same / len(said), same / len(right)
+    return 2 * precision * recall / (precision + recall)
+
+
+def evidence():
+    """Rows of questions in a mixed order; a question's paragraphs may be the same text twice."""
+    rng, out = random.Random(11), []
+    for _ in range(6):
+        rows, score, nothing = [], [], []
+        for q in range(rng.randrange(1, 6)):
+            paragraphs = [f"p{rng.randrange(5)}" for _ in range(rng.randrange(1, 7))]
+            lists = [[p for p in sorted(set(paragraphs)) if rng.random() < 0.4] for _ in range(rng.randrange(1, 4))]
+            said = [rng.random() < 0.4 for _ in paragraphs]
+            rows += [{"question": q, "paragraph": p, "evidence": lists, "said": s} for p, s in zip(paragraphs, said)]
+            yes = [p for p, s in zip(paragraphs, said) if s]
+            score.append(max(paragraph_f1(yes, x) for x in lists))
+            nothing.append(max(paragraph_f1([], x) for x in lists))
+        rng.shuffle(rows)
+        out.append({"rows": rows, "score": sum(score) / len(score), "nothing": sum(nothing) / len(nothing)})
+    return out
+
+
+def truth():
+    rng, out = random.Random(12), []
+    for _ in range(12):
+        n = rng.randrange(2, 7)
+        nll = [round(rng.uniform(0.5, 40), 3) for _ in range(n)]
+        right = [True] + [rng.random() < 0.4 for _ in range(n - 2)] + [False]
+        p = [math.exp(-x) for x in nll]
+        out.append({"nll": nll, "right": right, "mc1": float(nll[0] < min(x for x, r in zip(nll, right) if not r)),
+                    "mc2": sum(x for x, r in zip(p, right) if r) / sum(p)})
+    return out
+
+
+def perplexity():
+    rng, out = random.Random(13), []
+    for n in (1, 2, 30):
+        tokens = [rng.randrange(1, 40) for _ in range(n)]
+        nll = [round(t * rng.uniform(0.1, 5), 4) for t in tokens]
+        out.append({"nll": nll, "tokens": tokens, "score": math.exp(sum(nll) / sum(tokens))})
     return out
 
 stem, rouge = porter.PorterStemmer(), rouge_scorer.RougeScorer(["rougeL"], use_stemmer=True)
@@ -116,6 +169,9 @@ data = {
     "exact": [{"answers": a, "prediction": p, "score": float(any(norm(p) == norm(x) for x in a))} for a, p in PLAIN],
     "token-f1": [{"answers": a, "prediction": p, "score": max(token_f1(p, x) for x in a)} for a, p in PLAIN],
     "macro-f1": macro(),
+    "evidence-f1": evidence(),
+    "truth": truth(),
+    "perplexity": perplexity(),
 }
 with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "metrics.json"), "w") as f:
     f.write("{\n" + ",\n".join('"%s": [\n%s\n]' % (k, ",\n".join(json.dumps(x) for x in v)) for k, v in data.items()) + "\n}\n")

@@ -95,6 +95,11 @@ Test(metric, macro_f1_as_scikit_learn_and_its_pseudo_values)
         int labels = (int)json_integer_value(json_object_get(c, "labels"));
         double right = json_number_value(json_object_get(c, "score"));
         cr_expect_float_eq(wn_macro_f1(g, p, n, labels), right, 1e-12);
+        double equal = 0; /* micro-F1 of one label a row is accuracy */
+        for (size_t i = 0; i < n; i++)
+            equal += g[i] == p[i];
+        cr_expect_float_eq(equal / (double)n, json_number_value(json_object_get(c, "micro")),
+                           1e-12);
         double score[64], loo[64], mean = 0, loo_mean = 0;
         cr_assert_eq(wn_macro_f1_rows(score, g, p, n, labels), WN_OK);
         for (size_t i = 0; i < n; i++) {
@@ -113,6 +118,41 @@ Test(metric, macro_f1_as_scikit_learn_and_its_pseudo_values)
         wn_free(g);
         wn_free(p);
     }
+    json_decref(all);
+}
+
+Test(metric, perplexity_and_its_pseudo_values)
+{
+    json_t *all = goldens(), *c;
+    size_t k;
+    json_array_foreach(json_object_get(all, "perplexity"), k, c)
+    {
+        const json_t *tokens = json_object_get(c, "tokens"), *nll = json_object_get(c, "nll");
+        size_t n = json_array_size(tokens);
+        double loss[64], score[64], mean = 0, without[2];
+        uint32_t count[64];
+        for (size_t i = 0; i < n; i++) {
+            loss[i] = json_number_value(json_array_get(nll, i));
+            count[i] = (uint32_t)json_integer_value(json_array_get(tokens, i));
+        }
+        double right = json_number_value(json_object_get(c, "score"));
+        cr_assert_eq(wn_perplexity_rows(score, loss, count, n), WN_OK);
+        for (size_t i = 0; i < n; i++)
+            mean += score[i] / (double)n;
+        cr_expect_float_eq(mean, right, 1e-9 * right);
+        for (size_t i = 0; n > 1 && i < 2; i++) { /* without row i, from scratch */
+            double sum = 0, tok = 0;
+            for (size_t j = 0; j < n; j++) {
+                sum += j == i ? 0 : loss[j];
+                tok += j == i ? 0 : count[j];
+            }
+            without[i] = exp(sum / tok);
+        }
+        if (n > 1)
+            cr_expect_float_eq(score[0] - score[1], (double)(n - 1) * (without[1] - without[0]),
+                               1e-7);
+    }
+    cr_expect_eq(k, 3);
     json_decref(all);
 }
 

@@ -238,6 +238,45 @@ Test(rank, without_eos_only_the_text_counts)
     wn_model_close(m);
 }
 
+/* The target is the first choice, right ones are among the references. */
+Test(rank, truth_as_restated)
+{
+    char path[GOLDEN_PATH], file[GOLDEN_PATH];
+    json_t *all, *c;
+    size_t k;
+    GOLDEN_OK(wn_json_load(&all, golden_path(path, "metrics.json")));
+    json_array_foreach(json_object_get(all, "truth"), k, c)
+    {
+        const json_t *losses = json_object_get(c, "nll"), *right = json_object_get(c, "right");
+        size_t n = json_array_size(losses), start[2] = {0, n}, refs = 0;
+        double nll[8], score;
+        uint32_t tokens[8];
+        wn_str s = {0};
+        wn_pool *rows;
+        wn_str_puts(&s, "{\"prompt\":\"p\",\"target\":\"c0\",\"choices\":[");
+        for (size_t i = 0; i < n; i++) {
+            wn_str_printf(&s, "%s\"c%zu\"", i ? "," : "", i);
+            nll[i] = json_number_value(json_array_get(losses, i));
+            tokens[i] = 1;
+        }
+        wn_str_puts(&s, "],\"references\":[");
+        for (size_t i = 1; i < n; i++)
+            if (json_is_true(json_array_get(right, i)))
+                wn_str_printf(&s, "%s\"c%zu\"", refs++ ? "," : "", i);
+        wn_str_puts(&s, refs ? "]}\n" : "\"c0\"]}\n");
+        GOLDEN_OK(wn_pool_open(&rows, put_file(file, "rows.jsonl", s.p), NULL, true));
+        const wn_choice_scores scores = {1, start, nll, tokens, NULL};
+        GOLDEN_OK(wn_rank_truth(&score, &scores, rows, WN_NORM_NONE, false));
+        cr_expect_eq(score, json_number_value(json_object_get(c, "mc1")), "case %zu", k);
+        GOLDEN_OK(wn_rank_truth(&score, &scores, rows, WN_NORM_NONE, true));
+        cr_expect_float_eq(score, json_number_value(json_object_get(c, "mc2")), 1e-12);
+        wn_pool_close(rows);
+        wn_str_free(&s);
+    }
+    cr_expect_eq(k, 12);
+    json_decref(all);
+}
+
 /* By hand: losses 2, 1, 3, 1.5 of choices t (target), w, r (a reference), x. mc1: w is likelier
  * than the target: 0. mc2: (e^-2 + e^-3) / (e^-2 + e^-1 + e^-3 + e^-1.5). */
 Test(rank, truth_by_hand)
