@@ -9,7 +9,7 @@
 #include "kernel/kernel.h"
 #include "model/model.h"
 
-enum { TILE = 192 }; /* columns of a bias one thread adds up */
+enum { TILE = 192 }; /* elements of a gradient one thread adds up */
 
 struct bias_job {
     float *grad;
@@ -72,8 +72,6 @@ static void add_embed(void *ctx, wn_param *e, const float *dx, const int32_t *id
     for (uint32_t t = seg->off[0]; t < seg->off[seg->B]; t++)
         wn_add(e->grad + (size_t)id[t] * D, dx + t * D, D);
 }
-
-enum { TILE = 192 }; /* columns of a gradient one thread adds up */
 
 struct scale_job {
     float *grad;
