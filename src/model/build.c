@@ -352,15 +352,33 @@ wn_linear *wn_model_linear(wn_model *m, size_t i)
                            (int)(i % WN_LAYER_LINEARS));
 }
 
+struct rope_job {
+    float *table;
+    const double *freq;
+    size_t rot, positions;
+    double scale;
+};
+
+enum { ROPE_ROWS = 256 };
+
+static void rope_rows(void *ctx, size_t i, int thread)
+{
+    (void)thread;
+    const struct rope_job *j = ctx;
+    size_t rot = j->rot, end = (i + 1) * ROPE_ROWS;
+    for (size_t p = i * ROPE_ROWS; p < end && p < j->positions; p++)
+        for (size_t k = 0; k < rot / 2; k++) {
+            /* the reference multiplies in float32; the angle's rounding is part of the model */
+            float angle = (float)p * (float)j->freq[k];
+            j->table[p * rot + k] = (float)(cos((double)angle) * j->scale);
+            j->table[p * rot + rot / 2 + k] = (float)(sin((double)angle) * j->scale);
+        }
+}
+
 wn_err wn_build_rope(float **table, const double *freq, size_t rot, size_t positions, double scale)
 {
     WN_NEW(*table, positions * rot);
-    for (size_t p = 0; p < positions; p++)
-        for (size_t i = 0; i < rot / 2; i++) {
-            /* the reference multiplies in float32; the angle's rounding is part of the model */
-            float angle = (float)p * (float)freq[i];
-            (*table)[p * rot + i] = (float)(cos((double)angle) * scale);
-            (*table)[p * rot + rot / 2 + i] = (float)(sin((double)angle) * scale);
-        }
+    struct rope_job j = {*table, freq, rot, positions, scale};
+    wn_par_do((positions + ROPE_ROWS - 1) / ROPE_ROWS, rope_rows, &j);
     return WN_OK;
 }
