@@ -297,11 +297,11 @@ void wn_head_next(const wn_head *h, wn_head_work *w, const wn_pass *pass, const 
     w->off[b->B] = (uint32_t)b->B;
     for (size_t s = 0; s < b->B; s++)
         w->token[s] = b->off[s + 1] - 1;
-    const float *in = head_input(h, w, pass, x);
+    const float *in = head_input(h, w, pass, normed_state(h, w, pass, x));
     const float *bias = h->bias == WN_NO_PARAM ? NULL : pass->params->p[h->bias].value;
     for (size_t p0 = 0; p0 < b->B; p0 += w->tile) {
         size_t n = p0 + w->tile < b->B ? w->tile : b->B - p0;
-        wn_mm(w->logits, h->V, in + p0 * h->D, h->D, h->mat, bias, n, 0);
+        wn_mm(w->logits, h->V, in + p0 * h->mat->K, h->mat->K, h->mat, bias, n, 0);
         wn_par_do(n, pick, &(struct next_job){w->logits, h->V, next + p0});
     }
 }
