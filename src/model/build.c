@@ -281,8 +281,12 @@ wn_err wn_build_head(wn_model *m, const char *name, bool tied)
     return WN_OK;
 }
 
-wn_err wn_layer_new(wn_stack *s)
+wn_err wn_layer_new(const wn_model *m, wn_stack *s)
 {
+    enum { MOST_LAYERS = 1024 }; /* no file of weights is that deep */
+    if (s->L > MOST_LAYERS)
+        return wn_fail(WN_EFORMAT, "%s: %zu layers: expected at most %d", m->files.place, s->L,
+                       MOST_LAYERS);
     WN_NEW(s->layer, s->L);
     for (size_t i = 0; i < s->L; i++) {
         wn_layer *l = &s->layer[i];

@@ -479,7 +479,7 @@ wn_err wn_build_decoder(wn_model *m)
     b.out_bias = strcmp(type, "qwen2") == 0 ? false : b.attn_bias || r->flags & OUT_BIAS;
     WN_TRY(wn_config_flag(&b.mlp_bias, m, "mlp_bias", r->flags & MLP_BIAS));
     WN_TRY(wn_config_flag(&tied, m, "tie_word_embeddings", r->flags & TIED));
-    WN_TRY(wn_layer_new(&m->stack));
+    WN_TRY(wn_layer_new(m, &m->stack));
     for (size_t i = 0; i < s->L; i++)
         s->layer[i].rope = r->flags & NO_ROPE ? -1 : 0;
     if (!(r->flags & LAYER_NORM))

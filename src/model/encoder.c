@@ -302,7 +302,7 @@ wn_err wn_build_encoder(wn_model *m)
     wn_stack *s = &m->stack;
     size_t types;
     WN_TRY(read_config(&b, &types));
-    WN_TRY(wn_layer_new(&m->stack));
+    WN_TRY(wn_layer_new(m, &m->stack));
     if (!wn_weights_find(&m->files, r->token))
         m->files.prefix = r->prefix;
     WN_TRY(wn_build_table(m, &m->token, r->token, m->facts.vocab, s->D));

@@ -103,7 +103,7 @@ wn_err wn_build_head(wn_model *m, const char *name, bool tied);
  * both. */
 wn_err wn_build_rope(float **table, const double *freq, size_t rot, size_t positions, double scale);
 wn_norm wn_no_norm(void);
-wn_err wn_layer_new(wn_stack *s); /* s->layer, all norms absent */
+wn_err wn_layer_new(const wn_model *m, wn_stack *s); /* s->layer, all norms absent */
 /* All linear layers of all stacks: the i-th (N 0 where a layer lacks it), NULL behind the last. */
 wn_linear *wn_model_linear(wn_model *m, size_t i);
 

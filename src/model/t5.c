@@ -43,7 +43,7 @@ static wn_err read_stack(wn_model *m, wn_stack *s, const char *layers)
     else
         return wn_fail(WN_EFORMAT, "%s: feed_forward_proj \"%s\" is not supported", m->files.place,
                        proj);
-    return wn_layer_new(s);
+    return wn_layer_new(m, s);
 }
 
 struct part {
