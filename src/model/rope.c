@@ -11,6 +11,9 @@
 
 #define PI 3.141592653589793
 
+/* A table holds the angles of every position: longer rows are refused. */
+enum { MOST_POSITIONS = 1 << 20 };
+
 wn_err wn_rope_read(wn_rope_rule *r, const wn_model *m, const char *layers)
 {
     const json_t *c = m->files.config, *both = json_object_get(c, "rope_parameters");
@@ -135,6 +138,8 @@ wn_err wn_rope_build(wn_model *m, int table, const wn_rope_rule *r)
         kind = json_string_value(json_object_get(r->more, "type"));
     if (!kind)
         kind = "default";
+    if (s->positions > MOST_POSITIONS)
+        s->positions = m->facts.max_positions = MOST_POSITIONS;
     s->rot = (size_t)((double)s->d * r->partial) / 2 * 2;
     size_t n = s->rot / 2;
     if (n == 0)

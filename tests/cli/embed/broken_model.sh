@@ -34,3 +34,7 @@ copy bert-tiny
 size=$(stat -c %s m/model.safetensors)
 printf '\000\000\300\177' | dd of=m/model.safetensors bs=1 seek=$((size - 4)) conv=notrunc status=none
 try m
+# sizes that no weights beside them could have
+copy llama-tiny; sed -i 's/"num_hidden_layers": *[0-9]*/"num_hidden_layers": 16777215/' m/config.json; try m
+copy bert-tiny; sed -i 's/"num_hidden_layers": *[0-9]*/"num_hidden_layers": 4096/' m/config.json; try m
+copy llama-tiny; sed -i 's/"num_attention_heads": *[0-9]*/"num_attention_heads": 16777215/' m/config.json; try m
