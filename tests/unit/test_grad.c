@@ -102,8 +102,10 @@ static void reference_batch(two_sides *t, const reference *r, const wn_model *m,
     const wn_tensor *offs = golden_find(e, *r->prefix ? "batch.0.off" : "off");
     t->b = (wn_batch){.B = wn_tensor_count(offs) - 1, .T = n, .id = id, .off = off, .label = label};
     t->labels = golden_supervised(label, T);
-    if (wn_model_facts_of(m)->shape != WN_SHAPE_ENCDEC)
+    if (wn_model_facts_of(m)->shape != WN_SHAPE_ENCDEC) {
+        wn_safetensors_close(e);
         return;
+    }
     int32_t *target = golden_i32(e, NULL, "target"), *start = golden_alloc(T, sizeof *start);
     uint32_t *to = (uint32_t *)golden_i32(e, NULL, "target_off"),
              *of = golden_alloc(t->b.B, sizeof *of);
@@ -122,6 +124,7 @@ static void reference_batch(two_sides *t, const reference *r, const wn_model *m,
                       .label = label,
                       .source = &t->source,
                       .source_of = of};
+    wn_safetensors_close(e);
 }
 
 static const wn_quantity quantities[] = {WN_LOSS, WN_MARGIN, WN_MARGIN_REF};
@@ -198,7 +201,6 @@ Test(grad, clipped_margins)
     wn_param *norm = wn_params_find(wn_model_params(m), "model.norm.weight");
     wn_scale(norm->value, 6, norm->rows);
     reference_batch(&t, &references[0], m, want);
-    wn_safetensors *e = golden_open("models/llama-tiny");
     for (size_t keep = 0; keep < 6; keep++) {
         int32_t *label = golden_alloc(t.b.T, sizeof *label);
         memset(label, -1, t.b.T * sizeof *label);
@@ -230,7 +232,8 @@ Test(grad, clipped_margins)
     }
     cr_expect(seen[0] && seen[1] && seen[2], "labels of p below, between, above: %d %d %d", seen[0],
               seen[1], seen[2]);
-    wn_safetensors_close(e);
+    wn_chosen_free(&c);
+    wn_model_close(m);
     wn_safetensors_close(want);
 }
 
