@@ -189,10 +189,23 @@ typedef struct wn_search_opts {
 } wn_search_opts;
 WN_API wn_err wn_search_job(const wn_search_opts *o);
 
+/* How GradEx estimates: see docs/gradex.md. */
+typedef struct wn_surrogate_opts {
+    const char *mode;      /* "clean" (NULL), "ref", "step" */
+    const char *ridge;     /* clean: a number, or "cv"; NULL: 0.01 */
+    double c;              /* ref: 0 is 1e-4 */
+    bool coin;             /* ref: random signs */
+    const char *intercept; /* ref: "yes", "no"; NULL: yes with coin */
+    double first;          /* ref: this share of a group's rows, in the store's order; 0: all */
+    double step_size;      /* step: 0 is 1 */
+    const char *groups;    /* "task" (NULL), "source", "cluster:K", "kmeans:K" */
+} wn_surrogate_opts;
+
 typedef struct wn_select_opts {
     wn_common common;
-    const char *strategy;        /* "deft", "random", "balanced-random", "all" */
-    const char *pool, *map;      /* rows to choose from, or whose texts are attached */
+    const char *strategy;   /* "deft", "gradex-fs", "gradex-re", "less", "dsir", "bm25", "random",
+                               "balanced-random", "all" */
+    const char *pool, *map; /* rows to choose from, or whose texts are attached */
     const char *store, *queries; /* vectors; queries: a store, or rows that `model` embeds */
     const char *metric;
     size_t k;                       /* neighbours a query; 0: 500 */
@@ -201,7 +214,19 @@ typedef struct wn_select_opts {
     const char *dedup;              /* "exact" (NULL), "near", "none" */
     const char *const *avoid;       /* contamination veto: rows files */
     size_t n_avoid;
-    const char *model; /* whose tokens budget_tokens counts */
+    const char *model;              /* whose tokens budget_tokens counts */
+    wn_surrogate_opts how;          /* gradex-*: how subsets are estimated */
+    const char *search;             /* gradex-fs: "pass" (NULL), "forward", "backward" */
+    uint64_t subsets;               /* gradex-re: most; 0: 10 a group, at least 200 */
+    double share;                   /* gradex-re: of the groups, in a subset; 0: 0.5 */
+    double settle;                  /* gradex-re: reliability at which drawing ends; 0: 0.98 */
+    uint64_t keep;                  /* gradex-re: groups; 0: by `below`, or the best front */
+    double below;                   /* gradex-re: groups whose score is below; 0: none given */
+    const char *const *checkpoints; /* less: further "STORE,QUERIES[,WEIGHT]" */
+    size_t n_checkpoints;
+    double weight;      /* less: of store and queries; 0: 1 */
+    const char *gumbel; /* dsir: "yes" (NULL), "no" */
+    bool per_token;     /* dsir */
 } wn_select_opts;
 WN_API wn_err wn_select_job(const wn_select_opts *o);
 
@@ -259,6 +284,39 @@ typedef struct wn_train_opts {
     const char *save_dtype; /* NULL: the model's own */
 } wn_train_opts;
 WN_API wn_err wn_train_job(const wn_train_opts *o);
+
+typedef struct wn_estimate_opts {
+    wn_common common;
+    wn_surrogate_opts how;
+    const char *store, *target;
+    const char *pool, *map; /* rows of the store: groups by source; verification */
+    const char *subsets;    /* file; NULL: `random` draws */
+    uint64_t random;        /* subsets drawn at random; 0: none */
+    double share;           /* of the groups, in a random subset; 0: 0.5 */
+    uint64_t bootstrap;     /* resamples for intervals; 0: none */
+    const char *evaluate;   /* "linear" (NULL), "forward": the real model at W + P w */
+    double scale, norm;     /* forward: |P w| as a share of the parameters' norm, or absolute; 0: as
+                               it is */
+    const char *first_order; /* lengths as shares of the parameters' norm, by comma: instead of
+                                estimates the errors of first order; NULL: no */
+    uint64_t verify;         /* subsets that are trained for real; 0: none */
+    const char *target_rows; /* the rows that `target` was made of, for what needs the real model */
+    wn_train_opts train;     /* model, adapter, both as the stores were made at, template, lengths;
+                                verify: training; its data, map and common are not read */
+} wn_estimate_opts;
+/* With `verify` a folder OUT.verify keeps what is measured; a killed run goes on from it. */
+WN_API wn_err wn_estimate_job(const wn_estimate_opts *o);
+
+typedef struct wn_what_if_opts {
+    wn_common common;
+    wn_surrogate_opts how;
+    const char *store, *target, *pool, *map;
+    const char *with, *without, *base; /* names by comma */
+    uint64_t bootstrap;                /* resamples; 0: 200 */
+    const char *verified;              /* manifest of a verified estimate */
+} wn_what_if_opts;
+/* *json: "before", "after", "change" {value, ci95, verdict}; wn_text_free. */
+WN_API wn_err wn_what_if_job(const wn_what_if_opts *o, char **json);
 
 typedef struct wn_eval_opts {
     wn_common common;

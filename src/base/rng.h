@@ -22,7 +22,12 @@ enum {
     WN_STREAM_PROJECT = 8, /* signs of a projection */
     WN_STREAM_STATE8 = 9,  /* rounding of 8-bit optimiser state */
     WN_STREAM_KRON_OUT = 16,
-    WN_STREAM_KRON_IN = 17
+    WN_STREAM_KRON_IN = 17,
+    WN_STREAM_SUBSETS = 32, /* random subsets of groups */
+    WN_STREAM_COIN = 33,    /* signs of GradEx's reference mode */
+    WN_STREAM_FOLD = 34,    /* cross-validation */
+    WN_STREAM_CLUSTER = 35, /* starts of k-means */
+    WN_STREAM_GUMBEL = 36
 };
 
 uint64_t wn_rng_u64(uint64_t seed, uint64_t stream, uint64_t index);

@@ -53,8 +53,9 @@ typedef struct wn_command {
     X(tokenize)                                                                                    \
     X(embed)                                                                                       \
     X(grad)                                                                                        \
-    X(score) X(export) X(import) X(search) X(select) X(train) X(eval) X(run) X(explain) X(diff)    \
-        X(report) X(model_info) X(doctor) X(bench)
+    X(score)                                                                                       \
+    X(export) X(import) X(search) X(select) X(estimate) X(what_if) X(train) X(eval) X(run)         \
+        X(explain) X(diff) X(report) X(model_info) X(doctor) X(bench)
 #define WN_X(name) extern const wn_command wn_cmd_##name;
 WN_COMMANDS(WN_X)
 #undef WN_X

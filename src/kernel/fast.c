@@ -6,6 +6,7 @@
 #include "kernel/fast_rows.h"
 #include "kernel/fast_signs.h"
 #include "kernel/fast_tile.h"
+#include "kernel/fast_f64.h"
 
 #define PASTE2(a, b) a##b
 #define PASTE(a, b)  PASTE2(a, b)
@@ -46,5 +47,9 @@ const wn_kernels PASTE(wn_kernel_table_, WN_ISA) = {
     .philox16 = philox16,
     .sign_rows = sign_rows,
     .sign_columns = sign_columns,
+    .mm64 = mm64,
+    .sigmoid_neg = sigmoid_neg,
+    .axpy64 = axpy64,
+    .widen = widen,
     .spin = spin,
 };

@@ -43,7 +43,11 @@ typedef enum wn_act {
  * AVX512-BF16 where the processor has them, elsewhere in f32 registers, so that --precision bf16
  * means the same numbers everywhere, up to the order of sums (and numbers below 2^-126, which the
  * native instructions take for zeros). */
-enum { WN_NR = 16, WN_HEAD_MAX = 512 /* widest attention head: callers check, kernels assert */ };
+enum {
+    WN_NR = 16,
+    WN_ND = 8,        /* columns of a panel of doubles */
+    WN_HEAD_MAX = 512 /* widest attention head: callers check, kernels assert */
+};
 
 typedef enum wn_mat_kind { WN_MAT_F32, WN_MAT_BF16 } wn_mat_kind;
 
@@ -240,6 +244,15 @@ double wn_sum_squares(const float *x, size_t n);           /* fixed order of til
 float wn_dot(const float *x, const float *y, size_t n);
 double wn_dot64(const float *x, const float *y, size_t n); /* products and sum in double */
 bool wn_all_finite(const float *x, size_t n);
+
+/* ---- in double, single-threaded: see table.h for the panels of WN_ND columns
+ * ---------------------
+ */
+void wn_mm64(double *c, size_t cp, const double *a, size_t rs, size_t cs, const double *b,
+             size_t bp, size_t m, size_t panels, size_t k, bool add);
+void wn_sigmoid_neg(double *y, const double *x, size_t n);
+void wn_axpy64(double *y, double a, const double *x, size_t n);
+void wn_widen(double *y, const float *x, size_t n);
 
 /* AdamW on n elements, Loshchilov & Hutter 2019 as PyTorch does it: w *= 1 - lr*wd; m, v; bias
  * corrections c1 = 1 - b1^t, c2 = 1 - b2^t; w -= lr/c1 * m / (sqrt(v)/sqrt(c2) + eps). g is read as

@@ -419,6 +419,27 @@ double wn_dot64(const float *x, const float *y, size_t n)
     return wn_kernel_table()->dot64(x, y, n);
 }
 
+void wn_mm64(double *c, size_t cp, const double *a, size_t rs, size_t cs, const double *b,
+             size_t bp, size_t m, size_t panels, size_t k, bool add)
+{
+    wn_kernel_table()->mm64(c, cp, a, rs, cs, b, bp, m, panels, k, add);
+}
+
+void wn_sigmoid_neg(double *y, const double *x, size_t n)
+{
+    wn_kernel_table()->sigmoid_neg(y, x, n);
+}
+
+void wn_axpy64(double *y, double a, const double *x, size_t n)
+{
+    wn_kernel_table()->axpy64(y, a, x, n);
+}
+
+void wn_widen(double *y, const float *x, size_t n)
+{
+    wn_kernel_table()->widen(y, x, n);
+}
+
 bool wn_all_finite(const float *x, size_t n)
 {
     return wn_kernel_table()->all_finite(x, n);

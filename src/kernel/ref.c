@@ -346,6 +346,37 @@ static void sign_columns(float *out, uint32_t word, unsigned from)
         *out++ = i < 32 && word >> i & 1 ? 1 : -1;
 }
 
+static void mm64(double *c, size_t cp, const double *a, size_t rs, size_t cs, const double *b,
+                 size_t bp, size_t m, size_t panels, size_t k, bool add)
+{
+    for (size_t j = 0; j < panels * WN_ND; j++)
+        for (size_t i = 0; i < m; i++) {
+            double *y = &c[j / WN_ND * cp + i * WN_ND + j % WN_ND];
+            double sum = add ? *y : 0;
+            for (size_t kk = 0; kk < k; kk++)
+                sum += a[i * rs + kk * cs] * b[j / WN_ND * bp + kk * WN_ND + j % WN_ND];
+            *y = sum;
+        }
+}
+
+static void sigmoid_neg(double *y, const double *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = 1 / (1 + exp(x[i]));
+}
+
+static void axpy64(double *y, double a, const double *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] += a * x[i];
+}
+
+static void widen(double *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i];
+}
+
 static double spin(size_t rounds)
 {
     volatile double s = 1;
@@ -388,5 +419,9 @@ const wn_kernels wn_kernel_table_ref = {
     .philox16 = philox16,
     .sign_rows = sign_rows,
     .sign_columns = sign_columns,
+    .mm64 = mm64,
+    .sigmoid_neg = sigmoid_neg,
+    .axpy64 = axpy64,
+    .widen = widen,
     .spin = spin,
 };

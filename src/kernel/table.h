@@ -96,6 +96,14 @@ typedef struct wn_kernels {
     void (*sign_rows)(float *out, const uint32_t word[16], unsigned from, unsigned to);
     /* out [16]: bits from .. from+15 of one word, those past its end as anything. */
     void (*sign_columns)(float *out, uint32_t word, unsigned from);
+    /* In double, over matrices in panels of WN_ND columns: element (i, j) of a matrix with panel
+     * stride p lies at (j / ND) * p + i * ND + j % ND. c (+)= a b for whole panels, a's element
+     * (i, kk) at a[i * rs + kk * cs]; one fused multiply-add for each kk in rising order. */
+    void (*mm64)(double *c, size_t cp, const double *a, size_t rs, size_t cs, const double *b,
+                 size_t bp, size_t m, size_t panels, size_t k, bool add);
+    void (*sigmoid_neg)(double *y, const double *x, size_t n); /* 1 / (1 + e^x); y may be x */
+    void (*axpy64)(double *y, double a, const double *x, size_t n);
+    void (*widen)(double *y, const float *x, size_t n);
     /* Bare multiply-adds; the number of floating-point operations done. */
     double (*spin)(size_t rounds);
 } wn_kernels;

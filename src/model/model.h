@@ -175,6 +175,9 @@ typedef enum wn_quantity { WN_LOSS, WN_MARGIN, WN_MARGIN_REF, WN_MARGIN_REF_COT 
 wn_err wn_model_example_back(const wn_model *m, wn_work *w, const wn_batch *b, wn_quantity quantity,
                              const float *weight, double *nll, double *margin, uint32_t *count,
                              const struct wn_sink *sink);
+/* The forward part alone, in memory of any kind but WN_WORK_FORWARD. */
+wn_err wn_model_margins(const wn_model *m, wn_work *w, const wn_batch *b, wn_quantity quantity,
+                        double *nll, double *margin, uint32_t *count);
 
 /* The same for losses that are a function of all of a batch's token losses: once these are known,
  * `weigh` says the derivative of the loss by each of them. weight, nll: a supervised position each,

@@ -347,6 +347,18 @@ wn_err wn_model_example_back(const wn_model *m, wn_work *w, const wn_batch *b, w
     return run_back(m, w, &pass, &(wn_head_weight){.segment = weight}, nll, count);
 }
 
+wn_err wn_model_margins(const wn_model *m, wn_work *w, const wn_batch *b, wn_quantity quantity,
+                        double *nll, double *margin, uint32_t *count)
+{
+    WN_TRY(need_head(m));
+    wn_pass pass = pass_of(m, b);
+    pass.quantity = quantity;
+    pass.margin = margin;
+    WN_TRY(start(m, w, b, &pass, false));
+    wn_stack_fwd(&m->stack, &w->stack, &pass, w->x, m->stack.L, false);
+    return wn_head_run(&m->head, &w->head, &pass, w->x, NULL, NULL, nll, count);
+}
+
 wn_err wn_model_weighed_back(const wn_model *m, wn_work *w, const wn_batch *b,
                              const wn_weigh *weigh, uint64_t seed, uint64_t step, double *nll,
                              uint32_t *count, const wn_sink *sink)

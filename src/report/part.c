@@ -124,7 +124,9 @@ static wn_err select_opts(wn_select_opts *o, wn_run *r, const wn_part *p)
         o->store = wn_plan_find(r, WN_PART_EMBED_POOL, 0, 0, WN_NO_SEED)->out;
         o->queries = wn_plan_find(r, WN_PART_EMBED_QUERIES, p->target, 0, WN_NO_SEED)->out;
     }
-    if (a->by_seed && r->reference != SIZE_MAX && !a->own_budget) {
+    if (a->uses_text)
+        o->queries = r->target[p->target].queries;
+    if (a->fills && r->reference != SIZE_MAX && !a->own_budget) {
         const wn_part *ref = wn_plan_find(r, WN_PART_SELECT, p->target, r->reference, WN_NO_SEED);
         wn_selection_facts f;
         WN_TRY(wn_selection_read(&f, ref->out, &r->recipe));

@@ -95,10 +95,10 @@ static wn_err add_selections(wn_run *r, size_t t, size_t a)
 static wn_err add_target(wn_run *r, size_t t)
 {
     const wn_recipe *c = &r->recipe;
-    if (r->reference != SIZE_MAX) {
+    if (wn_plan_find(r, WN_PART_EMBED_POOL, 0, 0, WN_NO_SEED))
         WN_TRY(add_queries(r, t));
+    if (r->reference != SIZE_MAX)
         WN_TRY(add_selections(r, t, r->reference));
-    }
     for (size_t a = 0; a < c->n_arms; a++)
         if (a != r->reference)
             WN_TRY(add_selections(r, t, a));
@@ -119,7 +119,7 @@ static wn_err check_budgets(const wn_run *r)
 {
     for (size_t a = 0; a < r->recipe.n_arms; a++) {
         const wn_recipe_arm *arm = &r->recipe.arm[a];
-        if (arm->by_seed && r->reference == SIZE_MAX && !arm->budget && !arm->budget_tokens &&
+        if (arm->fills && r->reference == SIZE_MAX && !arm->budget && !arm->budget_tokens &&
             !arm->per_task)
             return wn_fail(WN_EARG,
                            "%s: %s has no budget, and there is no strategy whose size it "
@@ -132,12 +132,16 @@ static wn_err check_budgets(const wn_run *r)
 wn_err wn_plan_make(wn_run *r)
 {
     r->reference = SIZE_MAX;
-    for (size_t a = r->recipe.n_arms; a-- > 0;)
-        if (r->recipe.arm[a].uses_store)
+    bool vectors = false;
+    for (size_t a = r->recipe.n_arms; a-- > 0;) {
+        const wn_recipe_arm *arm = &r->recipe.arm[a];
+        vectors = vectors || arm->uses_store;
+        if (arm->uses_store || (arm->uses_text && !arm->fills))
             r->reference = a;
+    }
     WN_TRY(check_budgets(r));
     WN_TRY(add_plain(r, WN_PART_POOL, "pool", "pool"));
-    if (r->reference != SIZE_MAX)
+    if (vectors)
         WN_TRY(add_plain(r, WN_PART_EMBED_POOL, "embed pool", "stores/pool"));
     for (size_t t = 0; t < r->recipe.n_targets; t++)
         WN_TRY(add_target(r, t));

@@ -247,7 +247,7 @@ enum { STANDARD_BASELINES = 3 };
 
 /* Named where a recipe names none of them; select's table decides. A strategy added there joins
  * here. */
-#define KNOWN_STRATEGIES "zero-shot, random, balanced-random, deft, all"
+#define KNOWN_STRATEGIES "zero-shot, random, balanced-random, deft, dsir, bm25, all"
 
 static bool is_baseline(const char *strategy)
 {
@@ -264,8 +264,15 @@ static wn_err finish_arm(wn_recipe_arm *a, const char *where)
         if (wn_strategy_find(&s, a->strategy) != WN_OK)
             return wn_fail(WN_EARG, "%s: unknown strategy \"%s\"; known are " KNOWN_STRATEGIES,
                            where, a->strategy);
+        if (s->feature == WN_FEATURE_GRADIENTS)
+            return wn_fail(WN_EARG,
+                           "%s: strategy %s needs gradients of a trained model, which a recipe "
+                           "does not make; winnow grad and winnow select do",
+                           where, a->strategy);
         a->uses_store = s->feature == WN_FEATURE_VECTORS;
-        a->by_seed = s->fills;
+        a->uses_text = s->feature == WN_FEATURE_TEXT;
+        a->by_seed = s->seeded;
+        a->fills = s->fills;
     }
     a->baseline = is_baseline(a->strategy);
     if (!a->name)

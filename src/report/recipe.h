@@ -18,7 +18,9 @@ typedef struct wn_recipe_arm {
     uint64_t k, budget, budget_tokens, per_task;
     bool own_budget; /* it says its own budget, so it is matched to no other */
     bool uses_store; /* needs vectors of pool and queries */
+    bool uses_text;  /* reads the queries' texts */
     bool by_seed;    /* its selection depends on the seed */
+    bool fills;      /* takes as many rows as it may: those of the reference, or its own budget */
     bool baseline;   /* zero-shot, random, balanced-random, all: what others are compared with */
 } wn_recipe_arm;
 

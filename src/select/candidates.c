@@ -34,6 +34,20 @@ const char *wn_candidate_task(const wn_candidates *c, uint64_t i)
                    : wn_store_task_name(c->store, c->task[i]);
 }
 
+uint64_t wn_candidate_queries(const wn_candidates *c)
+{
+    return c->queries ? wn_store_rows(c->queries) : wn_pool_rows(c->query_rows);
+}
+
+wn_span wn_candidate_query(const wn_candidates *c, uint64_t q, wn_row *work)
+{
+    if (c->queries)
+        return wn_store_id(c->queries, q);
+    if (wn_pool_row(c->query_rows, q, work) != WN_OK)
+        return (wn_span){"", 0};
+    return work->id;
+}
+
 /* ---- a store's rows in the pool ---- */
 
 static wn_err check_text(const wn_candidates *c, uint64_t i, uint64_t row)
@@ -161,6 +175,11 @@ static wn_err open_all(wn_candidates *c, const wn_select_opts *o)
         WN_TRY(open_vectors(c, o));
     if (o->pool)
         WN_TRY(wn_pool_open(&c->pool, o->pool, o->map, false));
+    if (!o->store && o->queries) {
+        WN_TRY(wn_pool_open(&c->query_rows, o->queries, o->map, false));
+        if (wn_pool_rows(c->query_rows) == 0)
+            return wn_fail(WN_EARG, "%s: no query", o->queries);
+    }
     return list(c);
 }
 
@@ -181,6 +200,7 @@ void wn_candidates_close(wn_candidates *c)
         wn_remove_tree(c->scratch);
     wn_free(c->scratch);
     wn_pool_close(c->pool);
+    wn_pool_close(c->query_rows);
     wn_free(c->pool_row);
     wn_free(c->task);
     wn_free(c->tokens);

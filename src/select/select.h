@@ -21,8 +21,9 @@ typedef struct wn_candidates {
     wn_pool *pool;   /* NULL: only ids are known */
     wn_store *store; /* NULL: no vectors */
     wn_store *queries;
-    uint64_t *pool_row; /* [N] row of the pool; NULL: the same number, or no pool */
-    uint32_t *task;     /* [N] number of the task */
+    wn_pool *query_rows; /* the target's texts, for strategies that read them; else NULL */
+    uint64_t *pool_row;  /* [N] row of the pool; NULL: the same number, or no pool */
+    uint32_t *task;      /* [N] number of the task */
     uint32_t tasks;
     uint32_t *tokens; /* [N] NULL: not counted */
     uint64_t *skip;   /* bits: may not be chosen */
@@ -36,6 +37,8 @@ uint64_t wn_candidate_pool_row(const wn_candidates *c, uint64_t i);
 wn_span wn_candidate_id(const wn_candidates *c, uint64_t i,
                         wn_row *work); /* work: as wn_pool_row's */
 const char *wn_candidate_task(const wn_candidates *c, uint64_t i);
+uint64_t wn_candidate_queries(const wn_candidates *c);                        /* how many */
+wn_span wn_candidate_query(const wn_candidates *c, uint64_t q, wn_row *work); /* its id */
 
 /* ---- constraints
  * --------------------------------------------------------------------------------- */
@@ -94,6 +97,8 @@ typedef struct wn_picks {
     double *list_score;
     size_t Q, width, used;
     bool best_only; /* one hit a query was still too many */
+    bool scored;    /* picks have scores of their own, without queries */
+    json_t *about;  /* facts of the strategy for the manifest, NULL: none */
 } wn_picks;
 wn_err wn_picks_add(wn_picks *p, wn_pick pick);
 void wn_picks_free(wn_picks *p);
@@ -101,18 +106,29 @@ void wn_picks_free(wn_picks *p);
 /* ---- strategies
  * ------------------------------------------------------------------------------------- */
 
-typedef enum wn_feature { WN_FEATURE_NONE, WN_FEATURE_VECTORS } wn_feature;
+typedef enum wn_feature {
+    WN_FEATURE_NONE,
+    WN_FEATURE_VECTORS,   /* --store, and --queries: a store, or rows that --model embeds */
+    WN_FEATURE_GRADIENTS, /* --store and --queries, two stores of gradients */
+    WN_FEATURE_TEXT       /* --pool and --queries, rows */
+} wn_feature;
 
 typedef struct wn_strategy {
     const char *name;
-    wn_feature feature; /* VECTORS: needs --store and --queries */
-    bool fills;         /* needs a budget or a cap, or it would take everything */
+    wn_feature feature;
+    bool fills;  /* needs a budget or a cap, or it would take everything */
+    bool seeded; /* what it picks depends on the seed */
     /* Picks in any order; each candidate at most once, none that is skipped. */
     wn_err (*pick)(wn_picks *out, const wn_candidates *c, const wn_select_opts *o);
 } wn_strategy;
 wn_err wn_strategy_find(const wn_strategy **s, const char *name);
 
 wn_err wn_pick_deft(wn_picks *out, const wn_candidates *c, const wn_select_opts *o);
+wn_err wn_pick_gradex_fs(wn_picks *out, const wn_candidates *c, const wn_select_opts *o);
+wn_err wn_pick_gradex_re(wn_picks *out, const wn_candidates *c, const wn_select_opts *o);
+wn_err wn_pick_less(wn_picks *out, const wn_candidates *c, const wn_select_opts *o);
+wn_err wn_pick_dsir(wn_picks *out, const wn_candidates *c, const wn_select_opts *o);
+wn_err wn_pick_bm25(wn_picks *out, const wn_candidates *c, const wn_select_opts *o);
 wn_err wn_pick_random(wn_picks *out, const wn_candidates *c, const wn_select_opts *o);
 wn_err wn_pick_balanced(wn_picks *out, const wn_candidates *c, const wn_select_opts *o);
 wn_err wn_pick_all(wn_picks *out, const wn_candidates *c, const wn_select_opts *o);
@@ -121,6 +137,11 @@ wn_err wn_pick_all(wn_picks *out, const wn_candidates *c, const wn_select_opts *
  * position: a larger budget extends a smaller one's selection. `first`: where in the stream of
  * random numbers row 0 stands. *order [c->left], wn_free. */
 wn_err wn_random_order(uint64_t **order, const wn_candidates *c, uint64_t seed, uint64_t first);
+
+/* The candidates of the largest scores as far as budget and caps go, ties to the smaller number;
+ * score [c->N], of which those struck out are not read. */
+wn_err wn_take_best(wn_picks *out, const wn_candidates *c, const wn_select_opts *o,
+                    const double *score);
 
 /* ---- tokens, output
  * ------------------------------------------------------------------------------------ */

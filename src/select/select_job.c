@@ -6,17 +6,33 @@
 #include "io/file.h"
 #include "select/select.h"
 
+static wn_err check_inputs(const wn_strategy *s, const wn_select_opts *o)
+{
+    bool vectors = s->feature == WN_FEATURE_VECTORS || s->feature == WN_FEATURE_GRADIENTS;
+    if (vectors && (!o->store || !o->queries))
+        return wn_fail(WN_EARG, "select: strategy %s needs %s", o->strategy,
+                       o->store ? "--queries" : "--store");
+    if (s->feature == WN_FEATURE_GRADIENTS && !wn_is_store(o->queries))
+        return wn_fail(WN_EARG,
+                       "%s: expected a store of the target's gradients (a folder with store.json)",
+                       o->queries);
+    if (s->feature == WN_FEATURE_TEXT && (!o->pool || !o->queries))
+        return wn_fail(WN_EARG, "select: strategy %s needs %s", o->strategy,
+                       o->pool ? "--queries" : "--pool");
+    if (s->feature == WN_FEATURE_TEXT && o->store)
+        return wn_fail(WN_EARG, "select: strategy %s reads texts, not --store", o->strategy);
+    if (!o->store && !o->pool)
+        return wn_fail(WN_EARG, "select: strategy %s needs --pool, or --store for ids alone",
+                       o->strategy);
+    return WN_OK;
+}
+
 static wn_err check(const wn_strategy **s, const wn_select_opts *o)
 {
     wn_metric metric;
     WN_TRY(wn_strategy_find(s, o->strategy));
     WN_TRY(wn_metric_parse(&metric, o->metric));
-    if ((*s)->feature == WN_FEATURE_VECTORS && (!o->store || !o->queries))
-        return wn_fail(WN_EARG, "select: strategy %s needs %s", o->strategy,
-                       o->store ? "--queries" : "--store");
-    if (!o->store && !o->pool)
-        return wn_fail(WN_EARG, "select: strategy %s needs --pool, or --store for ids alone",
-                       o->strategy);
+    WN_TRY(check_inputs(*s, o));
     if ((*s)->fills && !o->budget && !o->budget_tokens && !o->per_task)
         return wn_fail(WN_EARG, "select: strategy %s needs --budget, --budget-tokens or --per-task",
                        o->strategy);
@@ -33,7 +49,8 @@ static wn_err check(const wn_strategy **s, const wn_select_opts *o)
  */
 static wn_err open_avoid(wn_select_inputs *in, const wn_strategy *s, const wn_select_opts *o)
 {
-    bool queries = s->feature == WN_FEATURE_VECTORS && o->pool && !wn_is_store(o->queries);
+    bool vectors = s->feature == WN_FEATURE_VECTORS && o->pool && !wn_is_store(o->queries);
+    bool queries = vectors || s->feature == WN_FEATURE_TEXT;
     WN_NEW(in->avoid, o->n_avoid + 1);
     for (size_t i = 0; i < o->n_avoid + queries; i++) {
         const char *path = i < o->n_avoid ? o->avoid[i] : o->queries;

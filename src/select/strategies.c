@@ -3,25 +3,30 @@
 
 #include "select/select.h"
 
+#define NAMES "deft, gradex-fs, gradex-re, less, dsir, bm25, random, balanced-random"
+
 static const wn_strategy table[] = {
-    /* name              feature              fills   pick */
-    {"deft", WN_FEATURE_VECTORS, false, wn_pick_deft},
-    {"random", WN_FEATURE_NONE, true, wn_pick_random},
-    {"balanced-random", WN_FEATURE_NONE, true, wn_pick_balanced},
-    {"all", WN_FEATURE_NONE, false, wn_pick_all},
+    /* name, feature, fills, seeded, pick */
+    {"deft", WN_FEATURE_VECTORS, false, false, wn_pick_deft},
+    {"gradex-fs", WN_FEATURE_GRADIENTS, false, true, wn_pick_gradex_fs},
+    {"gradex-re", WN_FEATURE_GRADIENTS, false, true, wn_pick_gradex_re},
+    {"less", WN_FEATURE_GRADIENTS, true, false, wn_pick_less},
+    {"dsir", WN_FEATURE_TEXT, true, true, wn_pick_dsir},
+    {"bm25", WN_FEATURE_TEXT, false, false, wn_pick_bm25},
+    {"random", WN_FEATURE_NONE, true, true, wn_pick_random},
+    {"balanced-random", WN_FEATURE_NONE, true, true, wn_pick_balanced},
+    {"all", WN_FEATURE_NONE, false, false, wn_pick_all},
 };
 
 wn_err wn_strategy_find(const wn_strategy **s, const char *name)
 {
     if (!name)
-        return wn_fail(WN_EARG,
-                       "select: --strategy is required: deft, random, balanced-random, all");
+        return wn_fail(WN_EARG, "select: --strategy is required: " NAMES ", all");
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         if (strcmp(table[i].name, name) == 0) {
             *s = &table[i];
             return WN_OK;
         }
     }
-    return wn_fail(WN_EARG, "--strategy: expected deft, random, balanced-random or all, found %s",
-                   name);
+    return wn_fail(WN_EARG, "--strategy: expected " NAMES " or all, found %s", name);
 }

@@ -25,6 +25,7 @@ void wn_picks_free(wn_picks *p)
     wn_free(p->pick);
     wn_free(p->list_row);
     wn_free(p->list_score);
+    json_decref(p->about);
     *p = (wn_picks){0};
 }
 
@@ -63,18 +64,30 @@ static void add_about(wn_str *line, const wn_candidates *c, uint64_t i)
     wn_json_cstring(line, wn_store_task(c->store, i));
 }
 
-static void row_line(wn_str *line, const wn_candidates *c, const wn_pick *p)
+/* Ids of candidate and query by where they are known from. */
+static void add_id(wn_str *line, const wn_candidates *c, uint64_t i, bool query)
+{
+    wn_row work = {0};
+    wn_span id = query ? wn_candidate_query(c, i, &work) : wn_candidate_id(c, i, &work);
+    wn_json_string(line, id.p, id.len);
+    wn_row_free(&work);
+}
+
+static void row_line(wn_str *line, const wn_candidates *c, const wn_picks *all, const wn_pick *p)
 {
     if (c->pool)
         add_members(line, wn_pool_raw(c->pool, wn_candidate_pool_row(c, p->row)));
     else
         add_about(line, c, p->row);
+    if (all->scored) {
+        wn_str_puts(line, ", \"score\": ");
+        wn_json_f64(line, p->score);
+    }
     if (p->hits) {
-        wn_span query = wn_store_id(c->queries, p->query);
         wn_str_printf(line, ", \"hits\": %" PRIu32 ", \"score\": ", p->hits);
         wn_json_f64(line, p->score);
         wn_str_puts(line, ", \"query\": ");
-        wn_json_string(line, query.p, query.len);
+        add_id(line, c, p->query, true);
         wn_str_printf(line, ", \"rank\": %" PRIu32, p->rank);
     }
     wn_str_puts(line, "}\n");
@@ -86,7 +99,7 @@ static wn_err write_rows(wn_out *out, wn_sha *sha, const wn_picks *p, const wn_c
     wn_err err = WN_OK;
     for (size_t i = 0; i < p->n && err == WN_OK; i++) {
         wn_str_clear(&line);
-        row_line(&line, c, &p->pick[i]);
+        row_line(&line, c, p, &p->pick[i]);
         err = wn_str_check(&line);
         if (err == WN_OK) {
             wn_sha_add(sha, line.p, line.len);
@@ -107,9 +120,8 @@ static void add_hits(wn_str *line, const wn_picks *p, const wn_candidates *c, si
         int64_t row = p->list_row[q * p->width + i];
         if (row == WN_NO_ROW)
             break;
-        wn_span id = wn_store_id(c->store, (uint64_t)row);
         wn_str_puts(line, i > from ? ", {\"id\": " : "{\"id\": ");
-        wn_json_string(line, id.p, id.len);
+        add_id(line, c, (uint64_t)row, false);
         wn_str_puts(line, ", \"score\": ");
         wn_json_f64(line, p->list_score[q * p->width + i]);
         wn_str_putc(line, '}');
@@ -127,10 +139,9 @@ static wn_err write_hits(const char *path, const wn_picks *p, const wn_candidate
     wn_err err = WN_OK;
     size_t next = p->used + 3 < p->width ? p->used + 3 : p->width;
     for (size_t q = 0; q < p->Q && err == WN_OK; q++) {
-        wn_span id = wn_store_id(c->queries, q);
         wn_str_clear(&line);
         wn_str_puts(&line, "{\"query\": ");
-        wn_json_string(&line, id.p, id.len);
+        add_id(&line, c, q, true);
         wn_str_puts(&line, ", \"hits\": ");
         add_hits(&line, p, c, q, 0, p->used);
         wn_str_puts(&line, ", \"next\": ");
@@ -154,7 +165,7 @@ static json_t *number(uint64_t n)
     return json_integer((json_int_t)n);
 }
 
-static json_t *options(const wn_select_opts *o, bool vectors)
+static json_t *options(const wn_select_opts *o, bool lists)
 {
     json_t *m = json_pack("{s:s}", "dedup", o->dedup ? o->dedup : "exact");
     if (o->budget)
@@ -163,10 +174,10 @@ static json_t *options(const wn_select_opts *o, bool vectors)
         json_object_set_new(m, "budget_tokens", number(o->budget_tokens));
     if (o->per_task)
         json_object_set_new(m, "per_task", number(o->per_task));
-    if (vectors) {
+    if (lists)
         json_object_set_new(m, "k", number(o->k ? o->k : 500));
+    if (lists && o->store)
         json_object_set_new(m, "metric", json_string(o->metric ? o->metric : "l2"));
-    }
     return m;
 }
 
@@ -188,6 +199,10 @@ static wn_err inputs(json_t *m, const wn_candidates *c, const wn_select_inputs *
     if (c->queries)
         json_object_set_new(m, "queries",
                             input(wn_store_rows(c->queries), wn_store_sha(c->queries)));
+    if (c->query_rows) {
+        WN_TRY(wn_pool_sha(c->query_rows, hex));
+        json_object_set_new(m, "queries", input(wn_pool_rows(c->query_rows), hex));
+    }
     if (o->budget_tokens && o->model)
         json_object_set_new(m, "tokens_of", json_string(wn_path_base(o->model)));
     json_t *avoid = json_array();
@@ -244,6 +259,8 @@ static wn_err manifest(json_t **out, const wn_picks *p, const wn_candidates *c,
     json_object_set_new(m, "tasks", tasks_of(p, c));
     json_object_set_new(m, "vetoed", vetoes(counts));
     json_object_set_new(m, "sha256", json_string(sha));
+    if (p->about)
+        json_object_set(m, "about", p->about);
     if (p->Q)
         json_object_set_new(m, "lists",
                             json_pack("{s:I, s:I, s:b}", "queries", (json_int_t)p->Q,

@@ -258,6 +258,49 @@ static void check_mm(const wn_kernels *t)
     }
 }
 
+/* Panels of doubles, with guards between and behind them. */
+static void check_f64(const wn_kernels *t)
+{
+    enum { K = 21, P = 4, ROWS = 19, CP = ROWS * WN_ND + 8, BP = K * WN_ND + 8 };
+    static double a[2][ROWS * K], b[P * BP], c[P * CP], d[P * CP];
+    for (size_t i = 0; i < ROWS * K; i++)
+        a[0][i] = a[1][i % K * ROWS + i / K] = wn_rng_normal(1, WN_STREAM_TEST, i);
+    for (size_t i = 0; i < P * BP; i++)
+        b[i] = wn_rng_normal(2, WN_STREAM_TEST, i);
+    for (size_t m = 0; m <= ROWS; m++)
+        for (size_t panels = 0; panels <= P; panels++)
+            for (int how = 0; how < 4; how++) {
+                for (size_t i = 0; i < P * CP; i++)
+                    c[i] = d[i] = (double)i;
+                bool turned = how & 1, add = how & 2;
+                t->mm64(c, CP, a[turned], turned ? 1 : K, turned ? ROWS : 1, b, BP, m, panels, K,
+                        add);
+                REF->mm64(d, CP, a[0], K, 1, b, BP, m, panels, K, add);
+                for (size_t i = 0; i < P * CP; i++)
+                    cr_assert_float_eq(c[i], d[i], 1e-12, "mm64 %zu %zu at %zu", m, panels, i);
+            }
+    for (size_t n = 0; n < 40; n++) {
+        double x[48], y[48], z[48];
+        for (size_t i = 0; i < 48; i++) {
+            x[i] = y[i] = z[i] = 40 * wn_rng_normal(n + 3, WN_STREAM_TEST, i);
+            y[i] = z[i] = 1;
+        }
+        x[0] = n % 2 ? 1e4 : -1e4;
+        t->sigmoid_neg(y, x, n), REF->sigmoid_neg(z, x, n);
+        for (size_t i = 0; i < 48; i++)
+            cr_assert(fabs(y[i] - z[i]) <= 4e-16 * fabs(z[i]) + 1e-300, "sigmoid_neg(%.17g): %.17g",
+                      x[i], y[i]);
+        float f[48];
+        for (size_t i = 0; i < 48; i++)
+            f[i] = (float)x[i];
+        t->widen(y, f, n), REF->widen(z, f, n);
+        cr_assert_eq(memcmp(y, z, sizeof y), 0);
+        t->axpy64(y, 0.3, x, n), REF->axpy64(z, 0.3, x, n);
+        for (size_t i = 0; i < 48; i++)
+            cr_assert_float_eq(y[i], z[i], 1e-12 * (1 + fabs(x[i])));
+    }
+}
+
 void check_table(const wn_kernels *t);
 void check_table(const wn_kernels *t)
 {
@@ -269,6 +312,7 @@ void check_table(const wn_kernels *t)
     check_layout(t);
     check_tiles(t);
     check_mm(t);
+    check_f64(t);
 }
 
 #ifndef WN_TEST_TABLE

@@ -495,7 +495,7 @@ Test(select, all_and_its_constraints, .init = set_up, .fini = tear_down)
     o.budget = 4;
     refused(wn_select_job(&o), "takes every row");
     o.strategy = "best";
-    refused(wn_select_job(&o), "expected deft, random");
+    refused(wn_select_job(&o), "expected deft, gradex-fs");
     o.strategy = "deft";
     refused(wn_select_job(&o), "needs --store");
     o.strategy = "random";
