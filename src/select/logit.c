@@ -6,9 +6,10 @@
 #include "base/mem.h"
 #include "base/par.h"
 #include "select/dense64.h"
+#include "select/logit_steps.h"
 #include "select/logit_sums.h"
 
-enum { POOLED_ROUNDS = 8, CHORD_STEPS = 40, NEWTON_STEPS = 200, HALVINGS = 60, DEPTH = 5 };
+enum { POOLED_ROUNDS = 8, CHORD_STEPS = 40 };
 #define TOLERANCE    1e-10
 #define TABLE_BYTES  ((uint64_t)1 << 30)
 #define FACTOR_BYTES ((uint64_t)128 << 20)
@@ -32,13 +33,6 @@ struct column {
     uint32_t steps, wasted;
     bool done, slow;
 };
-
-/* Doubles a column keeps of its last steps: w and step of the last, differences of DEPTH of each.
- */
-static size_t trail_of(size_t D)
-{
-    return 2 * (DEPTH + 1) * D;
-}
 
 static uint64_t group_rows(const wn_logit_data *d, uint32_t t)
 {
@@ -210,7 +204,7 @@ struct batch {
     struct column *c; /* [M] */
     double *u;        /* [M, D, D] factors */
     double *g;        /* [M, D] gradients, of the active columns in their order */
-    double *trail;    /* [M, trail_of(D)] */
+    double *trail;    /* [M, wn_anderson_room(D)] */
     uint32_t *col;    /* active columns */
     size_t n;
 };
@@ -286,66 +280,6 @@ static void begin(void *ctx, size_t j, int thread)
         w[k] = l->w0[k] - w[k];
 }
 
-/* Least squares by Gram-Schmidt: what of `f` the `n` differences df explain, with the same
- * combination of (dw - df), is taken off w. */
-static void extrapolate(double *w, double *f, const double *df, const double *dw, size_t n,
-                        size_t D)
-{
-    double q[DEPTH][DEPTH], gamma[DEPTH], gram[DEPTH][DEPTH];
-    for (size_t i = 0; i < n; i++) {
-        gamma[i] = wn_dot_64(df + i * D, f, D);
-        for (size_t j = 0; j <= i; j++)
-            gram[i][j] = wn_dot_64(df + i * D, df + j * D, D);
-    }
-    size_t rank = 0; /* Cholesky of the Gram matrix as far as it is well conditioned */
-    for (; rank < n; rank++) {
-        double pivot = gram[rank][rank];
-        for (size_t j = 0; j < rank; j++) {
-            double v = gram[rank][j];
-            for (size_t k = 0; k < j; k++)
-                v -= q[rank][k] * q[j][k];
-            q[rank][j] = v / q[j][j];
-            pivot -= q[rank][j] * q[rank][j];
-        }
-        if (!(pivot > 1e-10 * gram[rank][rank]))
-            break;
-        q[rank][rank] = sqrt(pivot);
-    }
-    for (size_t i = 0; i < rank; i++) {
-        for (size_t k = 0; k < i; k++)
-            gamma[i] -= q[i][k] * gamma[k];
-        gamma[i] /= q[i][i];
-    }
-    for (size_t i = rank; i-- > 0;) {
-        for (size_t k = i + 1; k < rank; k++)
-            gamma[i] -= q[k][i] * gamma[k];
-        gamma[i] /= q[i][i];
-    }
-    for (size_t i = 0; i < rank; i++) {
-        wn_axpy64(w, -gamma[i], dw + i * D, D);
-        wn_axpy64(f, -gamma[i], df + i * D, D);
-    }
-}
-
-/* w moves by the kept Hessian's step, extrapolated over the last steps (Anderson 1965, "Iterative
- * procedures for nonlinear integral equations"): 2 to 3 times fewer steps where the Hessian has
- * changed much. */
-static void move(double *w, double *g, double *trail, const struct column *c, const double *u,
-                 size_t D)
-{
-    double *last_w = trail, *last_f = trail + D, *dw = trail + 2 * D, *df = dw + DEPTH * D;
-    wn_chol64_solve(g, u, D);
-    size_t kept = c->steps < DEPTH ? c->steps : DEPTH, at = c->steps ? (c->steps - 1) % DEPTH : 0;
-    for (size_t k = 0; c->steps && k < D; k++) {
-        dw[at * D + k] = w[k] - last_w[k];
-        df[at * D + k] = g[k] - last_f[k];
-    }
-    memcpy(last_w, w, D * sizeof *w);
-    memcpy(last_f, g, D * sizeof *g);
-    extrapolate(w, g, df, dw, kept, D);
-    wn_axpy64(w, -1, g, D);
-}
-
 /* Exact gradients of the active columns; those that are there leave. */
 static void step(void *ctx, size_t i, int thread)
 {
@@ -363,8 +297,8 @@ static void step(void *ctx, size_t i, int thread)
     c->best = c->steps ? fmin(c->best, c->gradient) : c->gradient;
     if (c->done || c->slow || c->steps == CHORD_STEPS)
         return;
-    move(w, g, b->trail + j * trail_of(D), c, b->u + j * D * D, D);
-    c->steps++;
+    wn_chol64_solve(g, b->u + j * D * D, D);
+    wn_anderson_step(w, g, b->trail + j * wn_anderson_room(D), c->steps++, D);
 }
 
 static void still_active(struct batch *b)
@@ -394,116 +328,21 @@ static wn_err chord(struct batch *b)
     return WN_OK;
 }
 
-/* ---- one subset, with fresh Hessians ---- */
-
-struct newton {
-    struct batch *b;
-    uint32_t j;
-    double *s, *h, *u, *g, *next; /* s [N], h [tri], u [D, D], g, next [D] */
-};
-
-/* phi and its gradient at w; the pass reads column j of a matrix, of which w is the only row. */
-static wn_err evaluate(double *phi, double *g, const struct newton *n, const double *w)
-{
-    const wn_logit *l = n->b->l;
-    const struct column *c = &n->b->c[n->j];
-    uint32_t zero = 0;
-    double loss;
-    wn_logit_pass p = {.data = l->data,
-                       .w = w,
-                       .ldw = l->D,
-                       .width = l->D,
-                       .col = &zero,
-                       .n = 1,
-                       .member = n->b->member + (size_t)n->j * l->data->T,
-                       .weight = n->b->weight,
-                       .grad = g,
-                       .loss = &loss};
-    WN_TRY(wn_logit_sums(&p));
-    *phi = c->scale * loss + l->rule.l2 / 2 * wn_dot_64(w, w, l->D);
-    for (size_t k = 0; k < l->D; k++)
-        g[k] = c->scale * g[k] + l->rule.l2 * w[k];
-    return WN_OK;
-}
-
-/* A step along -d, halved until phi falls as it should (Armijo, 1e-4) or, where phi can no longer
- * tell, the gradient does. *moved: a step was taken; phi and g are then those of the new w. */
-static wn_err descend(bool *moved, double *phi, const struct newton *n, double *w, const double *d)
-{
-    size_t D = n->b->l->D;
-    double slope = wn_dot_64(n->g, d, D), norm = wn_norm64(n->g, D), now, length = 1;
-    double *g = n->next + D;
-    *moved = false;
-    for (int i = 0; i < HALVINGS && !*moved; i++, length /= 2) {
-        for (size_t k = 0; k < D; k++)
-            n->next[k] = w[k] - length * d[k];
-        WN_TRY(evaluate(&now, g, n, n->next));
-        double noise = 1e-14 * fabs(*phi);
-        *moved = now <= *phi - 1e-4 * length * slope ||
-                 (now <= *phi + noise && wn_norm64(g, D) < 0.9 * norm);
-    }
-    if (!*moved)
-        return WN_OK;
-    *phi = now;
-    memcpy(w, n->next, D * sizeof *w);
-    memcpy(n->g, g, D * sizeof *g);
-    return WN_OK;
-}
-
-static wn_err newton(struct newton *n)
-{
-    struct batch *b = n->b;
-    wn_logit *l = b->l;
-    struct column *c = &b->c[n->j];
-    size_t D = l->D;
-    double *w = b->w + n->j * D, *d = n->next + 2 * D, phi;
-    bool moved = true;
-    WN_TRY(evaluate(&phi, n->g, n, w));
-    for (int i = 0; i < NEWTON_STEPS && moved; i++) {
-        c->gradient = wn_norm64(n->g, D);
-        c->done = c->gradient <= c->tolerance;
-        if (c->done)
-            return WN_OK;
-        c->steps++;
-        WN_TRY(wn_logit_curvature(n->s, l->data, w, b->weight));
-        WN_TRY(wn_logit_hessian(n->h, l->data, n->s, false, b->member + (size_t)n->j * l->data->T));
-        if (!wn_chol64(n->u, n->h, c->scale, l->rule.l2, D))
-            break;
-        memcpy(d, n->g, D * sizeof *d);
-        wn_chol64_solve(d, n->u, D);
-        WN_TRY(descend(&moved, &phi, n, w, d));
-    }
-    return wn_fail(WN_EFORMAT,
-                   "regression: gradient %.3g after %u steps, expected %.3g or less: the ridge is "
-                   "too small for gradients of this size",
-                   c->gradient, c->steps, c->tolerance);
-}
-
 static wn_err finish_slow(struct batch *b)
 {
-    const wn_logit *l = b->l;
-    struct newton n = {.b = b};
+    wn_logit *l = b->l;
     wn_err err = WN_OK;
     for (size_t j = 0; j < b->M && err == WN_OK; j++) {
-        if (b->c[j].done)
+        struct column *c = &b->c[j];
+        if (c->done)
             continue;
-        if (!n.s) {
-            n.s = wn_calloc(l->data->N + 1, sizeof *n.s);
-            n.h = wn_calloc(l->tri, sizeof *n.h);
-            n.u = wn_calloc(l->D * l->D, sizeof *n.u);
-            n.g = wn_calloc(l->D, sizeof *n.g);
-            n.next = wn_calloc(3 * l->D, sizeof *n.next);
-            err = n.s && n.h && n.u && n.g && n.next ? WN_OK : WN_ENOMEM;
-        }
-        n.j = (uint32_t)j;
-        if (err == WN_OK)
-            err = newton(&n);
+        const wn_logit_objective o = {.data = l->data,
+                                      .member = b->member + j * l->data->T,
+                                      .weight = b->weight,
+                                      .scale = c->scale,
+                                      .l2 = l->rule.l2};
+        err = wn_logit_newton(b->w + j * l->D, &c->gradient, &c->steps, &o, c->tolerance);
     }
-    wn_free(n.s);
-    wn_free(n.h);
-    wn_free(n.u);
-    wn_free(n.g);
-    wn_free(n.next);
     return err;
 }
 
@@ -526,7 +365,7 @@ wn_err wn_logit_fit(double *w, wn_logit_fact *fact, wn_logit *l, const uint8_t *
     b.c = wn_calloc(most + 1, sizeof *b.c);
     b.u = wn_calloc(most + 1, each);
     b.g = wn_calloc(most + 1, D * sizeof *b.g);
-    b.trail = wn_calloc(most + 1, trail_of(D) * sizeof *b.trail);
+    b.trail = wn_calloc(most + 1, wn_anderson_room(D) * sizeof *b.trail);
     b.col = wn_calloc(most + 1, sizeof *b.col);
     wn_err err = b.c && b.u && b.g && b.trail && b.col ? WN_OK : WN_ENOMEM;
     for (size_t at = 0; at < M && err == WN_OK; at += b.M) {

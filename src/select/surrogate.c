@@ -194,7 +194,7 @@ static wn_err held_out(double *loss, wn_surrogate *s, double ridge, uint64_t see
         memset(all, 1, d->T);
         *loss = 0;
         for (int fold = 0; fold < FOLDS && err == WN_OK; fold++) {
-            double rows = 0, one;
+            double rows = 0, one = 0;
             for (uint64_t i = 0; i < d->N; i++) {
                 uint64_t r = wn_rng_u64(seed, WN_STREAM_FOLD, id_hash(s->store, d->at[i])) % FOLDS;
                 in[i] = r != (uint64_t)fold;
