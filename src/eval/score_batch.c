@@ -12,7 +12,7 @@
 #include "base/report.h"
 
 enum {
-    BATCH = 512, /* tokens that a thread takes at once */
+    BATCH = 256, /* tokens that a thread takes at once */
     ALONE = 1024 /* tokens of the longest piece that a thread takes alone */
 };
 
