@@ -266,7 +266,7 @@ void wn_mm_fused(float *y, size_t ldy, const float *x, size_t ldx, const wn_mat 
                                 .residual = f->residual,
                                 .ldr = f->ldr,
                                 .act = activation(f->flags),
-                                .rough = W->kind == WN_MAT_BF16}});
+                                .rough = W->kind != WN_MAT_F32}});
 }
 
 void wn_mm(float *y, size_t ldy, const float *x, size_t ldx, const wn_mat *W, const float *bias,

@@ -22,7 +22,7 @@ typedef struct wn_after {
     const float *residual;       /* [m, n] by stride ldr; NULL: none */
     size_t ldr;
     wn_act act;
-    bool rough; /* an erf GELU within 1e-4 will do: the sums are of bf16 products */
+    bool rough; /* an erf GELU within 1e-4 will do: the sums are of rounded numbers */
 } wn_after;
 
 /* What turns integer sums of a strip and a pair of panels into floats. */

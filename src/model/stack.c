@@ -152,7 +152,7 @@ static wn_attn attention_of(const wn_stack *s, const wn_layer *l, const wn_stack
                      .buckets = (int)s->buckets,
                      .max_distance = (int)s->max_distance,
                      .bidirectional = !s->causal,
-                     .bf16 = l->out.mat.kind == WN_MAT_BF16};
+                     .bf16 = l->out.mat.kind != WN_MAT_F32};
 }
 
 /* Rows of q, k, v head by head to queries | keys | values, or back. */
@@ -401,7 +401,7 @@ static wn_attn cross_of(const wn_stack *s, const wn_layer *l, const wn_stack_wor
                      .ldv = 2 * all,
                      .ldo = all,
                      .scale = s->scale,
-                     .bf16 = l->cross_out.mat.kind == WN_MAT_BF16};
+                     .bf16 = l->cross_out.mat.kind != WN_MAT_F32};
 }
 
 /* Keys and values are made once of the source's rows, however many segments look at them; where
