@@ -127,14 +127,17 @@ static bool sensitive(const wn_model *m, const wn_linear *l)
 static wn_mat_kind kind_of(const wn_model *m, const wn_linear *l, size_t K)
 {
     wn_precision p = m->facts.precision;
+    if (m->base != WN_BASE_AUTO)
+        return m->base == WN_BASE_Q4 && l ? WN_MAT_Q4 : WN_MAT_Q8;
     if (p == WN_PRECISION_INT8 && l && K <= WN_INT8_K && !sensitive(m, l))
         return WN_MAT_INT8;
     return p == WN_PRECISION_F32 ? WN_MAT_F32 : WN_MAT_BF16;
 }
 
-static wn_err mat_new(wn_mat *mat, size_t N, size_t K, wn_mat_kind kind)
+static wn_err mat_new(const wn_model *m, wn_mat *mat, size_t N, size_t K, wn_mat_kind kind)
 {
-    *mat = (wn_mat){.N = N, .K = K, .kind = kind};
+    bool f32 = m->facts.precision == WN_PRECISION_F32;
+    *mat = (wn_mat){.N = N, .K = K, .kind = kind, .f32 = f32};
     mat->panel = wn_malloc(wn_mat_bytes(kind, N, K));
     return mat->panel ? WN_OK : WN_ENOMEM;
 }
@@ -236,7 +239,7 @@ wn_err wn_build_linear(wn_model *m, wn_linear *l, const char *module, size_t N, 
     if (m->train_full)
         WN_NEW(m->params.p[i].value, N * K);
     m->params.p[i].bf16 = m->facts.precision == WN_PRECISION_BF16;
-    WN_TRY(mat_new(&l->mat, N, K, kind_of(m, l, K)));
+    WN_TRY(mat_new(m, &l->mat, N, K, kind_of(m, l, K)));
     if (turned)
         WN_TRY(pack_transposed(m, t, &l->mat, m->params.p[i].value));
     else
@@ -291,7 +294,7 @@ wn_err wn_build_head(wn_model *m, const char *name, bool tied)
             WN_NEW(m->params.p[i].value, V * D);
     }
     m->params.p[i].bf16 = m->facts.precision == WN_PRECISION_BF16;
-    WN_TRY(mat_new(&m->head_mat, V, D, kind_of(m, NULL, D)));
+    WN_TRY(mat_new(m, &m->head_mat, V, D, kind_of(m, NULL, D)));
     WN_TRY(pack(m, t, &m->head_mat, m->params.p[i].value, V, D, 0));
     m->head = (wn_head){.norm = m->final_norm,
                         .mat = &m->head_mat,

@@ -70,6 +70,9 @@ static wn_err open_all(wn_model *m, const char *path, const wn_model_opts *opts)
         p = wn_cpu_fast_bf16() ? WN_PRECISION_BF16 : WN_PRECISION_F32;
     m->facts.precision = p;
     m->train_full = opts && opts->train_full;
+    m->base = opts ? opts->base : WN_BASE_AUTO;
+    if (m->base != WN_BASE_AUTO && (m->train_full || p == WN_PRECISION_INT8))
+        return wn_fail(WN_EARG, "a base of 8 or 4 bits is frozen and multiplied in f32 or bf16");
     m->states_only = opts && opts->states_only && !opts->adapter;
     m->embed_scale = 1;
     m->stack.bias = m->encoder.bias = WN_NO_PARAM;
