@@ -238,6 +238,8 @@ typedef struct wn_train_opts {
     const char *targets;        /* lora, ia3: modules by pattern; NULL: all-linear, or T-Few's */
     const char *feedforward;    /* ia3: targets whose input is scaled; NULL: the last feed-forward
                                    layers */
+    const char *base;           /* lora, ia3: frozen matrices in memory: "auto" (NULL: as the
+                                   precision multiplies them), "q8", "q4": blocks of bits */
     size_t rank;                /* LoRA; 0: 8 */
     double alpha;               /* 0: 2 * rank */
     bool rslora;                /* scaled by alpha / sqrt(rank) */

@@ -25,6 +25,8 @@ static const wn_opt opts[] = {
     OPT_SIZE(train_opts, o.rank, "rank", "8", "LoRA: rank"),
     OPT_F64(train_opts, o.alpha, "alpha", OPT_ABOVE_0, OPT_HUGE, "2 * rank", "LoRA: scale"),
     OPT_FLAG(train_opts, o.rslora, "rslora", "LoRA: scaled by alpha / sqrt(rank)"),
+    OPT_CHOICE(train_opts, o.base, "base", "auto|q8|q4", "auto",
+               "LoRA, IA3: how frozen matrices are held in memory; q8, q4: blocks of 8 or 4 bits"),
     OPT_CHOICE(train_opts, o.lora_bias, "lora-bias", "none|lora-only|all", "none",
                "LoRA: biases trained beside it"),
     OPT_STR(train_opts, o.train, "train", "PATTERN", "all", "full: only these parameters"),

@@ -11,7 +11,7 @@ size_t wn_mat_panel_bytes(wn_mat_kind kind, size_t K)
         return K * WN_NR * sizeof(float);
     if (kind == WN_MAT_INT8)
         return WN_INT8_HEAD + wn_div_up(K, 64) * 64 * WN_NR;
-    return wn_div_up(K, WN_BLOCK_K) * WN_BLOCK * sizeof(uint16_t);
+    return wn_div_up(K, WN_BLOCK_K) * wn_block_bytes(kind);
 }
 
 size_t wn_mat_bytes(wn_mat_kind kind, size_t N, size_t K)
@@ -65,6 +65,10 @@ void wn_mat_pack(wn_mat *m, const float *W, size_t n0, size_t n)
             if (m->kind == WN_MAT_F32)
                 memcpy(panel + k * WN_NR * sizeof(float), block,
                        wn_min(WN_BLOCK_K, K - k) * WN_NR * sizeof(float));
+            else if (m->kind == WN_MAT_Q8)
+                wn_pack_q8((uint8_t *)panel + k / WN_BLOCK_K * wn_block_bytes(m->kind), block);
+            else if (m->kind == WN_MAT_Q4)
+                wn_pack_q4((uint8_t *)panel + k / WN_BLOCK_K * wn_block_bytes(m->kind), block);
             else
                 t->block_pairs((uint16_t *)(void *)panel + k * WN_NR, block);
         }
@@ -88,6 +92,10 @@ void wn_mat_row(float *out, const wn_mat *m, size_t n)
         if (k % WN_BLOCK_K == 0)
             wn_block_f32(block, wn_mat_block(m, n / WN_NR, k / WN_BLOCK_K), m->kind);
         out[k] = block[k % WN_BLOCK_K * WN_NR + n % WN_NR];
+        if (wn_mat_rounds(m)) {
+            uint32_t u = wn_bf16_bits(out[k]) << 16;
+            memcpy(out + k, &u, sizeof u);
+        }
     }
 }
 

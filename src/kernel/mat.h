@@ -19,6 +19,11 @@ enum { WN_INT8_HEAD = 128 }; /* bytes before an INT8 panel's tiles: 16 scales, 1
 
 size_t wn_mat_panel_bytes(wn_mat_kind kind, size_t K);
 
+static inline size_t wn_block_bytes(wn_mat_kind kind)
+{
+    return kind == WN_MAT_Q8 ? 544 : kind == WN_MAT_Q4 ? 320 : WN_BLOCK * sizeof(uint16_t);
+}
+
 /* Panel q (outputs 16q ...). */
 static inline char *wn_mat_panel(const wn_mat *m, size_t q)
 {
@@ -28,7 +33,13 @@ static inline char *wn_mat_panel(const wn_mat *m, size_t q)
 /* Its block of inner dimensions 32i ..., of a kind made of blocks. */
 static inline const void *wn_mat_block(const wn_mat *m, size_t q, size_t i)
 {
-    return wn_mat_panel(m, q) + i * WN_BLOCK * sizeof(uint16_t);
+    return wn_mat_panel(m, q) + i * wn_block_bytes(m->kind);
+}
+
+/* Whether products round x to bf16. */
+static inline bool wn_mat_rounds(const wn_mat *m)
+{
+    return m->kind != WN_MAT_F32 && !m->f32;
 }
 
 /* One product as mm.c hands it on: y [T, out] from x [T, in]. */

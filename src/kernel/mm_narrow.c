@@ -52,23 +52,46 @@ static int32_t *integers_buf(void)
     return (int32_t *)(void *)sums_buf() + STRIP * STRIP;
 }
 
-/* Tiles [k0, k0 + kt) of the panels of columns [c, c + 32) of y. */
-static const uint16_t *forward_panels(const wn_mat *W, size_t c, size_t k0, size_t *bp)
+/* Tile i of panel q, in `room` where the weight is not held as bf16. */
+static const uint16_t *tile_of(const job *j, const wn_mat *W, size_t q, size_t i, uint16_t *room)
 {
-    *bp = wn_mat_panel_bytes(W->kind, W->K) / sizeof(uint16_t);
-    return wn_mat_block(W, c / WN_NR, k0);
+    float rows[WN_BLOCK];
+    const void *block = wn_mat_block(W, q, i);
+    if (W->kind == WN_MAT_BF16)
+        return block;
+    j->p.t->block_f32(rows, block, W->kind);
+    j->p.t->block_pairs(room, rows);
+    return room;
+}
+
+/* Tiles [k0, k0 + kt) of the panels of columns [c, c + 32) of y. */
+static const uint16_t *forward_panels(const job *j, const wn_mat *W, size_t c, size_t k0, size_t kt,
+                                      size_t *bp)
+{
+    uint16_t *out = panels_buf() + (W == j->p.up ? 2 * kt * TILE : 0);
+    size_t panels = wn_div_up(W->N, WN_NR), q = c / WN_NR;
+    if (W->kind == WN_MAT_BF16) {
+        *bp = wn_mat_panel_bytes(W->kind, W->K) / sizeof(uint16_t);
+        return wn_mat_block(W, q, k0);
+    }
+    *bp = kt * TILE;
+    for (size_t p = 0; p < 2 && q + p < panels; p++)
+        for (size_t i = 0; i < kt; i++)
+            tile_of(j, W, q + p, k0 + i, out + p * *bp + i * TILE);
+    return out;
 }
 
 static const uint16_t *backward_panels(const job *j, size_t c, size_t k0, size_t kt, size_t *bp)
 {
     const wn_mat *W = j->p.W;
     size_t panels = wn_div_up(W->N, WN_NR);
+    _Alignas(64) uint16_t room[TILE];
     uint16_t *out = panels_buf();
     *bp = kt * TILE;
     for (size_t i = 0; i < 2 * kt; i++, out += TILE / 2) {
         size_t q = 2 * k0 + i;
         if (q < panels) {
-            j->n->turn16(out, out + *bp, wn_mat_block(W, q, c / STRIP));
+            j->n->turn16(out, out + *bp, tile_of(j, W, q, c / STRIP, room));
         } else {
             memset(out, 0, TILE);
             memset(out + *bp, 0, TILE);
@@ -83,7 +106,7 @@ static void fetch(const wn_mat *W, size_t c, size_t k0, size_t kt, size_t i, siz
     size_t panels = wn_div_up(W->N, WN_NR), end = 2 * k0 + 2 * kt * (i + 1) / of;
     for (size_t q = 2 * k0 + 2 * kt * i / of; q < end && q < panels; q++) {
         const char *tile = wn_mat_block(W, q, c / STRIP);
-        for (size_t l = 0; l < TILE * sizeof(uint16_t); l += 64)
+        for (size_t l = 0; l < wn_block_bytes(W->kind); l += 64)
             __builtin_prefetch(tile + l, 0, 2);
     }
 }
@@ -99,11 +122,13 @@ static void forward_pair(const job *j, const pair *a)
     const wn_product *p = &j->p;
     size_t bp, strips = wn_div_up(a->m, STRIP);
     bool whole = a->first && a->last, any = wn_after_any(&p->after) || p->up;
-    const uint16_t *b = forward_panels(p->W, a->c, a->k0, &bp);
-    const uint16_t *u = p->up ? forward_panels(p->up, a->c, a->k0, &bp) : NULL;
+    const uint16_t *b = forward_panels(j, p->W, a->c, a->k0, a->kt, &bp);
+    const uint16_t *u = p->up ? forward_panels(j, p->up, a->c, a->k0, a->kt, &bp) : NULL;
     /* the next pair lies right behind this one if the inner dimension is whole */
     const char *next = (const char *)(b + 2 * bp);
-    size_t lines = whole && a->c + 2 * STRIP <= p->out ? wn_div_up(32, strips) : 0;
+    size_t lines = whole && p->W->kind == WN_MAT_BF16 && a->c + 2 * STRIP <= p->out
+                       ? wn_div_up(32, strips)
+                       : 0;
     float *c = sums_buf(), *up = p->up ? sums_buf() + STRIP * STRIP : NULL;
     for (size_t s = 0; s < strips; s++) {
         size_t m = wn_min(STRIP, a->m - s * STRIP), t = a->t0 + s * STRIP;

@@ -128,14 +128,17 @@ static bool sensitive(const wn_model *m, const wn_linear *l)
 static wn_mat_kind kind_of(const wn_model *m, const wn_linear *l, size_t K)
 {
     wn_precision p = m->facts.precision;
+    if (m->base != WN_BASE_AUTO)
+        return m->base == WN_BASE_Q4 && l ? WN_MAT_Q4 : WN_MAT_Q8;
     if (p == WN_PRECISION_INT8 && l && K <= WN_INT8_K && !sensitive(m, l))
         return WN_MAT_INT8;
     return p == WN_PRECISION_F32 ? WN_MAT_F32 : WN_MAT_BF16;
 }
 
-static wn_err mat_new(wn_mat *mat, size_t N, size_t K, wn_mat_kind kind)
+static wn_err mat_new(const wn_model *m, wn_mat *mat, size_t N, size_t K, wn_mat_kind kind)
 {
-    *mat = (wn_mat){.N = N, .K = K, .kind = kind};
+    bool f32 = m->facts.precision == WN_PRECISION_F32;
+    *mat = (wn_mat){.N = N, .K = K, .kind = kind, .f32 = f32};
     mat->panel = wn_malloc(wn_mat_bytes(kind, N, K));
     return mat->panel ? WN_OK : WN_ENOMEM;
 }
@@ -224,7 +227,7 @@ static wn_err vector(wn_model *m, int *index, const char *name, size_t n, wn_row
 static wn_err pack_linear(const wn_model *m, const wn_tensor *t, wn_linear *l, float *master,
                           const wn_linear_form *form)
 {
-    WN_TRY(mat_new(&l->mat, l->N, l->K, kind_of(m, l, l->K)));
+    WN_TRY(mat_new(m, &l->mat, l->N, l->K, kind_of(m, l, l->K)));
     return l->transposed ? pack_transposed(m, t, &l->mat, master)
                          : pack(m, t, &l->mat, master, l->N, l->K, form->order);
 }
@@ -312,7 +315,7 @@ wn_err wn_build_head(wn_model *m, const char *name, bool tied)
             WN_NEW(m->params.p[i].value, V * D);
     }
     m->params.p[i].bf16 = m->facts.precision == WN_PRECISION_BF16;
-    WN_TRY(mat_new(&m->head_mat, V, D, kind_of(m, NULL, D)));
+    WN_TRY(mat_new(m, &m->head_mat, V, D, kind_of(m, NULL, D)));
     WN_TRY(pack(m, t, &m->head_mat, m->params.p[i].value, V, D, (wn_row_order){0}));
     m->head = (wn_head){.norm = m->final_norm,
                         .project = m->project_out.N ? &m->project_out : NULL,

@@ -21,6 +21,7 @@ struct wn_model {
     wn_params params;
     wn_tokenizer *tokenizer;
     bool train_full, unpacked;
+    wn_base base;
     /* ids to the stack's input: (token * scale + position + type), then the norm */
     wn_table token, position, type;
     float embed_scale;

@@ -71,6 +71,9 @@ static wn_err open_all(wn_model *m, const char *path, const wn_model_opts *opts)
     m->facts.precision = p;
     m->train_full = opts && opts->train_full;
     m->unpacked = opts && opts->unpacked;
+    m->base = opts ? opts->base : WN_BASE_AUTO;
+    if (m->base != WN_BASE_AUTO && (m->train_full || p == WN_PRECISION_INT8))
+        return wn_fail(WN_EARG, "a base of 8 or 4 bits is frozen and multiplied in f32 or bf16");
     m->states_only = opts && opts->states_only && !opts->adapter;
     m->headless = opts && opts->headless;
     m->embed_scale = 1;

@@ -43,6 +43,8 @@ static void set_method(json_t *m, const wn_train_run *r)
     set_given(m, "targets", o->targets);
     set_given(m, "feedforward", o->feedforward);
     set_given(m, "lora_bias", o->lora_bias);
+    if (o->base && strcmp(o->base, "auto") != 0)
+        set_given(m, "base", o->base);
     set_text(m, "dropout", o->dropout, "0");
     if (r->method != WN_TRAIN_LORA)
         return;

@@ -79,6 +79,7 @@ static float *as_kind(const float *x, size_t n, wn_mat_kind kind)
 typedef struct shape {
     size_t T, N, K;
     wn_mat_kind kind;
+    bool f32;
 } shape;
 
 static void check_linear(shape s, int flags, bool with_bias, bool back)
@@ -87,8 +88,12 @@ static void check_linear(shape s, int flags, bool with_bias, bool back)
     size_t out = back ? K : N, in = back ? N : K, ldx = in + 3, ldy = out + 5;
     float *W = noise(N * K, 1), *x = noise(T * ldx, 2), *y = noise(T * ldy, 3);
     float *bias = noise(N, 4), *old = noise(T * ldy, 3);
-    float *W2 = as_kind(W, N * K, s.kind), *x2 = as_kind(x, T * ldx, s.kind);
     wn_mat m = pack(W, N, K, s.kind);
+    m.f32 = s.f32;
+    float *W2 = as_kind(W, N * K, WN_MAT_F32),
+          *x2 = as_kind(x, T * ldx, s.f32 ? WN_MAT_F32 : s.kind);
+    for (size_t n = 0; n < N; n++)
+        wn_mat_row(W2 + n * K, &m, n);
     if (back)
         wn_mm_back(y, ldy, x, ldx, &m, T, flags);
     else
@@ -135,7 +140,7 @@ Test(gemm, linear_layers_equal_double_sums)
     for (size_t v = 0; v < TABLE_COUNT; v++) {
         wn_kernel_use(TABLES[v]);
         for (size_t i = 0; i < sizeof LINEAR / sizeof *LINEAR; i++)
-            check_all((shape){LINEAR[i][0], LINEAR[i][1], LINEAR[i][2], WN_MAT_F32});
+            check_all((shape){LINEAR[i][0], LINEAR[i][1], LINEAR[i][2], WN_MAT_F32, false});
     }
     wn_kernel_use(NULL);
 }
@@ -145,9 +150,54 @@ Test(gemm, bf16_layers_equal_double_sums_of_rounded_numbers)
     for (size_t v = 0; v < TABLE_COUNT; v++) {
         wn_kernel_use(TABLES[v]);
         for (size_t i = 0; i < sizeof LINEAR / sizeof *LINEAR; i++)
-            check_all((shape){LINEAR[i][0], LINEAR[i][1], LINEAR[i][2], WN_MAT_BF16});
+            check_all((shape){LINEAR[i][0], LINEAR[i][1], LINEAR[i][2], WN_MAT_BF16, false});
     }
     wn_kernel_use(NULL);
+}
+
+/* The products of what wn_mat_row says is held. */
+Test(gemm, q8_and_q4_layers_equal_double_sums_of_what_they_hold)
+{
+    static const size_t SHAPES[][3] = {{1, 1, 1},    {5, 16, 257},  {7, 40, 64},
+                                       {50, 31, 90}, {33, 70, 300}, {3, 1700, 40}};
+    for (size_t v = 0; v < TABLE_COUNT; v++) {
+        wn_kernel_use(TABLES[v]);
+        for (size_t i = 0; i < sizeof SHAPES / sizeof *SHAPES; i++)
+            for (int c = 0; c < 4; c++)
+                check_all((shape){SHAPES[i][0], SHAPES[i][1], SHAPES[i][2],
+                                  c & 1 ? WN_MAT_Q4 : WN_MAT_Q8, c & 2});
+    }
+    wn_kernel_use(NULL);
+}
+
+/* Half a step of the block's grid at most, and the half float of a scale. */
+Test(gemm, q8_and_q4_hold_numbers_within_half_a_step)
+{
+    enum { N = 37, K = 100 };
+    float *W = noise(N * K, 1), row[K];
+    W[5] = 100, memset(W + 3 * K, 0, K * sizeof *W);
+    for (int kind = WN_MAT_Q8; kind <= WN_MAT_Q4; kind++) {
+        wn_mat m = pack(W, N, K, (wn_mat_kind)kind);
+        m.f32 = true;
+        for (size_t n = 0; n < N; n++) {
+            wn_mat_row(row, &m, n);
+            for (size_t k0 = 0; k0 < K; k0 += 32) {
+                float top = 0, low = INFINITY, high = -INFINITY;
+                for (size_t k = k0; k < k0 + 32; k++) {
+                    float w = k < K ? W[n * K + k] : 0;
+                    top = fmaxf(top, fabsf(w)), low = fminf(low, w), high = fmaxf(high, w);
+                }
+                float step = kind == WN_MAT_Q8 ? top / 127 : (high - low) / 15;
+                for (size_t k = k0; k < k0 + 32 && k < K; k++)
+                    cr_assert_float_eq(row[k], W[n * K + k], step * 0.51f + top * 1e-3f,
+                                       "%d at %zu %zu: %g %g", kind, n, k, row[k], W[n * K + k]);
+            }
+        }
+        unpack(&m);
+    }
+    cr_assert_eq(wn_mat_bytes(WN_MAT_Q8, N, K), 3 * 4 * 544);
+    cr_assert_eq(wn_mat_bytes(WN_MAT_Q4, N, K), 3 * 4 * 320);
+    wn_free(W);
 }
 
 /* Every number of rows up to more than two strips, odd widths. */
@@ -156,7 +206,7 @@ Test(gemm, bf16_layers_of_any_number_of_rows)
     for (size_t v = 2; v < TABLE_COUNT; v++) {
         wn_kernel_use(TABLES[v]);
         for (size_t T = 1; T <= 70; T++) {
-            shape s = {T, 2 * (T * 7 % 40) + 1, 2 * (T * 13 % 60) + 1, WN_MAT_BF16};
+            shape s = {T, 2 * (T * 7 % 40) + 1, 2 * (T * 13 % 60) + 1, WN_MAT_BF16, false};
             check_linear(s, 0, true, false);
             check_linear(s, WN_MM_ADD, false, true);
         }
@@ -198,13 +248,13 @@ Test(gemm, fused_layers_equal_their_parts)
 {
     for (size_t v = 0; v < TABLE_COUNT; v++) {
         wn_kernel_use(TABLES[v]);
-        for (int kind = WN_MAT_F32; kind <= WN_MAT_INT8; kind++)
+        for (int kind = WN_MAT_F32; kind <= WN_MAT_Q4; kind++)
             for (int bits = 0; bits < 8; bits++) {
                 int flags = bits & 1 ? WN_MM_SILU : WN_MM_GELU_TANH;
-                check_fused((shape){45, 71, 90, (wn_mat_kind)kind}, flags, true, bits & 2,
+                check_fused((shape){45, 71, 90, (wn_mat_kind)kind, false}, flags, true, bits & 2,
                             bits & 4);
-                check_fused((shape){300, 600, 401, (wn_mat_kind)kind}, bits & 1 ? WN_MM_GELU : 0,
-                            bits & 1, bits & 2, bits & 4);
+                check_fused((shape){70, 130, 101, (wn_mat_kind)kind, false},
+                            bits & 1 ? WN_MM_GELU : 0, bits & 1, bits & 2, bits & 4);
             }
     }
     wn_kernel_use(NULL);
