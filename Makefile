@@ -39,6 +39,7 @@ FLAGS_avx512 := $(FAST_O) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16
 # Products of narrow numbers have a file for each instruction set.
 NARROW_SRC     := $(wildcard src/kernel/narrow_*.c)
 NARROW_512     := $(FLAGS_avx512) -mavx512bf16 -mavx512vnni
+FLAGS_of_avx2  := $(FLAGS_avx2)
 FLAGS_of_bf16  := $(NARROW_512)
 FLAGS_of_amx   := $(NARROW_512) -mamx-tile -mamx-bf16 -mamx-int8
 

@@ -193,6 +193,8 @@ typedef struct wn_train_opts {
     const char *targets;        /* lora, ia3: modules by pattern; NULL: all-linear, or T-Few's */
     const char *feedforward;    /* ia3: targets whose input is scaled; NULL: the last feed-forward
                                    layers */
+    const char *base;           /* lora, ia3: frozen matrices in memory: "auto" (NULL: as the
+                                   precision multiplies them), "q8", "q4": blocks of bits */
     size_t rank;                /* LoRA; 0: 8 */
     double alpha;               /* 0: 2 * rank */
     bool rslora;                /* scaled by alpha / sqrt(rank) */
@@ -207,7 +209,7 @@ typedef struct wn_train_opts {
     uint64_t batch_tokens;     /* tokens an update, instead of batch */
     const char *shuffle;       /* "yes" (NULL), "no" */
     const char *order;         /* a file of row ids, an epoch's order */
-    size_t max_batch_tokens;   /* tokens computed at once; 0: 2048; changes memory, never a result's
+    size_t max_batch_tokens;   /* tokens computed at once; 0: 1024; changes memory, never a result's
                                   meaning */
     const char *checkpointing; /* "no" (NULL), "yes", "auto": layers are computed again instead of
                                   kept; auto: where max_memory needs it */

@@ -9,7 +9,7 @@
 #include "base/str.h"
 #include "io/file.h"
 
-static const char *precision_name(wn_precision p)
+const char *wn_precision_name(wn_precision p)
 {
     static const char *const name[] = {"auto", "f32", "bf16", "int8"};
     return (unsigned)p < 4 ? name[p] : "unknown";
@@ -19,7 +19,7 @@ wn_err wn_manifest_new(json_t **out, const char *format, const wn_common *common
                        const char *kernel)
 {
     *out = json_pack("{s:s, s:s, s:I, s:s}", "format", format, "version", WN_VERSION, "seed",
-                     (json_int_t)common->seed, "precision", precision_name(common->precision));
+                     (json_int_t)common->seed, "precision", wn_precision_name(common->precision));
     if (*out && kernel && json_object_set_new(*out, "kernel", json_string(kernel)) != 0) {
         json_decref(*out);
         *out = NULL;

@@ -5,6 +5,8 @@
 
 #include "io/json.h"
 
+const char *wn_precision_name(wn_precision p); /* "auto", "f32", "bf16", "int8" */
+
 /* {"format": format, "version": WN_VERSION, "seed": ..., "precision": ..., "kernel": ...} to start
  * from. */
 wn_err wn_manifest_new(json_t **out, const char *format, const wn_common *common,

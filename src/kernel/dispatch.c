@@ -17,8 +17,6 @@ static bool bit(unsigned leaf, unsigned sub, unsigned reg, unsigned at)
 }
 #endif
 
-static const wn_narrow NOTHING = {.name = "none"};
-
 /* A way to run: the float table and that of narrow numbers, best first. */
 typedef struct way {
     const char *name;
@@ -39,10 +37,14 @@ static bool has_avx512(void)
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
 
+static bool has_vnni(void)
+{
+    return has_avx512() && __builtin_cpu_supports("avx512vnni");
+}
+
 static bool has_bf16(void)
 {
-    return has_avx512() && __builtin_cpu_supports("avx512bf16") &&
-           __builtin_cpu_supports("avx512vnni");
+    return has_vnni() && __builtin_cpu_supports("avx512bf16");
 }
 
 static bool has_amx(void)
@@ -53,10 +55,11 @@ static bool has_amx(void)
 
 static const way WAYS[] = {{"amx", &wn_kernel_table_avx512, &wn_narrow_amx, has_amx},
                            {"avx512", &wn_kernel_table_avx512, &wn_narrow_bf16, has_bf16},
-                           {"avx512", &wn_kernel_table_avx512, &NOTHING, has_avx512},
-                           {"avx2", &wn_kernel_table_avx2, &NOTHING, has_avx2}};
+                           {"avx512", &wn_kernel_table_avx512, &wn_narrow_vnni, has_vnni},
+                           {"avx512", &wn_kernel_table_avx512, &wn_narrow_avx2, has_avx512},
+                           {"avx2", &wn_kernel_table_avx2, &wn_narrow_avx2, has_avx2}};
 #endif
-static const way PLAIN = {"ref", &wn_kernel_table_ref, &NOTHING, NULL};
+static const way PLAIN = {"ref", &wn_kernel_table_ref, &wn_narrow_ref, NULL};
 
 static const way *current; /* NULL: not chosen yet; read and written atomically */
 

@@ -44,7 +44,7 @@ typedef struct gemm {
     float *C;
     size_t M, N, K, lda, ldb, ldc, rows, cols, row_tiles;
     float alpha;
-    bool ta, tb, add, turned;
+    bool ta, tb, add, turned, round;
 } gemm;
 
 static const float *left(const gemm *g, size_t i0, size_t m, size_t k0, size_t k, size_t *ld)
@@ -53,6 +53,8 @@ static const float *left(const gemm *g, size_t i0, size_t m, size_t k0, size_t k
     if (!g->ta)
         return g->A + i0 * g->lda + k0;
     g->t->transpose(rows_buf(), LINE, g->A + k0 * g->lda + i0, g->lda, k, m);
+    for (size_t i = 0; g->round && i < m; i++)
+        g->t->round_bf16(rows_buf() + i * LINE, rows_buf() + i * LINE, k);
     *ld = LINE;
     return rows_buf();
 }
@@ -108,11 +110,13 @@ static void deliver(const gemm *g, size_t i0, size_t j0, size_t m, size_t n)
 static void gemm_columns(const gemm *g, float *c, size_t ldc, const float *a, size_t lda, size_t m,
                          size_t j0, size_t n, size_t k0, size_t k)
 {
-    size_t direct = !g->tb && m <= 12 ? n / WN_NR * WN_NR : 0;
+    size_t direct = !g->tb && m <= 12 && !g->round ? n / WN_NR * WN_NR : 0;
     if (direct)
         g->t->mm(c, ldc, a, lda, g->B + k0 * g->ldb + j0, g->ldb, WN_NR, m, direct, k, k0);
     if (direct < n) {
         right(g, j0 + direct, n - direct, k0, k);
+        for (size_t j = 0; g->round && j < n; j += WN_NR)
+            g->t->round_bf16(panel_buf() + j * K_BLOCK, panel_buf() + j * K_BLOCK, k * WN_NR);
         g->t->mm(c + direct, ldc, a, lda, panel_buf(), WN_NR, K_BLOCK * WN_NR, m, n - direct, k,
                  k0);
     }
@@ -135,6 +139,19 @@ static void gemm_tile(void *ctx, size_t i, int thread)
     }
     if (!straight)
         deliver(g, i0, j0, m, n);
+}
+
+static void run(gemm *g)
+{
+    size_t want = wn_par_threads() > 1 ? 4 * (size_t)wn_par_threads() : 1;
+    g->row_tiles = wn_div_up(g->M, ROWS);
+    g->rows = wn_div_up(wn_div_up(g->M, g->row_tiles), 12) * 12;
+    if (g->N <= G_COLS && g->M >= 24 * want)
+        g->rows = wn_min(g->rows, wn_div_up(wn_div_up(g->M, want), 12) * 12);
+    g->row_tiles = wn_div_up(g->M, g->rows);
+    size_t pieces = wn_div_up(want, g->row_tiles), least = wn_div_up(g->N, COLS);
+    g->cols = wn_div_up(wn_div_up(g->N, pieces > least ? pieces : least), 2 * WN_NR) * 2 * WN_NR;
+    wn_par_do(g->row_tiles * wn_div_up(g->N, g->cols), gemm_tile, g);
 }
 
 void wn_gemm(bool ta, bool tb, size_t M, size_t N, size_t K, float alpha, const float *A,
@@ -173,13 +190,28 @@ void wn_gemm(bool ta, bool tb, size_t M, size_t N, size_t K, float alpha, const 
                    .add = add,
                    .turned = true};
     }
-    size_t want = wn_par_threads() > 1 ? 4 * (size_t)wn_par_threads() : 1;
-    g.row_tiles = wn_div_up(g.M, ROWS);
-    g.rows = wn_div_up(wn_div_up(g.M, g.row_tiles), 12) * 12;
-    if (g.N <= G_COLS && g.M >= 24 * want)
-        g.rows = wn_min(g.rows, wn_div_up(wn_div_up(g.M, want), 12) * 12);
-    g.row_tiles = wn_div_up(g.M, g.rows);
-    size_t pieces = wn_div_up(want, g.row_tiles), least = wn_div_up(g.N, COLS);
-    g.cols = wn_div_up(wn_div_up(g.N, pieces > least ? pieces : least), 2 * WN_NR) * 2 * WN_NR;
-    wn_par_do(g.row_tiles * wn_div_up(g.N, g.cols), gemm_tile, &g);
+    run(&g);
+}
+
+void wn_gemm_rounded(size_t M, size_t N, size_t K, float alpha, const float *A, size_t lda,
+                     const float *B, size_t ldb, float *C, size_t ldc, bool round)
+{
+    if (!round) {
+        wn_gemm(true, false, M, N, K, alpha, A, lda, B, ldb, true, C, ldc);
+        return;
+    }
+    run(&(gemm){.t = wn_kernel_table(),
+                .A = A,
+                .B = B,
+                .C = C,
+                .M = M,
+                .N = N,
+                .K = K,
+                .lda = lda,
+                .ldb = ldb,
+                .ldc = ldc,
+                .alpha = alpha,
+                .ta = true,
+                .add = true,
+                .round = true});
 }

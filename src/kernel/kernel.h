@@ -38,18 +38,33 @@ typedef enum wn_act {
  *   kind  bytes a weight  a panel
  *   F32   4       K groups of 16 floats
  *   BF16  2       K/2 groups of 16 pairs (k, k+1); K padded to a multiple of 32
+ *   Q8    1.0625  blocks of 32 k: 16 scales (half floats), 32 groups of 16 signed bytes
+ *   Q4    0.625   blocks of 32 k: 16 scales, 16 least values, 16 groups of 16 bytes, two k in each
+ *   INT8  1       16 scales, 16 sums, K/4 groups of 16 quads; K padded to a multiple of 64
  *
  * A product of bf16 kinds rounds x (dy) to bf16, multiplies exactly and sums in f32: on AMX or
  * AVX512-BF16 where the processor has them, elsewhere in f32 registers, so that --precision bf16
  * means the same numbers everywhere, up to the order of sums (and numbers below 2^-126, which the
- * native instructions take for zeros). */
+ * native instructions take for zeros).
+ *
+ * Q8 and Q4 hold W = q * scale and q * scale + least, q in -127..127 and 0..15, and become floats
+ * or bf16 a block at a time, in both directions: a frozen base in little memory.
+ *
+ * INT8 is forward only, K at most WN_INT8_K. An output's weights become w = round(W / scale), scale
+ * = max |W| / 127; each row of x becomes q = round(x / step) + zero in 0..255, step and zero by its
+ * range (0 included), when it comes. Sums of q w are exact, so every processor finds the same
+ * integers, and y = ((sum - zero * sum of w) * scale) * step has the same bits. A row with a NaN or
+ * an infinity gives NaNs. */
 enum { WN_NR = 16, WN_HEAD_MAX = 512 /* widest attention head: callers check, kernels assert */ };
 
-typedef enum wn_mat_kind { WN_MAT_F32, WN_MAT_BF16 } wn_mat_kind;
+enum { WN_INT8_K = 16384 };
+
+typedef enum wn_mat_kind { WN_MAT_F32, WN_MAT_BF16, WN_MAT_INT8, WN_MAT_Q8, WN_MAT_Q4 } wn_mat_kind;
 
 typedef struct wn_mat {
     size_t N, K;
     wn_mat_kind kind;
+    bool f32;    /* Q8, Q4: products in f32, else of bf16 numbers */
     void *panel; /* wn_mat_bytes, 64-byte aligned, the caller's */
 } wn_mat;
 
@@ -91,6 +106,13 @@ void wn_mm_fused(float *y, size_t ldy, const float *x, size_t ldx, const wn_mat 
 /* dx [T, K] (+)= dy [T, N] W. flags: WN_MM_ADD. */
 void wn_mm_back(float *dx, size_t lddx, const float *dy, size_t lddy, const wn_mat *W, size_t T,
                 int flags);
+
+/* A linear layer's gradient from B examples, rows [off[b], off[b+1]) of dy [., N] and x [., K]:
+ * dW [N, K] += scale * dy^T x, example after example in order, so that the bits do not depend on
+ * how examples are cut into calls. bf16: of numbers rounded to bf16, summed in f32 (scale must be
+ * 1). */
+void wn_mm_grad(float *dW, size_t lddw, const float *dy, size_t lddy, const float *x, size_t ldx,
+                size_t N, size_t K, float scale, const uint32_t *off, size_t B, bool bf16);
 
 /* Runs bare multiply-adds of the kind's numbers on this thread and returns how many floating-point
  * operations that was: over the time it took, the rate that products are measured against. 0: the

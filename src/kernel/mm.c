@@ -89,6 +89,14 @@ static const float *inputs(const product *j, size_t t0, size_t m, size_t k0, siz
     return rows_buf();
 }
 
+/* Block i of panel q as the floats that are multiplied. */
+static void floats(const product *j, float *out, const wn_mat *W, size_t q, size_t i)
+{
+    j->p.t->block_f32(out, wn_mat_block(W, q, i), W->kind);
+    if (j->round && W->kind != WN_MAT_BF16)
+        j->p.t->round_bf16(out, out, WN_BLOCK);
+}
+
 /* Panels of W for outputs [c, c + n), n <= P_COLS, and inner range from k0, as floats. */
 static const float *panels(const product *j, const wn_mat *W, size_t c, size_t n, size_t k0,
                            size_t k, size_t *stride)
@@ -99,8 +107,8 @@ static const float *panels(const product *j, const wn_mat *W, size_t c, size_t n
     *stride = K_BLOCK * WN_NR;
     for (size_t q = 0; q * WN_NR < n; q++)
         for (size_t i = 0; i < k; i += WN_BLOCK_K)
-            j->p.t->block_f32(panel_buf() + q * *stride + i * WN_NR,
-                              wn_mat_block(W, c / WN_NR + q, (k0 + i) / WN_BLOCK_K), W->kind);
+            floats(j, panel_buf() + q * *stride + i * WN_NR, W, c / WN_NR + q,
+                   (k0 + i) / WN_BLOCK_K);
     return panel_buf();
 }
 
@@ -156,8 +164,7 @@ static void turn(const product *j, size_t n0, size_t k, size_t c, size_t n)
             const float *w = (const float *)W->panel + (n0 + r) * W->K + (c + i) * WN_NR;
             if (W->kind != WN_MAT_F32) {
                 if (i % WN_BLOCK_K == 0)
-                    p->t->block_f32(block, wn_mat_block(W, (n0 + r) / WN_NR, (c + i) / WN_BLOCK_K),
-                                    W->kind);
+                    floats(j, block, W, (n0 + r) / WN_NR, (c + i) / WN_BLOCK_K);
                 w = block + i % WN_BLOCK_K * WN_NR;
             }
             p->t->transpose(panel_buf() + i * K_BLOCK + r * WN_NR, WN_NR, w, WN_NR,
@@ -212,7 +219,7 @@ static bool through_onednn(const wn_product *p)
     float *W = wn_malloc((N * K + 1) * sizeof *W);
     for (size_t n = 0; W && n < N; n++)
         wn_mat_row(W + n * K, p->W, n);
-    wn_dnnl *h = W ? wn_dnnl_new(W, N, K, p->W->kind != WN_MAT_F32) : NULL;
+    wn_dnnl *h = W ? wn_dnnl_new(W, N, K, wn_mat_rounds(p->W)) : NULL;
     bool done = h && wn_dnnl_mm(p->y, p->ldy, p->x, p->ldx, h, p->T, p->back, p->add);
     if (done)
         p->t->after(p->y, p->ldy, p->y, p->ldy, NULL, 0, p->T, p->out, &p->after);
@@ -225,8 +232,9 @@ static void run(const wn_product *p)
 {
     if (!p->T || !p->out || through_onednn(p))
         return;
-    bool round = p->W->kind != WN_MAT_F32;
-    if (round && p->in && wn_narrow_table()->mm16) {
+    bool round = wn_mat_rounds(p->W), int8 = p->W->kind == WN_MAT_INT8;
+    WN_ASSERT(!int8 || !p->back);
+    if (int8 || (round && p->in && wn_narrow_table()->mm16)) {
         wn_mm_narrow(p);
         return;
     }
@@ -248,7 +256,7 @@ void wn_mm_fused(float *y, size_t ldy, const float *x, size_t ldx, const wn_mat 
                  const wn_fused *f)
 {
     WN_ASSERT(!f->up || (f->up->N == W->N && f->up->K == W->K && f->up->kind == W->kind &&
-                         !(f->flags & WN_MM_ADD)));
+                         f->up->f32 == W->f32 && !(f->flags & WN_MM_ADD)));
     run(&(wn_product){.t = wn_kernel_table(),
                       .W = W,
                       .up = f->up,
@@ -295,5 +303,6 @@ double wn_mat_spin(wn_mat_kind kind, size_t rounds)
     const wn_narrow *n = wn_narrow_table();
     if (kind == WN_MAT_F32)
         return wn_kernel_table()->spin(rounds);
-    return n->spin16 ? n->spin16(rounds) : 0;
+    double (*spin)(size_t) = kind == WN_MAT_INT8 ? n->spin8 : n->spin16;
+    return spin ? spin(rounds) : 0;
 }

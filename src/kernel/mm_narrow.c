@@ -1,6 +1,6 @@
-/* Products of bf16 weights by the tables of narrow numbers: x is rounded and packed into strips
- * once for each tile of rows and range of columns, the panels of W are read as they lie (forward)
- * or turned a tile at a time (backward).
+/* Products of bf16 and int8 weights by the tables of narrow numbers: x is made narrow and packed
+ * into strips once for each tile of rows and range of columns, the panels of W are read as they lie
+ * (forward) or turned a tile at a time (backward).
  *
  * A tile's strips (at most STRIPS_BYTES) stay in the second cache; the columns go by in pairs of
  * panels, which stay in the first while all strips stream past, and the next pair is fetched
@@ -47,23 +47,51 @@ static float *sums_buf(void)
     return wn_kernel_scratch() + WN_SCRATCH - 2 * STRIP * STRIP;
 }
 
-/* Tiles [k0, k0 + kt) of the panels of columns [c, c + 32) of y. */
-static const uint16_t *forward_panels(const wn_mat *W, size_t c, size_t k0, size_t *bp)
+static int32_t *integers_buf(void)
 {
-    *bp = wn_mat_panel_bytes(W->kind, W->K) / sizeof(uint16_t);
-    return wn_mat_block(W, c / WN_NR, k0);
+    return (int32_t *)(void *)sums_buf() + STRIP * STRIP;
+}
+
+/* Tile i of panel q, in `room` where the weight is not held as bf16. */
+static const uint16_t *tile_of(const job *j, const wn_mat *W, size_t q, size_t i, uint16_t *room)
+{
+    float rows[WN_BLOCK];
+    const void *block = wn_mat_block(W, q, i);
+    if (W->kind == WN_MAT_BF16)
+        return block;
+    j->p.t->block_f32(rows, block, W->kind);
+    j->p.t->block_pairs(room, rows);
+    return room;
+}
+
+/* Tiles [k0, k0 + kt) of the panels of columns [c, c + 32) of y. */
+static const uint16_t *forward_panels(const job *j, const wn_mat *W, size_t c, size_t k0, size_t kt,
+                                      size_t *bp)
+{
+    uint16_t *out = panels_buf() + (W == j->p.up ? 2 * kt * TILE : 0);
+    size_t panels = wn_div_up(W->N, WN_NR), q = c / WN_NR;
+    if (W->kind == WN_MAT_BF16) {
+        *bp = wn_mat_panel_bytes(W->kind, W->K) / sizeof(uint16_t);
+        return wn_mat_block(W, q, k0);
+    }
+    *bp = kt * TILE;
+    for (size_t p = 0; p < 2 && q + p < panels; p++)
+        for (size_t i = 0; i < kt; i++)
+            tile_of(j, W, q + p, k0 + i, out + p * *bp + i * TILE);
+    return out;
 }
 
 static const uint16_t *backward_panels(const job *j, size_t c, size_t k0, size_t kt, size_t *bp)
 {
     const wn_mat *W = j->p.W;
     size_t panels = wn_div_up(W->N, WN_NR);
+    _Alignas(64) uint16_t room[TILE];
     uint16_t *out = panels_buf();
     *bp = kt * TILE;
     for (size_t i = 0; i < 2 * kt; i++, out += TILE / 2) {
         size_t q = 2 * k0 + i;
         if (q < panels) {
-            j->n->turn16(out, out + *bp, wn_mat_block(W, q, c / STRIP));
+            j->n->turn16(out, out + *bp, tile_of(j, W, q, c / STRIP, room));
         } else {
             memset(out, 0, TILE);
             memset(out + *bp, 0, TILE);
@@ -78,7 +106,7 @@ static void fetch(const wn_mat *W, size_t c, size_t k0, size_t kt, size_t i, siz
     size_t panels = wn_div_up(W->N, WN_NR), end = 2 * k0 + 2 * kt * (i + 1) / of;
     for (size_t q = 2 * k0 + 2 * kt * i / of; q < end && q < panels; q++) {
         const char *tile = wn_mat_block(W, q, c / STRIP);
-        for (size_t l = 0; l < TILE * sizeof(uint16_t); l += 64)
+        for (size_t l = 0; l < wn_block_bytes(W->kind); l += 64)
             __builtin_prefetch(tile + l, 0, 2);
     }
 }
@@ -86,7 +114,7 @@ static void fetch(const wn_mat *W, size_t c, size_t k0, size_t kt, size_t i, siz
 /* One pair of panels against all strips of a tile of rows. */
 typedef struct pair {
     size_t t0, m, c, n, k0, kt;
-    bool first, last;
+    bool first, last; /* of the inner dimension's ranges (bf16) */
 } pair;
 
 static void forward_pair(const job *j, const pair *a)
@@ -94,11 +122,13 @@ static void forward_pair(const job *j, const pair *a)
     const wn_product *p = &j->p;
     size_t bp, strips = wn_div_up(a->m, STRIP);
     bool whole = a->first && a->last, any = wn_after_any(&p->after) || p->up;
-    const uint16_t *b = forward_panels(p->W, a->c, a->k0, &bp);
-    const uint16_t *u = p->up ? forward_panels(p->up, a->c, a->k0, &bp) : NULL;
+    const uint16_t *b = forward_panels(j, p->W, a->c, a->k0, a->kt, &bp);
+    const uint16_t *u = p->up ? forward_panels(j, p->up, a->c, a->k0, a->kt, &bp) : NULL;
     /* the next pair lies right behind this one if the inner dimension is whole */
     const char *next = (const char *)(b + 2 * bp);
-    size_t lines = whole && a->c + 2 * STRIP <= p->out ? wn_div_up(32, strips) : 0;
+    size_t lines = whole && p->W->kind == WN_MAT_BF16 && a->c + 2 * STRIP <= p->out
+                       ? wn_div_up(32, strips)
+                       : 0;
     float *c = sums_buf(), *up = p->up ? sums_buf() + STRIP * STRIP : NULL;
     for (size_t s = 0; s < strips; s++) {
         size_t m = wn_min(STRIP, a->m - s * STRIP), t = a->t0 + s * STRIP;
@@ -131,6 +161,75 @@ static void backward_pair(const job *j, const pair *a)
     }
 }
 
+/* ---- int8 ---- */
+
+/* Rows of x as strips of bytes; row [m] and zero [m] lead back. */
+static void pack_int8(const wn_product *p, float *row, int32_t *zero, size_t t0, size_t m,
+                      size_t kt)
+{
+    for (size_t r = 0; r < wn_div_up(m, STRIP) * STRIP; r++) {
+        uint8_t *out = (uint8_t *)(void *)strips_buf() + r / STRIP * kt * 2048 + r % STRIP * 64;
+        if (r < m)
+            row[r] = p->t->row_int8(out, 2048, &zero[r], p->x + (t0 + r) * p->ldx, p->in);
+        else
+            for (size_t i = 0; i < kt; i++)
+                memset(out + i * 2048, 0, 64);
+    }
+}
+
+/* out (+)= strip s times the columns [c, c + n) of W. */
+static void int8_block(const job *j, const wn_mat *W, float *out, size_t ldo, size_t s, wn_int8 *f,
+                       const pair *a, size_t m, const char *next, size_t lines)
+{
+    size_t bp = wn_mat_panel_bytes(W->kind, W->K), half = WN_NR * sizeof(float);
+    const char *panel = wn_mat_panel(W, a->c / WN_NR);
+    memcpy(f->scale, panel, half);
+    memcpy(f->sum, panel + half, half);
+    if (a->n > WN_NR) {
+        memcpy(f->scale + WN_NR, panel + bp, half);
+        memcpy(f->sum + WN_NR, panel + bp + half, half);
+    }
+    j->n->mm8(integers_buf(), (const uint8_t *)(void *)strips_buf() + s * a->kt * 2048,
+              (const int8_t *)panel + WN_INT8_HEAD, (const int32_t *)(const void *)panel + WN_NR,
+              bp, a->kt, m, a->n, next, lines);
+    j->p.t->from_int32(out, ldo, integers_buf(), f, m, a->n, j->p.add && W == j->p.W);
+}
+
+static void int8_pair(const job *j, wn_int8 f, const pair *a)
+{
+    const wn_product *p = &j->p;
+    size_t strips = wn_div_up(a->m, STRIP), bp = wn_mat_panel_bytes(WN_MAT_INT8, p->in);
+    bool any = wn_after_any(&p->after) || p->up, apart = any && !p->add;
+    const char *next = wn_mat_panel(p->W, a->c / WN_NR) + 2 * bp;
+    size_t lines = a->c + 2 * STRIP <= p->out ? wn_div_up(32, strips) : 0;
+    float *c = sums_buf(), up[STRIP * STRIP];
+    for (size_t s = 0; s < strips; s++, next += lines * a->kt * 64) {
+        size_t m = wn_min(STRIP, a->m - s * STRIP), t = a->t0 + s * STRIP;
+        float *y = p->y + t * p->ldy + a->c;
+        float *to = apart ? c : y;
+        size_t ld = apart ? STRIP : p->ldy;
+        int8_block(j, p->W, to, ld, s, &f, a, m, next, lines);
+        if (p->up)
+            int8_block(j, p->up, up, STRIP, s, &f, a, m, NULL, 0);
+        wn_after e = wn_after_at(p, t, a->c);
+        if (any)
+            p->t->after(y, p->ldy, to, ld, p->up ? up : NULL, STRIP, m, a->n, &e);
+        f.row += STRIP;
+        f.zero += STRIP;
+    }
+}
+
+static void int8_work(const job *j, size_t t0, size_t t1, size_t c0, size_t c1)
+{
+    float row[MOST_STRIPS * STRIP];
+    int32_t zero[MOST_STRIPS * STRIP];
+    pack_int8(&j->p, row, zero, t0, t1 - t0, j->kt);
+    for (size_t col = c0; col < c1; col += STRIP) {
+        pair a = {.t0 = t0, .m = t1 - t0, .c = col, .n = wn_min(STRIP, c1 - col), .kt = j->kt};
+        int8_pair(j, (wn_int8){.row = row, .zero = zero}, &a);
+    }
+}
+
 static void work(void *ctx, size_t i, int thread)
 {
     (void)thread;
@@ -143,7 +242,9 @@ static void work(void *ctx, size_t i, int thread)
     size_t c1 = wn_min(j->pairs * (c + 1) / j->col_tiles * STRIP, p->out);
     if (j->n->begin)
         j->n->begin();
-    for (size_t k0 = 0; k0 < j->kt; k0 += j->step) {
+    if (p->W->kind == WN_MAT_INT8)
+        int8_work(j, t0, t1, c0, c1);
+    for (size_t k0 = 0; k0 < j->kt && p->W->kind != WN_MAT_INT8; k0 += j->step) {
         size_t kt = wn_min(j->step, j->kt - k0), at = k0 * WN_BLOCK_K;
         j->n->pack16(strips_buf(), p->x + t0 * p->ldx + at, p->ldx, t1 - t0,
                      wn_min(kt * WN_BLOCK_K, p->in - at));
@@ -165,13 +266,15 @@ static void work(void *ctx, size_t i, int thread)
 
 void wn_mm_narrow(const wn_product *p)
 {
-    job j = {.p = *p, .n = wn_narrow_table(), .kt = wn_div_up(p->in, WN_BLOCK_K)};
+    bool int8 = p->W->kind == WN_MAT_INT8;
+    job j = {.p = *p, .n = wn_narrow_table(), .kt = wn_div_up(p->in, int8 ? 64 : WN_BLOCK_K)};
     size_t threads = (size_t)wn_par_threads(), most = p->back ? BACK_KT : FORWARD_KT;
-    WN_ASSERT(!p->up || j.kt <= FORWARD_KT);
-    j.step = wn_div_up(j.kt, wn_div_up(j.kt, most));
+    WN_ASSERT(!p->up || int8 || j.kt <= FORWARD_KT);
+    j.step = int8 ? j.kt : wn_div_up(j.kt, wn_div_up(j.kt, most));
     j.strips = wn_div_up(p->T, STRIP);
     j.pairs = wn_div_up(p->out, STRIP);
-    size_t at_once = wn_min(STRIPS_BYTES / (j.step * 2 * TILE * sizeof(uint16_t)), MOST_STRIPS);
+    size_t at_once =
+        wn_min(STRIPS_BYTES / ((j.step + !j.step) * 2 * TILE * sizeof(uint16_t)), MOST_STRIPS);
     j.row_tiles = wn_div_up(j.strips, at_once);
     if (j.strips >= FEW_STRIPS * threads)
         j.row_tiles = wn_div_up(j.row_tiles, threads) * threads;

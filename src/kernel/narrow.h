@@ -89,4 +89,53 @@ static inline void turn16(uint16_t *low, uint16_t *high, const uint16_t *tile)
     turn_half(high, tile + TILE / 2);
 }
 
+/* 16 x 16 of 32 bits, in place. */
+static inline void transpose_pairs(__m512i r[16])
+{
+    __m512i a[16];
+    for (int i = 0; i < 16; i += 2) {
+        a[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+        a[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4) {
+        r[i] = _mm512_unpacklo_epi64(a[i], a[i + 2]);
+        r[i + 1] = _mm512_unpackhi_epi64(a[i], a[i + 2]);
+        r[i + 2] = _mm512_unpacklo_epi64(a[i + 1], a[i + 3]);
+        r[i + 3] = _mm512_unpackhi_epi64(a[i + 1], a[i + 3]);
+    }
+    for (int i = 0; i < 4; i++) {
+        a[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
+        a[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
+        a[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
+        a[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
+    }
+    for (int i = 0; i < 4; i++) {
+        r[i] = _mm512_shuffle_i32x4(a[i], a[i + 8], 0x88);
+        r[i + 8] = _mm512_shuffle_i32x4(a[i], a[i + 8], 0xdd);
+        r[i + 4] = _mm512_shuffle_i32x4(a[i + 4], a[i + 12], 0x88);
+        r[i + 12] = _mm512_shuffle_i32x4(a[i + 4], a[i + 12], 0xdd);
+    }
+}
+
+static inline void down16(uint16_t *tile, const float *x, size_t ldx, size_t t, size_t n,
+                          bool strip)
+{
+    static const uint16_t ZIP[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                     8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    const __m512i zip = _mm512_loadu_si512(ZIP);
+    __mmask16 cols = first_lanes(n);
+    __m512i r[16];
+    for (size_t i = 0; i < 16; i++) {
+        __m512 even =
+            2 * i < t ? _mm512_maskz_loadu_ps(cols, x + 2 * i * ldx) : _mm512_setzero_ps();
+        __m512 odd = 2 * i + 1 < t ? _mm512_maskz_loadu_ps(cols, x + (2 * i + 1) * ldx)
+                                   : _mm512_setzero_ps();
+        r[i] = _mm512_permutexvar_epi16(zip, to_bf16(even, odd));
+    }
+    if (strip)
+        transpose_pairs(r);
+    for (size_t i = 0; i < 16; i++)
+        _mm512_store_si512(tile + i * 32, r[i]);
+}
+
 #endif

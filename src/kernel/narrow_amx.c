@@ -123,6 +123,43 @@ static void mm16(float *c, size_t ldc, const uint16_t *a, const uint16_t *b, siz
         copy_block(c, ldc, part, 32, m, n);
 }
 
+static void mm8(int32_t *c, const uint8_t *a, const int8_t *b, const int32_t *sums, size_t bp,
+                size_t kt, size_t m, size_t n, const void *from, size_t lines)
+{
+    const char *next = from;
+    (void)sums;
+    bp = n > 16 ? bp : 0;
+    zero_sums();
+    for (size_t i = 0; i < kt; i++, a += 2048, b += 1024) {
+        _tile_loadd(4, a, 64);
+        _tile_loadd(6, b, 64);
+        FETCH(lines);
+        _tile_dpbusd(0, 4, 6);
+        _tile_loadd(7, b + bp, 64);
+        _tile_dpbusd(1, 4, 7);
+        if (m <= 16)
+            continue;
+        _tile_loadd(5, a + 1024, 64);
+        _tile_dpbusd(2, 5, 6);
+        _tile_dpbusd(3, 5, 7);
+    }
+    store_sums((float *)(void *)c, 32);
+}
+
+static double spin8(size_t rounds)
+{
+    begin();
+    zero_sums();
+    for (size_t i = 0; i < rounds; i++) {
+        _tile_dpbusd(0, 4, 6);
+        _tile_dpbusd(1, 4, 7);
+        _tile_dpbusd(2, 5, 6);
+        _tile_dpbusd(3, 5, 7);
+    }
+    end();
+    return 4.0 * 2 * 16 * 16 * 64 * (double)rounds;
+}
+
 static double spin16(size_t rounds)
 {
     begin();
@@ -143,4 +180,7 @@ const wn_narrow wn_narrow_amx = {.name = "amx",
                                  .pack16 = pack16,
                                  .mm16 = mm16,
                                  .turn16 = turn16,
+                                 .down16 = down16,
+                                 .mm8 = mm8,
+                                 .spin8 = spin8,
                                  .spin16 = spin16};

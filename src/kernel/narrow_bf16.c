@@ -1,5 +1,6 @@
-/* Products of narrow numbers on AVX512-BF16: vdpbf16ps adds a pair of products to each of 16 sums.
- * A block is 8 rows by two panels: 16 sums hide the latency of six cycles. */
+/* Products of narrow numbers on AVX-512: vdpbf16ps adds a pair of products to each of 16 sums,
+ * vpdpbusd four of unsigned by signed bytes. A block is 8 rows by two panels: 16 sums hide the
+ * latency. */
 #include "kernel/narrow.h"
 
 #define INLINE static inline __attribute__((always_inline))
@@ -79,6 +80,67 @@ static void mm16(float *c, size_t ldc, const uint16_t *a, const uint16_t *b, siz
     }
 }
 
+INLINE void rows8(const int m, int32_t *c, const uint8_t *a, const int8_t *b, size_t bp, size_t kt)
+{
+    __m512i s[8], t[8];
+    UNROLL
+    for (int r = 0; r < m; r++)
+        s[r] = t[r] = _mm512_setzero_si512();
+    for (size_t i = 0; i < kt; i++, a += 2048) {
+        for (size_t k = 0; k < 16; k++, b += 64) {
+            __m512i b0 = _mm512_loadu_si512(b), b1 = _mm512_loadu_si512(b + bp);
+            UNROLL
+            for (int r = 0; r < m; r++) {
+                int quad;
+                memcpy(&quad, a + r * 64 + (int)k * 4, sizeof quad);
+                __m512i x = _mm512_set1_epi32(quad);
+                s[r] = _mm512_dpbusd_epi32(s[r], x, b0);
+                t[r] = _mm512_dpbusd_epi32(t[r], x, b1);
+            }
+        }
+    }
+    UNROLL
+    for (int r = 0; r < m; r++) {
+        _mm512_storeu_si512(c + r * 32, s[r]);
+        _mm512_storeu_si512(c + r * 32 + 16, t[r]);
+    }
+}
+
+/* Rows behind the m-th are zeros. */
+static void mm8(int32_t *c, const uint8_t *a, const int8_t *b, const int32_t *sums, size_t bp,
+                size_t kt, size_t m, size_t n, const void *next, size_t lines)
+{
+    (void)sums;
+    bp = n > 16 ? bp : 0;
+    for (size_t i = 0; i < lines * kt; i++)
+        _mm_prefetch((const char *)next + i * 64, _MM_HINT_T1);
+    for (size_t r = 0; r < m; r += 8) {
+        const uint8_t *x = a + r / 16 * 1024 + r % 16 * 64;
+        if (m - r > 4)
+            rows8(8, c + r * 32, x, b, bp, kt);
+        else
+            rows8(4, c + r * 32, x, b, bp, kt);
+    }
+}
+
+static double spin8(size_t rounds)
+{
+    volatile int sink;
+    __m512i s[12], a = _mm512_set1_epi8(1);
+    for (int i = 0; i < 12; i++)
+        s[i] = _mm512_setzero_si512();
+    for (size_t n = 0; n < rounds; n++) {
+        UNROLL
+        for (int i = 0; i < 12; i++)
+            s[i] = _mm512_dpbusd_epi32(s[i], a, a);
+    }
+    for (int i = 1; i < 12; i++)
+        s[0] = _mm512_add_epi32(s[0], s[i]);
+    sink = _mm512_reduce_add_epi32(s[0]);
+    (void)sink;
+    return 12.0 * 2 * 64 * (double)rounds;
+}
+
 static double spin16(size_t rounds)
 {
     volatile float sink;
@@ -98,5 +160,12 @@ static double spin16(size_t rounds)
     return 12.0 * 2 * 32 * (double)rounds;
 }
 
-const wn_narrow wn_narrow_bf16 = {
-    .name = "avx512", .pack16 = pack16, .mm16 = mm16, .turn16 = turn16, .spin16 = spin16};
+const wn_narrow wn_narrow_vnni = {.name = "vnni", .mm8 = mm8, .spin8 = spin8};
+const wn_narrow wn_narrow_bf16 = {.name = "avx512",
+                                  .pack16 = pack16,
+                                  .mm16 = mm16,
+                                  .turn16 = turn16,
+                                  .down16 = down16,
+                                  .mm8 = mm8,
+                                  .spin16 = spin16,
+                                  .spin8 = spin8};

@@ -1,7 +1,6 @@
 /* The plain kernels: loops a reader can check against the formula, sums in double. They run where
  * no faster table fits and are what every faster table is tested against. */
-#include "kernel/block.h"
-#include "kernel/table.h"
+#include "kernel/mat.h"
 #include "base/rng.h"
 
 #include <math.h>
@@ -88,6 +87,43 @@ static void block_pairs(uint16_t *out, const float *rows)
 {
     wn_block_pairs(out, rows);
 }
+
+/* In floats, unlike its neighbours: these numbers are the same everywhere. */
+static float row_int8(uint8_t *out, size_t step, int32_t *zero, const float *x, size_t n)
+{
+    float low, high;
+    bool fine = wn_range(&low, &high, x, n);
+    float range = high - low, by = fine && range > WN_INT8_LEAST ? 255 / range : 0;
+    float z = by > 0 ? rintf(-low * by) : 0;
+    *zero = (int32_t)z;
+    for (size_t i = 0; i < wn_div_up(n, 64) * 64; i++) {
+        float q = by > 0 && i < n ? rintf(x[i] * by) + z : z;
+        out[i / 64 * step + i % 64] = (uint8_t)(q < 0 ? 0 : q > 255 ? 255 : q);
+    }
+    return fine ? range / 255 : NAN;
+}
+
+static void from_int32(float *y, size_t ldy, const int32_t *c, const wn_int8 *f, size_t m, size_t n,
+                       bool add)
+{
+    wn_from_int32(y, ldy, c, f, m, n, add);
+}
+
+static void mm8(int32_t *c, const uint8_t *a, const int8_t *b, const int32_t *sums, size_t bp,
+                size_t kt, size_t m, size_t n, const void *next, size_t lines)
+{
+    (void)sums, (void)next, (void)lines;
+    for (size_t r = 0; r < m; r++)
+        for (size_t j = 0; j < n; j++) {
+            int32_t s = 0;
+            for (size_t k = 0; k < kt * 64; k++)
+                s += a[k / 64 * 2048 + r * 64 + k % 64] *
+                     b[j / 16 * bp + k / 4 * 64 + j % 16 * 4 + k % 4];
+            c[r * 32 + j] = s;
+        }
+}
+
+const wn_narrow wn_narrow_ref = {.name = "ref", .mm8 = mm8};
 
 /* Nearest even, as the conversion instructions do; NaNs stay NaNs. */
 static void round_bf16(float *y, const float *x, size_t n)
@@ -361,6 +397,8 @@ const wn_kernels wn_kernel_table_ref = {
     .after = after,
     .block_f32 = block_f32,
     .block_pairs = block_pairs,
+    .row_int8 = row_int8,
+    .from_int32 = from_int32,
     .round_bf16 = round_bf16,
     .rmsnorm = rmsnorm,
     .rmsnorm_back = rmsnorm_back,

@@ -24,6 +24,14 @@ typedef struct wn_after {
     wn_act act;
 } wn_after;
 
+/* What turns integer sums of a strip and a pair of panels into floats. */
+typedef struct wn_int8 {
+    const float *row;    /* [m] */
+    const int32_t *zero; /* [m] */
+    float scale[32];
+    int32_t sum[32];
+} wn_int8;
+
 typedef struct wn_kernels {
     const char *name;
 
@@ -43,6 +51,12 @@ typedef struct wn_kernels {
      * pairs, rounded. */
     void (*block_f32)(float *out, const void *block, wn_mat_kind kind);
     void (*block_pairs)(uint16_t *out, const float *rows);
+    /* One row of x as bytes (see INT8 of wn_mat): piece i of 64 at out + i * step, filled up behind
+     * the last; returns the step between floats. */
+    float (*row_int8)(uint8_t *out, size_t step, int32_t *zero, const float *x, size_t n);
+    /* y [m, n <= 32] (+)= ((c - zero[r] * sum[j]) * scale[j]) * row[r]; c has rows of 32. */
+    void (*from_int32)(float *y, size_t ldy, const int32_t *c, const wn_int8 *f, size_t m, size_t n,
+                       bool add);
     void (*round_bf16)(float *y, const float *x, size_t n);
 
     /* One row each; the norms return or take 1/rms and the like. */
@@ -102,11 +116,11 @@ typedef struct wn_kernels {
 
 /* Products of narrow numbers. Operands lie in tiles of 16 lines of 64 bytes:
  *   x   strips of 32 rows; a strip is kt pairs of tiles, its rows 0-15 and 16-31; line r of a tile
- *       is 32 bf16 or 64 int8 of row r, in order of the inner dimension; missing rows are zeros
+ *       is 32 bf16 or 64 bytes of row r, in order of the inner dimension; missing rows are zeros
  *   W   panels of 16 columns of the result, kt tiles each; line i of a tile holds of each column
  *       the i-th pair (bf16) or quad (int8) of the inner dimension
- * Zeros fill the last tile. An entry is NULL where the processor is not fast at it. An element's
- * sum is one sequence over kt, the same for every m and n. */
+ * Zeros fill the last tile. All but mm8 are NULL where the processor is not fast at it. A sum is
+ * one sequence over kt, the same for every m and n. */
 typedef struct wn_narrow {
     const char *name;
     void (*begin)(void), (*end)(void); /* around the calls of one piece of work; NULL: not needed */
@@ -119,8 +133,15 @@ typedef struct wn_narrow {
     /* One tile of W [16 n, 32 k] to its share of the panels of k 0-15 and k 16-31 of W^T: 8 lines
      * each. */
     void (*turn16)(uint16_t *low, uint16_t *high, const uint16_t *tile);
-    /* Bare products of bf16; the number of floating-point operations done. */
-    double (*spin16)(size_t rounds);
+    /* One tile with the inner dimension down the rows of x [t <= 32, n <= 16]: of a panel, or
+     * (strip) of a strip, whose rows are x's columns. */
+    void (*down16)(uint16_t *tile, const float *x, size_t ldx, size_t t, size_t n, bool strip);
+    /* c [m <= 32, n <= 32], row stride 32, = one strip times two panels, bp bytes apart; sums [16]
+     * of the first panel's weights, the second's bp bytes on. What lies outside m, n may change. */
+    void (*mm8)(int32_t *c, const uint8_t *strip, const int8_t *panel, const int32_t *sums,
+                size_t bp, size_t kt, size_t m, size_t n, const void *next, size_t lines);
+    /* Bare products; the number of operations done. */
+    double (*spin16)(size_t rounds), (*spin8)(size_t rounds);
 } wn_narrow;
 
 /* The tables in use. */
@@ -128,9 +149,10 @@ const wn_kernels *wn_kernel_table(void);
 const wn_narrow *wn_narrow_table(void);
 
 extern const wn_kernels wn_kernel_table_ref;
+extern const wn_narrow wn_narrow_ref;
 #if defined(__x86_64__)
 extern const wn_kernels wn_kernel_table_avx2, wn_kernel_table_avx512;
-extern const wn_narrow wn_narrow_bf16, wn_narrow_amx;
+extern const wn_narrow wn_narrow_avx2, wn_narrow_vnni, wn_narrow_bf16, wn_narrow_amx;
 bool wn_amx_allowed(void); /* asks the system for the tile registers, once */
 #endif
 

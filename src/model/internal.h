@@ -21,6 +21,7 @@ struct wn_model {
     wn_params params;
     wn_tokenizer *tokenizer;
     bool train_full;
+    wn_base base;
     /* ids to the stack's input: (token * scale + position + type), then the norm */
     wn_table token, position, type;
     float embed_scale;
@@ -103,6 +104,9 @@ wn_norm wn_no_norm(void);
 wn_err wn_layer_new(wn_stack *s); /* s->layer, all norms absent */
 /* All linear layers of all stacks: the i-th (N 0 where a layer lacks it), NULL behind the last. */
 wn_linear *wn_model_linear(wn_model *m, size_t i);
+
+/* The one line that refuses to train or differentiate at precision int8. */
+wn_err wn_int8_has_no_backward(void);
 
 /* Packs a matrix anew from its master [N, K], or [K, N] if transposed. */
 void wn_repack(wn_mat *mat, const float *value, bool transposed);

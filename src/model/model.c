@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "io/file.h"
+#include "io/manifest.h"
 #include "model/adapter.h"
 #include "model/internal.h"
 
@@ -55,15 +56,23 @@ static wn_err build(wn_model *m)
 /* ---- opening
  * ------------------------------------------------------------------------------------------ */
 
+wn_err wn_int8_has_no_backward(void)
+{
+    return wn_fail(WN_EARG, "precision int8 is for models that are only run; expected f32 or bf16");
+}
+
 static wn_err open_all(wn_model *m, const char *path, const wn_model_opts *opts)
 {
     wn_precision p = opts ? opts->precision : WN_PRECISION_AUTO;
-    if (p == WN_PRECISION_INT8)
-        return wn_fail(WN_EARG, "precision int8 is not available; expected f32 or bf16");
+    if (p == WN_PRECISION_INT8 && opts->train_full)
+        return wn_int8_has_no_backward();
     if (p == WN_PRECISION_AUTO)
         p = wn_cpu_fast_bf16() ? WN_PRECISION_BF16 : WN_PRECISION_F32;
     m->facts.precision = p;
     m->train_full = opts && opts->train_full;
+    m->base = opts ? opts->base : WN_BASE_AUTO;
+    if (m->base != WN_BASE_AUTO && (m->train_full || p == WN_PRECISION_INT8))
+        return wn_fail(WN_EARG, "a base of 8 or 4 bits is frozen and multiplied in f32 or bf16");
     m->states_only = opts && opts->states_only && !opts->adapter;
     m->embed_scale = 1;
     m->stack.bias = m->encoder.bias = WN_NO_PARAM;
@@ -167,7 +176,7 @@ wn_err wn_model_manifest(json_t **out, wn_model *m)
     WN_TRY(wn_model_sha(m, hex));
     *out = json_pack("{s:s, s:s, s:s, s:s, s:s}", "name", wn_path_base(m->path), "sha256", hex,
                      "family", m->facts.family, "dtype", m->facts.dtype, "precision",
-                     m->facts.precision == WN_PRECISION_BF16 ? "bf16" : "f32");
+                     wn_precision_name(m->facts.precision));
     if (!*out)
         return wn_fail_nomem(64, "a manifest");
     json_object_set_new(*out, "tokenizer", json_string(wn_tokenizer_sha(m->tokenizer)));

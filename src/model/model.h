@@ -21,10 +21,15 @@
 
 typedef struct wn_model wn_model;
 
+/* In memory: as the precision multiplies them, or in blocks of 8 or 4 bits, which become such
+ * numbers as they are multiplied (1.06 and 0.63 bytes a weight; the output matrix has 8 bits). */
+typedef enum wn_base { WN_BASE_AUTO, WN_BASE_Q8, WN_BASE_Q4 } wn_base;
+
 typedef struct wn_model_opts {
     wn_precision precision;
     const char *adapter; /* PEFT folder put on top, NULL: none */
     bool train_full;     /* parameters will be changed: keep float32 masters */
+    wn_base base;        /* how frozen matrices are held; not with train_full or precision int8 */
     bool states_only;    /* hidden states are all that is wanted: without an adapter, neither an
                             output matrix nor an encoder-decoder's decoder is read */
 } wn_model_opts;
@@ -38,7 +43,7 @@ typedef struct wn_model_facts {
     const char *family; /* "bert", "llama", ... */
     const char *path;
     wn_shape shape;
-    wn_precision precision; /* as resolved: F32 or BF16 */
+    wn_precision precision; /* as resolved: F32, BF16 or INT8 */
     size_t layers;          /* behind which states can be had: an encoder-decoder's encoder's */
     size_t width, heads, vocab, max_positions; /* max_positions 0: no limit */
     int32_t decoder_start;                     /* encoder-decoder: the decoder's first token */

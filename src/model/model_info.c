@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "io/json.h"
+#include "io/manifest.h"
 #include "model/model.h"
 
 static json_t *memory_of(const wn_model *m, size_t rows, size_t length)
@@ -67,8 +68,7 @@ static wn_err info(json_t *j, wn_model *m, bool adapter, bool params)
     json_object_set_new(j, "shape", json_string(shapes[f->shape]));
     json_object_set_new(j, "sha256", json_string(hex));
     json_object_set_new(j, "dtype", json_string(f->dtype));
-    json_object_set_new(j, "precision",
-                        json_string(f->precision == WN_PRECISION_BF16 ? "bf16" : "f32"));
+    json_object_set_new(j, "precision", json_string(wn_precision_name(f->precision)));
     json_object_set_new(j, "parameters", json_integer((json_int_t)f->parameters));
     json_object_set_new(j, "layers", json_integer((json_int_t)f->layers));
     json_object_set_new(j, "width", json_integer((json_int_t)f->width));

@@ -29,6 +29,8 @@ wn_err wn_work_new(wn_work **out, const wn_model *m, size_t max_tokens, size_t m
 {
     *out = NULL;
     wn_work *w;
+    if (kind != WN_WORK_FORWARD && m->facts.precision == WN_PRECISION_INT8)
+        return wn_int8_has_no_backward();
     WN_NEW(w, 1);
     w->model = m;
     w->T = max_tokens;

@@ -1,8 +1,9 @@
-/* The sink of ordinary training. Adapters' gradients are sums over examples in their order, each
- * example's share added by itself, so their bits do not depend on how an update was cut into
- * batches. A base weight's gradient is one product over all of a batch's tokens: adding example by
- * example would read and write the whole gradient as often (SmolLM2-135M: 1 GB an example). So in
- * full fine-tuning the cut is part of what a run is: train's manifest says it. */
+/* The sink of ordinary training. Every gradient is a sum over examples in their order, each
+ * example's share added by itself, so the sum's bits do not depend on how an update was cut into
+ * batches. The exception are parameters with two uses (an output matrix tied to the embedding,
+ * tables that stacks share) and the output matrix itself, whose positions come in tiles, in full
+ * fine-tuning: a batch adds all of one use before the other, so another cut may change their last
+ * bits. Train's manifest then names the cut. */
 #include <string.h>
 
 #include "base/par.h"
@@ -11,36 +12,21 @@
 
 enum { TILE = 192 }; /* columns of a gradient one thread adds up */
 
-struct linear_job {
-    wn_param *p, *bias;
-    float scale;
-    const float *dy, *x;
-    size_t ldy, ldx, N, K;
+struct bias_job {
+    float *grad, scale;
+    const float *dy;
+    size_t ldy, N;
     const wn_seg *seg;
 };
-
-/* Columns [i * TILE, ...) of dW, an example after the other. */
-static void add_columns(void *ctx, size_t i, int thread)
-{
-    (void)thread;
-    const struct linear_job *j = ctx;
-    size_t k0 = i * TILE, n = j->K - k0 < TILE ? j->K - k0 : TILE;
-    for (size_t b = 0; b < j->seg->B; b++) {
-        size_t t = j->seg->off[b], T = j->seg->off[b + 1] - t;
-        if (T)
-            wn_gemm(true, false, j->N, n, T, j->scale, j->dy + t * j->ldy, j->ldy,
-                    j->x + t * j->ldx + k0, j->ldx, true, j->p->grad + k0, j->K);
-    }
-}
 
 /* Columns of the bias, a token after the other. */
 static void add_bias(void *ctx, size_t i, int thread)
 {
     (void)thread;
-    const struct linear_job *j = ctx;
+    const struct bias_job *j = ctx;
     size_t n0 = i * TILE, n = j->N - n0 < TILE ? j->N - n0 : TILE;
     for (uint32_t t = j->seg->off[0]; t < j->seg->off[j->seg->B]; t++)
-        wn_axpy(j->bias->grad + n0, j->scale, j->dy + (size_t)t * j->ldy + n0, n);
+        wn_axpy(j->grad + n0, j->scale, j->dy + (size_t)t * j->ldy + n0, n);
 }
 
 static void add_linear(void *ctx, wn_param *p, wn_param *bias, float scale, const float *dy,
@@ -48,16 +34,13 @@ static void add_linear(void *ctx, wn_param *p, wn_param *bias, float scale, cons
                        const wn_seg *seg)
 {
     (void)ctx;
-    struct linear_job j = {p, bias, scale, dy, x, ldy, ldx, N, K, seg};
-    size_t t = seg->off[0], T = seg->off[seg->B] - t;
-    if (T == 0)
+    if (p)
+        wn_mm_grad(p->grad, K, dy, ldy, x, ldx, N, K, scale, seg->off, seg->B,
+                   p->bf16 && scale == 1);
+    if (!bias)
         return;
-    if (p && p->adapter)
-        wn_par_do((K + TILE - 1) / TILE, add_columns, &j);
-    else if (p)
-        wn_gemm(true, false, N, K, T, scale, dy + t * ldy, ldy, x + t * ldx, ldx, true, p->grad, K);
-    if (bias)
-        wn_par_do((N + TILE - 1) / TILE, add_bias, &j);
+    struct bias_job j = {bias->grad, scale, dy, ldy, N, seg};
+    wn_par_do((N + TILE - 1) / TILE, add_bias, &j);
 }
 
 static void add_norm(void *ctx, wn_param *g, wn_param *bias, const float *dy, const float *x,

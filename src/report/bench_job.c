@@ -1,6 +1,6 @@
 /* Measures this machine: matrix products, and what share of their rate embedding, forward and LoRA
- * training reach. The yardstick is oneDNN's own f32 product of a size that suits it, run in the
- * same process; shares above 1 are possible where products run in bf16. FLOPs counted are those of
+ * training reach. The yardstick is what bare multiply-adds of the precision's numbers reach in the
+ * same process, on all threads; oneDNN's f32 product stands beside ours. FLOPs counted are those of
  * the linear layers alone (2 a weight and token forward; forward and the inputs' gradient for
  * LoRA), so attention, norms and the head's unsupervised positions count as time, never as work.
  * Rates are figures of a clock: nothing else in the library depends on them. */
@@ -13,6 +13,7 @@
 #include "base/report.h"
 #include "base/rng.h"
 #include "io/json.h"
+#include "io/manifest.h"
 #include "kernel/kernel.h"
 #include "model/model.h"
 #include "train/train.h"
@@ -23,7 +24,8 @@ enum { SEGMENTS = 8, LENGTH = 128, MOST = SEGMENTS * LENGTH, LABELS = 16 };
 typedef struct bench {
     const wn_bench_opts *o;
     json_t *list;
-    double peak; /* oneDNN's f32 GFLOP/s */
+    double peak;                  /* what shares are of, GFLOP/s */
+    double rate[WN_MAT_INT8 + 1]; /* of bare multiply-adds; 0: not measured yet */
 } bench;
 
 /* Repeats until LEAST_SEC have gone by; seconds a call, the first (cold) one left out. */
@@ -53,6 +55,44 @@ static wn_err note(bench *b, const char *what, const char *detail, double rate, 
         json_object_set_new(row, "share", b->peak > 0 ? json_real(gflops / b->peak) : json_null());
     return row != NULL && json_array_append_new(b->list, row) == 0 ? WN_OK
                                                                    : wn_fail_nomem(0, "bench");
+}
+
+/* ---- bare multiply-adds ---- */
+
+typedef struct spins {
+    wn_mat_kind kind;
+    double work[64][8]; /* a thread's, a cache line each */
+} spins;
+
+static void spin(void *ctx, size_t i, int thread)
+{
+    (void)thread;
+    spins *s = ctx;
+    s->work[i][0] = wn_mat_spin(s->kind, 200000);
+}
+
+/* Shares are of this kind's rate from now on, or of f32's where the processor has no products of
+ * it: the best of twenty short runs. */
+static wn_err yardstick(bench *b, wn_mat_kind kind)
+{
+    static const char *const names[] = {"multiply-adds f32", "multiply-adds bf16",
+                                        "multiply-adds int8"};
+    int threads = wn_par_threads() < 64 ? wn_par_threads() : 64;
+    bool known = b->rate[kind] > 0;
+    for (int i = 0; i < 20 && !known; i++) {
+        spins s = {.kind = kind};
+        double start = wn_seconds(), work = 0;
+        wn_par_do((size_t)threads, spin, &s);
+        double sec = wn_seconds() - start;
+        for (int t = 0; t < threads; t++)
+            work += s.work[t][0];
+        if (work / sec * 1e-9 > b->rate[kind])
+            b->rate[kind] = work / sec * 1e-9;
+    }
+    if (b->rate[kind] <= 0)
+        return yardstick(b, WN_MAT_F32);
+    b->peak = b->rate[kind];
+    return known ? WN_OK : note(b, names[kind], wn_kernel_name(), 0, b->peak);
 }
 
 /* ---- matrix products ---- */
@@ -100,20 +140,19 @@ static wn_err one_product(bench *b, product *p, const char *name, work_fn work)
     double sec, flops = 2.0 * (double)p->T * (double)p->N * (double)p->K;
     snprintf(detail, sizeof detail, "[%zu,%zu] x [%zu,%zu]", p->T, p->K, p->K, p->N);
     WN_TRY(measure(&sec, work, p, name));
-    if (work == run_dnnl)
-        b->peak = flops / sec * 1e-9;
     return note(b, name, detail, 0, flops / sec * 1e-9);
 }
 
 static wn_err packed_products(bench *b, product *p, wn_mat_kind kind, void *panel)
 {
-    bool bf16 = kind == WN_MAT_BF16;
+    static const char *const names[][2] = {{"layer f32", "layer f32 backward"},
+                                           {"layer bf16", "layer bf16 backward"},
+                                           {"layer int8", NULL}};
     p->mat = (wn_mat){.N = p->N, .K = p->K, .kind = kind, .panel = panel};
     wn_mat_pack(&p->mat, p->w, 0, p->N);
-    wn_err err = one_product(b, p, bf16 ? "layer bf16" : "layer f32", run_packed);
-    if (err == WN_OK)
-        err = one_product(b, p, bf16 ? "layer bf16 backward" : "layer f32 backward", run_back);
-    return err;
+    WN_TRY(yardstick(b, kind));
+    WN_TRY(one_product(b, p, names[kind][0], run_packed));
+    return names[kind][1] ? one_product(b, p, names[kind][1], run_back) : WN_OK;
 }
 
 static void fill_random(float *x, size_t n, uint64_t seed)
@@ -135,13 +174,17 @@ static wn_err bench_products(bench *b, bool only_peak)
     void *panel = wn_arena_push(&a, wn_mat_bytes(WN_MAT_F32, p.N, p.K));
     fill_random(p.x, p.T * p.K, 1);
     fill_random(p.w, p.N * p.K, 2);
-    wn_err err = one_product(b, &p, "oneDNN f32", run_dnnl);
+    wn_err err = yardstick(b, WN_MAT_F32);
+    if (err == WN_OK && !only_peak)
+        err = one_product(b, &p, "oneDNN f32", run_dnnl);
     if (err == WN_OK && !only_peak)
         err = one_product(b, &p, "gemm f32", run_plain);
     if (err == WN_OK && !only_peak)
         err = packed_products(b, &p, WN_MAT_F32, panel);
     if (err == WN_OK && !only_peak && wn_cpu_fast_bf16())
         err = packed_products(b, &p, WN_MAT_BF16, panel);
+    if (err == WN_OK && !only_peak)
+        err = packed_products(b, &p, WN_MAT_INT8, panel);
     wn_arena_free(&a);
     return err;
 }
@@ -310,13 +353,16 @@ static wn_err bench_model(bench *b, const char *what, const char *path, work_fn 
     stage *s = wn_calloc(1, sizeof *s);
     if (s == NULL)
         return WN_ENOMEM;
+    static const wn_mat_kind kinds[] = {WN_MAT_F32, WN_MAT_F32, WN_MAT_BF16, WN_MAT_INT8};
     wn_err err = prepare(b, s, path, work != run_hidden, train);
+    if (err == WN_OK)
+        err = yardstick(b, kinds[wn_model_facts_of(s->model)->precision]);
     if (err == WN_OK)
         err = measure(&sec, work, s, what);
     if (err == WN_OK) {
         const wn_model_facts *f = wn_model_facts_of(s->model);
         snprintf(detail, sizeof detail, "%.40s %s, %zu rows, %zu tokens", f->family,
-                 f->precision == WN_PRECISION_BF16 ? "bf16" : "f32", s->batch.B, s->batch.T);
+                 wn_precision_name(f->precision), s->batch.B, s->batch.T);
         double flops = flops_forward(s) * (train ? 2 : 1);
         err = note(b, what, detail, (double)s->batch.T / sec, flops / sec * 1e-9);
     }

@@ -112,6 +112,8 @@ static wn_err check_products(verdict *v, const char *dir)
     packed_product(y, x, w, panel, WN_MAT_BF16);
     within(v, wn_cpu_fast_bf16() ? "bf16 (native)" : "bf16 (emulated)", distance(y, want, M * N),
            4e-2);
+    packed_product(y, x, w, panel, WN_MAT_INT8);
+    within(v, "int8", distance(y, want, M * N), 1e-1);
     wn_arena_free(&a);
     return WN_OK;
 }

@@ -95,6 +95,7 @@ static const wn_field train_fields[] = {
     WN_FIELD(wn_train_opts, feedforward, "feedforward", WN_KEY_TEXT),
     WN_FIELD(wn_train_opts, rslora, "rslora", WN_KEY_FLAG),
     WN_FIELD(wn_train_opts, lora_bias, "lora_bias", WN_KEY_TEXT),
+    WN_FIELD(wn_train_opts, base, "base", WN_KEY_TEXT),
     WN_FIELD(wn_train_opts, freeze, "freeze", WN_KEY_TEXT),
     WN_FIELD(wn_train_opts, train, "train", WN_KEY_TEXT),
     WN_FIELD(wn_train_opts, batch_tokens, "batch_tokens", WN_KEY_WHOLE),

@@ -10,7 +10,7 @@
 
 #define MB(bytes) ((double)(bytes) / (1 << 20))
 
-enum { MICRO_TOKENS = 2048, ENCODER_TOKENS = 512, EXAMPLES = 8 };
+enum { MICRO_TOKENS = 1024, ENCODER_TOKENS = 512, EXAMPLES = 8 };
 
 /* ---- words -------------------------------------------------------------------------------- */
 
@@ -176,8 +176,14 @@ static wn_err open_model(wn_train_run *r)
     bool full = r->method == WN_TRAIN_FULL;
     WN_TRY(parse_dropout(r, &adapter_dropout));
     WN_TRY(refuse(full && o->adapter, "adapter", "method full does not go on from one"));
-    wn_model_opts mo = {
-        .precision = o->common.precision, .adapter = o->adapter, .train_full = full};
+    static const char *const bases[] = {"auto", "q8", "q4", NULL};
+    int base;
+    WN_TRY(parse_word(&base, "base", o->base, bases));
+    WN_TRY(refuse(full && base, "base", "method full changes the base itself"));
+    wn_model_opts mo = {.precision = o->common.precision,
+                        .adapter = o->adapter,
+                        .train_full = full,
+                        .base = (wn_base)base};
     WN_TRY(wn_model_open(&r->model, o->model, &mo));
     r->params = wn_model_params(r->model);
     if (r->dropout != 0)

@@ -79,6 +79,7 @@ static float *as_kind(const float *x, size_t n, wn_mat_kind kind)
 typedef struct shape {
     size_t T, N, K;
     wn_mat_kind kind;
+    bool f32;
 } shape;
 
 static void check_linear(shape s, int flags, bool with_bias, bool back)
@@ -87,8 +88,12 @@ static void check_linear(shape s, int flags, bool with_bias, bool back)
     size_t out = back ? K : N, in = back ? N : K, ldx = in + 3, ldy = out + 5;
     float *W = noise(N * K, 1), *x = noise(T * ldx, 2), *y = noise(T * ldy, 3);
     float *bias = noise(N, 4), *old = noise(T * ldy, 3);
-    float *W2 = as_kind(W, N * K, s.kind), *x2 = as_kind(x, T * ldx, s.kind);
     wn_mat m = pack(W, N, K, s.kind);
+    m.f32 = s.f32;
+    float *W2 = as_kind(W, N * K, WN_MAT_F32),
+          *x2 = as_kind(x, T * ldx, s.f32 ? WN_MAT_F32 : s.kind);
+    for (size_t n = 0; n < N; n++)
+        wn_mat_row(W2 + n * K, &m, n);
     if (back)
         wn_mm_back(y, ldy, x, ldx, &m, T, flags);
     else
@@ -133,7 +138,7 @@ Test(gemm, linear_layers_equal_double_sums)
     for (size_t v = 0; v < TABLE_COUNT; v++) {
         wn_kernel_use(TABLES[v]);
         for (size_t i = 0; i < sizeof LINEAR / sizeof *LINEAR; i++)
-            check_all((shape){LINEAR[i][0], LINEAR[i][1], LINEAR[i][2], WN_MAT_F32});
+            check_all((shape){LINEAR[i][0], LINEAR[i][1], LINEAR[i][2], WN_MAT_F32, false});
     }
     wn_kernel_use(NULL);
 }
@@ -143,9 +148,54 @@ Test(gemm, bf16_layers_equal_double_sums_of_rounded_numbers)
     for (size_t v = 0; v < TABLE_COUNT; v++) {
         wn_kernel_use(TABLES[v]);
         for (size_t i = 0; i < sizeof LINEAR / sizeof *LINEAR; i++)
-            check_all((shape){LINEAR[i][0], LINEAR[i][1], LINEAR[i][2], WN_MAT_BF16});
+            check_all((shape){LINEAR[i][0], LINEAR[i][1], LINEAR[i][2], WN_MAT_BF16, false});
     }
     wn_kernel_use(NULL);
+}
+
+/* The products of what wn_mat_row says is held. */
+Test(gemm, q8_and_q4_layers_equal_double_sums_of_what_they_hold)
+{
+    static const size_t SHAPES[][3] = {{1, 1, 1},    {5, 16, 257},  {7, 40, 64},
+                                       {50, 31, 90}, {33, 70, 300}, {3, 1700, 40}};
+    for (size_t v = 0; v < TABLE_COUNT; v++) {
+        wn_kernel_use(TABLES[v]);
+        for (size_t i = 0; i < sizeof SHAPES / sizeof *SHAPES; i++)
+            for (int c = 0; c < 4; c++)
+                check_all((shape){SHAPES[i][0], SHAPES[i][1], SHAPES[i][2],
+                                  c & 1 ? WN_MAT_Q4 : WN_MAT_Q8, c & 2});
+    }
+    wn_kernel_use(NULL);
+}
+
+/* Half a step of the block's grid at most, and the half float of a scale. */
+Test(gemm, q8_and_q4_hold_numbers_within_half_a_step)
+{
+    enum { N = 37, K = 100 };
+    float *W = noise(N * K, 1), row[K];
+    W[5] = 100, memset(W + 3 * K, 0, K * sizeof *W);
+    for (int kind = WN_MAT_Q8; kind <= WN_MAT_Q4; kind++) {
+        wn_mat m = pack(W, N, K, (wn_mat_kind)kind);
+        m.f32 = true;
+        for (size_t n = 0; n < N; n++) {
+            wn_mat_row(row, &m, n);
+            for (size_t k0 = 0; k0 < K; k0 += 32) {
+                float top = 0, low = INFINITY, high = -INFINITY;
+                for (size_t k = k0; k < k0 + 32; k++) {
+                    float w = k < K ? W[n * K + k] : 0;
+                    top = fmaxf(top, fabsf(w)), low = fminf(low, w), high = fmaxf(high, w);
+                }
+                float step = kind == WN_MAT_Q8 ? top / 127 : (high - low) / 15;
+                for (size_t k = k0; k < k0 + 32 && k < K; k++)
+                    cr_assert_float_eq(row[k], W[n * K + k], step * 0.51f + top * 1e-3f,
+                                       "%d at %zu %zu: %g %g", kind, n, k, row[k], W[n * K + k]);
+            }
+        }
+        unpack(&m);
+    }
+    cr_assert_eq(wn_mat_bytes(WN_MAT_Q8, N, K), 3 * 4 * 544);
+    cr_assert_eq(wn_mat_bytes(WN_MAT_Q4, N, K), 3 * 4 * 320);
+    wn_free(W);
 }
 
 /* Every number of rows up to more than two strips, odd widths. */
@@ -154,7 +204,7 @@ Test(gemm, bf16_layers_of_any_number_of_rows)
     for (size_t v = 2; v < TABLE_COUNT; v++) {
         wn_kernel_use(TABLES[v]);
         for (size_t T = 1; T <= 70; T++) {
-            shape s = {T, 2 * (T * 7 % 40) + 1, 2 * (T * 13 % 60) + 1, WN_MAT_BF16};
+            shape s = {T, 2 * (T * 7 % 40) + 1, 2 * (T * 13 % 60) + 1, WN_MAT_BF16, false};
             check_linear(s, 0, true, false);
             check_linear(s, WN_MM_ADD, false, true);
         }
@@ -196,14 +246,78 @@ Test(gemm, fused_layers_equal_their_parts)
 {
     for (size_t v = 0; v < TABLE_COUNT; v++) {
         wn_kernel_use(TABLES[v]);
-        for (int kind = WN_MAT_F32; kind <= WN_MAT_BF16; kind++)
+        for (int kind = WN_MAT_F32; kind <= WN_MAT_Q4; kind++)
             for (int bits = 0; bits < 8; bits++) {
                 int flags = bits & 1 ? WN_MM_SILU : WN_MM_GELU_TANH;
-                check_fused((shape){45, 71, 90, (wn_mat_kind)kind}, flags, true, bits & 2,
+                check_fused((shape){45, 71, 90, (wn_mat_kind)kind, false}, flags, true, bits & 2,
                             bits & 4);
-                check_fused((shape){300, 600, 401, (wn_mat_kind)kind}, bits & 1 ? WN_MM_GELU : 0,
-                            bits & 1, bits & 2, bits & 4);
+                check_fused((shape){300, 600, 401, (wn_mat_kind)kind, false},
+                            bits & 1 ? WN_MM_GELU : 0, bits & 1, bits & 2, bits & 4);
             }
+    }
+    wn_kernel_use(NULL);
+}
+
+/* Weights of an output as integers and the factor back, as the contract says. */
+static float weights8(int *q, const float *x, size_t n)
+{
+    float top = 0;
+    for (size_t i = 0; i < n; i++)
+        top = fmaxf(top, fabsf(x[i]));
+    for (size_t i = 0; i < n; i++)
+        q[i] = top > 0 ? (int)rintf(x[i] * (127 / top)) : 0;
+    return top / 127;
+}
+
+/* The same of a row of x, without its zero. */
+static float row8(int *q, const float *x, size_t n)
+{
+    float low = 0, high = 0;
+    for (size_t i = 0; i < n; i++)
+        low = fminf(low, x[i]), high = fmaxf(high, x[i]);
+    float by = high > low ? 255 / (high - low) : 0, zero = rintf(-low * by);
+    for (size_t i = 0; i < n; i++)
+        q[i] = (int)(fminf(255, fmaxf(0, rintf(x[i] * by) + zero)) - zero);
+    return (high - low) / 255;
+}
+
+/* The same bytes from every table: exact sums, then two products in a fixed order. */
+static void check_int8(size_t T, size_t N, size_t K, bool add)
+{
+    size_t ldx = K + 3, ldy = N + 1;
+    float *W = noise(N * K, 1), *x = noise(T * ldx, 2), *y = noise(T * ldy, 3);
+    float *old = noise(T * ldy, 3);
+    int *q = wn_malloc((K + 1) * sizeof *q), *w = wn_malloc((K + 1) * sizeof *w);
+    if (K)
+        memset(x, 0, K * sizeof *x), W[N / 2 * K] = -100; /* a row of zeros, an outlier */
+    wn_mat m = pack(W, N, K, WN_MAT_INT8);
+    wn_mm(y, ldy, x, ldx, &m, NULL, T, add ? WN_MM_ADD : 0);
+    for (size_t t = 0; t < T; t++) {
+        float row = row8(q, x + t * ldx, K);
+        for (size_t n = 0; n < N; n++) {
+            float column = weights8(w, W + n * K, K);
+            int sum = 0;
+            for (size_t k = 0; k < K; k++)
+                sum += q[k] * w[k];
+            float want = (float)sum * column * row;
+            want = add ? old[t * ldy + n] + want : want;
+            cr_assert_eq(y[t * ldy + n], want, "%s [%zu,%zu,%zu] at %zu %zu: %g %g",
+                         wn_kernel_name(), T, N, K, t, n, y[t * ldy + n], want);
+        }
+        cr_assert_eq(y[t * ldy + N], old[t * ldy + N]);
+    }
+    unpack(&m);
+    wn_free(W), wn_free(x), wn_free(y), wn_free(old), wn_free(q), wn_free(w);
+}
+
+Test(gemm, int8_layers_are_exact_on_every_table)
+{
+    for (size_t v = 0; v < TABLE_COUNT; v++) {
+        wn_kernel_use(TABLES[v]);
+        for (size_t i = 0; i < sizeof LINEAR / sizeof *LINEAR; i++)
+            check_int8(LINEAR[i][0], LINEAR[i][1], LINEAR[i][2], i % 2);
+        for (size_t T = 1; T <= 70; T += v ? 1 : 9)
+            check_int8(T, 2 * (T * 7 % 40) + 1, 2 * (T * 13 % 90) + 1, T % 3 == 0);
     }
     wn_kernel_use(NULL);
 }
@@ -214,7 +328,7 @@ Test(gemm, infinities_and_nans_stay_in_their_rows)
     enum { T = 40, N = 40, K = 70 };
     for (size_t v = 0; v < TABLE_COUNT; v++) {
         wn_kernel_use(TABLES[v]);
-        for (int kind = WN_MAT_F32; kind <= WN_MAT_BF16; kind++) {
+        for (int kind = WN_MAT_F32; kind <= WN_MAT_INT8; kind++) {
             float *W = noise(N * K, 1), *x = noise(T * K, 2), *y = noise(T * N, 3);
             x[3 * K + 69] = NAN;
             x[35 * K] = INFINITY;
@@ -224,7 +338,9 @@ Test(gemm, infinities_and_nans_stay_in_their_rows)
             for (size_t t = 0; t < T; t++)
                 for (size_t n = 0; n < N; n++) {
                     float got = y[t * N + n];
-                    bool good = t == 3 ? isnan(got) : t == 35 ? isinf(got) : isfinite(got);
+                    bool good = t == 3    ? isnan(got)
+                                : t == 35 ? isinf(got) || (kind == WN_MAT_INT8 && isnan(got))
+                                          : isfinite(got);
                     cr_assert(good, "%s %d at %zu %zu: %g", wn_kernel_name(), kind, t, n, got);
                 }
             unpack(&m);
@@ -277,12 +393,14 @@ Test(gemm, rows_do_not_depend_on_batch_or_threads)
     float *W = noise(N * K, 1), *x = noise(T * K, 2), *dy = noise(T * N, 3);
     float *y = noise(T * N, 4), *y2 = noise(T * N, 5), *dx = noise(T * K, 6),
           *dx2 = noise(T * K, 7);
-    for (int c = 0; c < 6; c++) {
-        wn_kernel_use(TABLES[1 + c / 2]);
-        wn_mat m = pack(W, N, K, c % 2 ? WN_MAT_BF16 : WN_MAT_F32);
+    for (int c = 0; c < 9; c++) {
+        wn_kernel_use(TABLES[1 + c / 3]);
+        wn_mat_kind kind = (wn_mat_kind)(c % 3);
+        wn_mat m = pack(W, N, K, kind);
         wn_par_set_threads(1);
         wn_mm(y, N, x, K, &m, NULL, T, WN_MM_GELU);
-        wn_mm_back(dx, K, dy, N, &m, T, 0);
+        if (kind != WN_MAT_INT8)
+            wn_mm_back(dx, K, dy, N, &m, T, 0);
         for (int threads = 1; threads <= 7; threads += threads == 1 ? 1 : 5) {
             wn_par_set_threads(threads);
             static const size_t PARTS[] = {1, 7, 79, T};
@@ -291,10 +409,12 @@ Test(gemm, rows_do_not_depend_on_batch_or_threads)
                 for (size_t t = 0; t < upto; t += part) {
                     size_t n = T - t < part ? T - t : part;
                     wn_mm(y2 + t * N, N, x + t * K, K, &m, NULL, n, WN_MM_GELU);
-                    wn_mm_back(dx2 + t * K, K, dy + t * N, N, &m, n, 0);
+                    if (kind != WN_MAT_INT8)
+                        wn_mm_back(dx2 + t * K, K, dy + t * N, N, &m, n, 0);
                 }
                 cr_assert_eq(memcmp(y, y2, upto * N * sizeof *y), 0, "parts of %zu", part);
-                cr_assert_eq(memcmp(dx, dx2, upto * K * sizeof *y), 0, "parts of %zu", part);
+                if (kind != WN_MAT_INT8)
+                    cr_assert_eq(memcmp(dx, dx2, upto * K * sizeof *y), 0, "parts of %zu", part);
             }
         }
         unpack(&m);
@@ -324,6 +444,52 @@ Test(gemm, plain_products_do_not_depend_on_threads)
     }
     wn_par_set_threads(0);
     wn_free(A), wn_free(B), wn_free(C), wn_free(D);
+}
+
+/* dW += dy^T x over examples, whole and cut into calls, with 1 and 3 threads: sums of rounded
+ * numbers, the same bits. */
+static void check_grad(size_t N, size_t K, bool bf16)
+{
+    static const uint32_t OFF[] = {3, 4, 4, 37, 100, 132, 700};
+    enum { T = 700, B = 6 };
+    size_t lddw = K + 1, lddy = N + 2, ldx = K + 3;
+    wn_mat_kind kind = bf16 ? WN_MAT_BF16 : WN_MAT_F32;
+    float *dy = noise(T * lddy, 1), *x = noise(T * ldx, 2), *dW = noise(N * lddw, 3);
+    float *old = noise(N * lddw, 3), *cut = noise(N * lddw, 3);
+    float *dy2 = as_kind(dy, T * lddy, kind), *x2 = as_kind(x, T * ldx, kind);
+    wn_par_set_threads(1);
+    wn_mm_grad(dW, lddw, dy, lddy, x, ldx, N, K, 1, OFF, B, bf16);
+    wn_par_set_threads(3);
+    wn_mm_grad(cut, lddw, dy, lddy, x, ldx, N, K, 1, OFF, 2, bf16);
+    wn_mm_grad(cut, lddw, dy, lddy, x, ldx, N, K, 1, OFF + 2, 4, bf16);
+    wn_par_set_threads(0);
+    cr_assert_eq(memcmp(dW, cut, N * lddw * sizeof *dW), 0);
+    for (size_t n = 0; n < N; n++) {
+        for (size_t k = 0; k < K; k++) {
+            double slack, want = sum_of((matrix){dy2 + 3 * lddy, 1, lddy},
+                                        (matrix){x2 + 3 * ldx, ldx, 1}, n, k, T - 3, &slack);
+            want += old[n * lddw + k];
+            cr_assert_float_eq(dW[n * lddw + k], want, slack * 2, "%s %d at %zu %zu: %g %g",
+                               wn_kernel_name(), bf16, n, k, dW[n * lddw + k], want);
+        }
+        cr_assert_eq(dW[n * lddw + K], old[n * lddw + K]);
+    }
+    wn_free(dy), wn_free(x), wn_free(dW), wn_free(old), wn_free(cut), wn_free(dy2), wn_free(x2);
+}
+
+Test(gemm, gradients_are_sums_over_examples)
+{
+    for (size_t v = 0; v < TABLE_COUNT; v++) {
+        wn_kernel_use(TABLES[v]);
+        for (int bf16 = 0; bf16 < 2; bf16++) {
+            check_grad(1, 1, bf16);
+            check_grad(45, 17, bf16);
+            check_grad(31, 70, bf16);
+            if (v)
+                check_grad(300, 530, bf16);
+        }
+    }
+    wn_kernel_use(NULL);
 }
 
 Test(gemm, rows_come_back_from_the_packed_form)

@@ -1,0 +1,158 @@
+/* dW += dy^T x. In bf16 where the processor has it: a block of dW, BLOCK_N outputs by BLOCK_K
+ * inputs, is summed over all tokens, AT_ONCE groups of 32 at a time, which are packed as they come:
+ * dy's columns into strips, x's into panels. An example ends its last group with zeros, so groups
+ * are the same however examples are cut into calls, and an element is one sequence of groups.
+ * Packing costs as much as 1 / 512 of a block's other side each; so blocks are as large as the
+ * second cache allows. */
+#include "kernel/mat.h"
+
+#include <string.h>
+
+#include "base/err.h"
+#include "base/par.h"
+
+enum {
+    GROUP = 32,
+    TILE = WN_BLOCK,
+    BLOCK_N = 256,
+    BLOCK_K = 512,
+    AT_ONCE = 16,
+    PIECE = 192 /* inputs of a piece in f32 */
+};
+_Static_assert((BLOCK_N + BLOCK_K) * AT_ONCE * GROUP * 2 <= WN_SCRATCH * 4, "scratch");
+
+typedef struct grad {
+    float *dW;
+    const float *dy, *x;
+    size_t lddw, lddy, ldx, N, K, B;
+    float scale;
+    const uint32_t *off;
+    bool bf16;
+    const wn_narrow *n;
+    size_t n_parts, k_parts;
+} grad;
+
+/* ---- f32 ---- */
+
+/* Each example's share added by itself. */
+static void columns(void *ctx, size_t i, int thread)
+{
+    (void)thread;
+    const grad *g = ctx;
+    size_t k0 = i * PIECE, n = wn_min(PIECE, g->K - k0);
+    for (size_t b = 0; b < g->B; b++) {
+        size_t t = g->off[b], T = g->off[b + 1] - t;
+        if (T)
+            wn_gemm_rounded(g->N, n, T, g->scale, g->dy + t * g->lddy, g->lddy,
+                            g->x + t * g->ldx + k0, g->ldx, g->dW + k0, g->lddw, g->bf16);
+    }
+}
+
+/* ---- bf16 ---- */
+
+/* A group of tokens of one example. */
+typedef struct group {
+    size_t t, n;
+} group;
+
+/* The next at most AT_ONCE groups; b and t: where the last call ended. */
+static size_t next_groups(group *out, const grad *g, size_t *b, size_t *t)
+{
+    size_t n = 0;
+    while (n < AT_ONCE && *b < g->B) {
+        size_t end = g->off[*b + 1];
+        if (*t < g->off[*b])
+            *t = g->off[*b];
+        if (*t >= end) {
+            ++*b;
+            continue;
+        }
+        out[n] = (group){*t, wn_min(GROUP, end - *t)};
+        *t += out[n++].n;
+    }
+    return n;
+}
+
+/* Strips of columns [n0, n1) of dy: kt pairs of tiles each. */
+static void pack_strips(uint16_t *out, const grad *g, const group *groups, size_t kt, size_t n0,
+                        size_t n1)
+{
+    for (size_t i = 0; i < kt; i++)
+        for (size_t n = n0; n < n1; n += WN_NR) {
+            size_t at = n - n0;
+            g->n->down16(out + at / 32 * kt * 2 * TILE + i * 2 * TILE + at % 32 / 16 * TILE,
+                         g->dy + groups[i].t * g->lddy + n, g->lddy, groups[i].n,
+                         wn_min(WN_NR, n1 - n), true);
+        }
+}
+
+static void pack_panels(uint16_t *out, const grad *g, const group *groups, size_t kt, size_t k0,
+                        size_t k1)
+{
+    for (size_t i = 0; i < kt; i++)
+        for (size_t k = k0; k < k1; k += WN_NR)
+            g->n->down16(out + (k - k0) / WN_NR * kt * TILE + i * TILE,
+                         g->x + groups[i].t * g->ldx + k, g->ldx, groups[i].n,
+                         wn_min(WN_NR, k1 - k), false);
+}
+
+/* Borders of part i of `of`, in whole strips or pairs of panels. */
+static size_t border(size_t n, size_t i, size_t of)
+{
+    return wn_min(wn_div_up(n, 32) * i / of * 32, n);
+}
+
+static void block(void *ctx, size_t i, int thread)
+{
+    (void)thread;
+    const grad *g = ctx;
+    size_t part = i % g->n_parts, n0 = border(g->N, part, g->n_parts);
+    size_t n1 = border(g->N, part + 1, g->n_parts);
+    size_t k0 = border(g->K, i / g->n_parts, g->k_parts);
+    size_t k1 = border(g->K, i / g->n_parts + 1, g->k_parts);
+    uint16_t *strips = (uint16_t *)(void *)wn_kernel_scratch();
+    uint16_t *panels = strips + BLOCK_N * AT_ONCE * GROUP;
+    group groups[AT_ONCE];
+    size_t b = 0, t = 0, kt;
+    if (g->n->begin)
+        g->n->begin();
+    while ((kt = next_groups(groups, g, &b, &t)) > 0) {
+        pack_strips(strips, g, groups, kt, n0, n1);
+        pack_panels(panels, g, groups, kt, k0, k1);
+        for (size_t k = k0; k < k1; k += 32)
+            for (size_t n = n0; n < n1; n += 32)
+                g->n->mm16(g->dW + n * g->lddw + k, g->lddw, strips + (n - n0) / 32 * kt * 2 * TILE,
+                           panels + (k - k0) / 16 * kt * TILE, kt * TILE, kt, wn_min(32, n1 - n),
+                           wn_min(32, k1 - k), true, NULL, 0);
+    }
+    if (g->n->end)
+        g->n->end();
+}
+
+void wn_mm_grad(float *dW, size_t lddw, const float *dy, size_t lddy, const float *x, size_t ldx,
+                size_t N, size_t K, float scale, const uint32_t *off, size_t B, bool bf16)
+{
+    WN_ASSERT(!bf16 || scale == 1);
+    grad g = {.dW = dW,
+              .dy = dy,
+              .x = x,
+              .lddw = lddw,
+              .lddy = lddy,
+              .ldx = ldx,
+              .N = N,
+              .K = K,
+              .B = B,
+              .scale = scale,
+              .off = off,
+              .bf16 = bf16,
+              .n = wn_narrow_table()};
+    if (!N || !K)
+        return;
+    if (!bf16 || !g.n->mm16) {
+        wn_par_do(wn_div_up(K, PIECE), columns, &g);
+        return;
+    }
+    g.n_parts = wn_div_up(N, BLOCK_N);
+    g.k_parts = wn_div_up(K, BLOCK_K);
+    wn_par_do(g.n_parts * g.k_parts, block, &g);
+}
