@@ -254,7 +254,7 @@ typedef struct wn_train_opts {
     uint64_t batch_tokens;     /* tokens an update, instead of batch */
     const char *shuffle;       /* "yes" (NULL), "no" */
     const char *order;         /* a file of row ids, an epoch's order */
-    size_t max_batch_tokens;   /* tokens computed at once; 0: 2048; changes memory, never a result's
+    size_t max_batch_tokens;   /* tokens computed at once; 0: 1024; changes memory, never a result's
                                   meaning */
     const char *checkpointing; /* "no" (NULL), "yes", "auto": layers are computed again instead of
                                   kept; auto: where max_memory needs it */

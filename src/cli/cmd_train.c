@@ -40,7 +40,7 @@ static const wn_opt opts[] = {
     OPT_SIZE(train_opts, o.batch, "batch", "8", "examples an update"),
     OPT_U64(train_opts, o.batch_tokens, "batch-tokens", 1, "as --batch says",
             "at most so many tokens an update"),
-    OPT_SIZE(train_opts, o.max_batch_tokens, "max-batch-tokens", "2048",
+    OPT_SIZE(train_opts, o.max_batch_tokens, "max-batch-tokens", "1024",
              "tokens computed at once: memory, not meaning"),
     OPT_CHOICE(train_opts, o.shuffle, "shuffle", "yes|no", "yes", "a new order every epoch"),
     OPT_STR(train_opts, o.order, "order", "FILE", NULL, "ids of rows, a line each: an epoch"),

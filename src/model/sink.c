@@ -1,19 +1,19 @@
 /* The sink of ordinary training. Every gradient is a sum over examples in their order, each
  * example's share added by itself, so the sum's bits do not depend on how an update was cut into
  * batches. The exception are parameters with two uses (an output matrix tied to the embedding,
- * tables that stacks share) in full fine-tuning: a batch adds all of one use before the other, so
- * another cut may change their last bits. */
+ * tables that stacks share) and the output matrix itself, whose positions come in tiles, in full
+ * fine-tuning: a batch adds all of one use before the other, so another cut may change their last
+ * bits. Train's manifest then names the cut. */
 #include <string.h>
 
 #include "base/par.h"
 #include "kernel/kernel.h"
 #include "model/model.h"
 
-enum { TILE = 192 }; /* elements of a gradient one thread adds up */
+enum { TILE = 192 }; /* columns of a gradient one thread adds up */
 
 struct bias_job {
-    float *grad;
-    float scale;
+    float *grad, scale;
     const float *dy;
     size_t ldy, N;
     const wn_seg *seg;
@@ -37,9 +37,10 @@ static void add_linear(void *ctx, wn_param *p, wn_param *bias, float scale, cons
     if (p)
         wn_mm_grad(p->grad, K, dy, ldy, x, ldx, N, K, scale, seg->off, seg->B,
                    p->bf16 && scale == 1);
-    if (bias)
-        wn_par_do((N + TILE - 1) / TILE, add_bias,
-                  &(struct bias_job){bias->grad, scale, dy, ldy, N, seg});
+    if (!bias)
+        return;
+    struct bias_job j = {bias->grad, scale, dy, ldy, N, seg};
+    wn_par_do((N + TILE - 1) / TILE, add_bias, &j);
 }
 
 static void add_norm(void *ctx, wn_param *g, wn_param *bias, const float *dy, const float *x,

@@ -10,7 +10,7 @@
 
 #define MB(bytes) ((double)(bytes) / (1 << 20))
 
-enum { MICRO_TOKENS = 2048, ENCODER_TOKENS = 512, EXAMPLES = 8 };
+enum { MICRO_TOKENS = 1024, ENCODER_TOKENS = 512, EXAMPLES = 8 };
 
 /* ---- words -------------------------------------------------------------------------------- */
 
