@@ -57,8 +57,8 @@ typedef struct wn_command {
     X(export)                                                                                      \
     X(import)                                                                                      \
     X(search)                                                                                      \
-    X(estimate)                                                                                    \
     X(select)                                                                                      \
+    X(estimate)                                                                                    \
     X(what_if)                                                                                     \
     X(train)                                                                                       \
     X(eval)                                                                                        \

@@ -331,10 +331,6 @@ wn_err wn_build_head(wn_model *m, const char *name, bool tied)
 
 wn_err wn_layer_new(const wn_model *m, wn_stack *s)
 {
-    enum { MOST_LAYERS = 1024 }; /* no file of weights is that deep */
-    if (s->L > MOST_LAYERS)
-        return wn_fail(WN_EFORMAT, "%s: %zu layers: expected at most %d", m->files.place, s->L,
-                       MOST_LAYERS);
     size_t tensors =
         m->files.is_gguf ? wn_gguf_count(m->files.gguf) : wn_safetensors_count(m->files.st);
     if (s->L > tensors)

@@ -25,7 +25,8 @@ sed 's/\(\.[0-9]\{3\}\)[0-9]*/\1/g; s/"length".*/.../' one
 run --store all-rows --target all-target --evaluate forward --norm 0.05 | sed 's/\(\.[0-9]\{3\}\)[0-9]*/\1/g; s/"length".*/.../'
 fails run --store lora-rows --target lora-target --evaluate forward 2>err
 sed 's/[0-9a-f]\{64\}/HASH/g' err >&2
-fails run --store all-rows --target lora-target
+fails run --store all-rows --target lora-target 2>err
+sed 's/[0-9a-f]\{64\}/HASH/g' err >&2
 fails run --store lora-rows --target lora-target --adapter ad --evaluate forward --scale 1 --norm 1
 fails run --store lora-rows --target lora-target --adapter ad --first-order 0.1,x
 fails winnow estimate --store lora-rows --target lora-target --subsets subsets --evaluate forward
