@@ -63,14 +63,32 @@ static wn_err copy_module(const char *from_dir, const char *to_dir, const char *
     return e;
 }
 
+/* j, which is given away, as a file; NULL: out of memory. */
+static wn_err write_json(const char *dir, const char *name, json_t *j)
+{
+    char *path = NULL;
+    wn_str text = {0};
+    wn_err e = j ? wn_path_join(&path, dir, name) : WN_ENOMEM;
+    if (!e)
+        e = wn_json_dump(&text, j, 2, false);
+    if (!e)
+        wn_str_putc(&text, '\n');
+    if (!e)
+        e = wn_str_check(&text);
+    if (!e)
+        e = wn_file_write(path, text.p, text.len);
+    json_decref(j);
+    wn_str_free(&text);
+    wn_free(path);
+    return e;
+}
+
 /* config.json with the type of the weights that are written. */
 static wn_err write_config(const wn_model *m, const char *dir, const char *dtype)
 {
     static const char *const names[][2] = {
         {"f32", "float32"}, {"f16", "float16"}, {"bf16", "bfloat16"}};
     static const char *const keys[] = {"dtype", "torch_dtype"};
-    char *path = NULL;
-    wn_str text = {0};
     json_t *c = json_deep_copy(m->files.config);
     bool said = false;
     for (int i = 0; c && i < 3; i++)
@@ -79,19 +97,7 @@ static wn_err write_config(const wn_model *m, const char *dir, const char *dtype
                 json_object_set_new(c, keys[k], json_string(names[i][1]));
                 said = true;
             }
-    wn_err e = c ? wn_path_join(&path, dir, "config.json") : WN_ENOMEM;
-    if (!e)
-        e = wn_json_dump(&text, c, 2, false);
-    if (!e)
-        wn_str_putc(&text, '\n');
-    if (!e)
-        e = wn_str_check(&text);
-    if (!e)
-        e = wn_file_write(path, text.p, text.len);
-    json_decref(c);
-    wn_str_free(&text);
-    wn_free(path);
-    return e;
+    return write_json(dir, "config.json", c);
 }
 
 /* Everything of the folder but weights: config, tokenizer, generation settings, what a sentence
@@ -288,8 +294,7 @@ static size_t shard_end(const struct save *s, size_t first, uint64_t most)
 static wn_err write_index(const struct save *s, const char *dir, uint64_t most, size_t shards)
 {
     json_t *map = json_object();
-    char name[64], *path = NULL;
-    wn_str text = {0};
+    char name[64];
     size_t at = 0;
     for (size_t k = 0; k < shards; k++)
         for (size_t end = shard_end(s, at, most); at < end; at++) {
@@ -298,19 +303,7 @@ static wn_err write_index(const struct save *s, const char *dir, uint64_t most, 
         }
     json_t *j = json_pack("{s:{s:I}, s:o}", "metadata", "total_size", (json_int_t)s->total,
                           "weight_map", map);
-    wn_err e = j ? wn_path_join(&path, dir, "model.safetensors.index.json") : WN_ENOMEM;
-    if (!e)
-        e = wn_json_dump(&text, j, 2, false);
-    if (!e)
-        wn_str_putc(&text, '\n');
-    if (!e)
-        e = wn_str_check(&text);
-    if (!e)
-        e = wn_file_write(path, text.p, text.len);
-    json_decref(j);
-    wn_str_free(&text);
-    wn_free(path);
-    return e;
+    return write_json(dir, "model.safetensors.index.json", j);
 }
 
 static wn_err write_weights(struct save *s, const char *dir, uint64_t most)
