@@ -319,7 +319,7 @@ Test(training, updates_allocate_nothing)
         uint64_t calls[2];
         size_t peak[2];
         for (int i = 0; i < 2; i++) {
-            char name[16];
+            char name[32];
             snprintf(name, sizeof name, "run%d%d", m, i);
             wn_train_opts o = full_run(name);
             o.method = methods[m];
