@@ -139,10 +139,12 @@ static size_t respell(wn_str *out, const char *s)
                     {".strip()", "|trim"},
                     {".strip(", "|trim("}};
     for (size_t i = 0; i < sizeof spelling / sizeof *spelling; i++) {
+        if (!starts(s, spelling[i].from))
+            continue;
         size_t n = strlen(spelling[i].from);
         char last = spelling[i].from[n - 1], next = s[n];
         bool word = last != ')' && last != '(' && (next == '_' || (next >= 'a' && next <= 'z'));
-        if (starts(s, spelling[i].from) && !word) {
+        if (!word) {
             wn_str_puts(out, spelling[i].to);
             return n;
         }
