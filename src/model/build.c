@@ -110,7 +110,8 @@ static wn_err pack(const wn_model *m, const wn_tensor *t, wn_mat *mat, float *ke
 }
 
 /* Where int8 costs most: values, and the way out of the feed-forward part. On MiniLM the least
- * cosine of 184 vectors to those of f32 is .9981 with everything int8, .9994 with these in bf16. */
+ * cosine to f32 is .9981 (of 184 vectors) with everything int8, .9993 (of 600) with these in bf16.
+ */
 static bool sensitive(const wn_model *m, const wn_linear *l)
 {
     const wn_stack *stacks[] = {&m->encoder, &m->stack};
