@@ -1,5 +1,5 @@
 /* The seconds of an exact search over .npy vectors, the best and the median of several, and the
- * answer as .npy-less raw int64 for a caller that checks it (bench/search.py).
+ * answer as raw int64 for a caller that checks it (bench/search.py).
  *
  * bench_search ROWS.npy QUERIES.npy K METRIC REPEATS OUT.bin */
 #include "base/mem.h"

@@ -225,9 +225,8 @@ void wn_coded_queries_free(wn_coded_queries *c)
     *c = (wn_coded_queries){0};
 }
 
-void wn_coded_floor(wn_coded_queries *c, const wn_basis *b, size_t q, double score)
+void wn_coded_floor(wn_coded_queries *c, size_t q, double score)
 {
-    (void)b;
     double at = score * c->size[q], big = fabs(at) + fabs(c->offset[q]);
     if (c->metric == WN_METRIC_L2) {
         at += c->norm2[q] / 2;

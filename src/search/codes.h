@@ -78,7 +78,7 @@ wn_err wn_code_queries(wn_coded_queries *c, const wn_basis *b, wn_metric metric,
                        size_t Q);
 void wn_coded_queries_free(wn_coded_queries *c);
 /* Raises query q's threshold to that of a score, in the order of candidates: larger is better. */
-void wn_coded_floor(wn_coded_queries *c, const wn_basis *b, size_t q, double score);
+void wn_coded_floor(wn_coded_queries *c, size_t q, double score);
 
 /* A block's facts for wn_scan, from those of its rows. */
 void wn_scan_facts_of(wn_scan_facts *out, const wn_row_facts *facts, const wn_basis *b,

@@ -160,7 +160,7 @@ static void offer(struct scan *s, size_t q, uint64_t row, double *norm)
     if (c.hi >= floor)
         wn_topk_push(&t->top, c, exact, &one);
     if (t->top.floor > floor && t->top.floor > t->guess)
-        wn_coded_floor(&s->coded, &s->basis, q, t->top.floor);
+        wn_coded_floor(&s->coded, q, t->top.floor);
     __atomic_clear(&t->busy, __ATOMIC_RELEASE);
 }
 
@@ -331,7 +331,7 @@ static wn_err scan_all(struct scan *s)
     s->done = 0;
     for (size_t q = 0; q < s->Q; q++)
         if (s->state[q].guess > -INFINITY)
-            wn_coded_floor(&s->coded, &s->basis, q, s->state[q].guess);
+            wn_coded_floor(&s->coded, q, s->state[q].guess);
     return wn_par_for((size_t)((s->N + WN_CODE_ROWS - 1) / WN_CODE_ROWS), scan_rows, s);
 }
 
@@ -362,8 +362,8 @@ static bool guessed_too_high(const struct query_state *t, size_t k)
     return t->guess > -INFINITY && (t->top.n < k || t->top.item[k - 1].lo < t->guess);
 }
 
-/* Searches s->Q queries; those whose guess was too high are searched again without one. */
-static wn_err pass(struct scan *s, int64_t *row, double *score, size_t width, bool with_guess)
+/* Searches s->Q queries once; their states then hold the answers. */
+static wn_err attempt(struct scan *s, bool with_guess)
 {
     WN_TRY(query_facts(s));
     WN_TRY(wn_code_queries(&s->coded, &s->basis, s->metric, s->query, s->Q));
@@ -372,40 +372,35 @@ static wn_err pass(struct scan *s, int64_t *row, double *score, size_t width, bo
     WN_TRY(scan_all(s));
     wn_par_do(s->Q, finish_one, s);
     wn_coded_queries_free(&s->coded);
-    size_t again = 0;
-    for (size_t q = 0; q < s->Q; q++)
-        again += guessed_too_high(&s->state[q], s->k);
-    size_t *which = NULL;
-    float *query = NULL;
-    if (again) {
-        which = wn_malloc(again * sizeof *which);
-        query = wn_malloc(again * s->D * sizeof *query);
-        if (!which || !query) {
-            wn_free(which);
-            wn_free(query);
-            return WN_ENOMEM;
-        }
-    }
-    size_t n = 0;
+    return WN_OK;
+}
+
+/* Searches s->Q queries; those whose guess was too high are searched again without one. */
+static wn_err pass(struct scan *s, int64_t *row, double *score, size_t width)
+{
+    WN_TRY(attempt(s, true));
+    size_t again = 0, n = 0;
     for (size_t q = 0; q < s->Q; q++) {
-        if (guessed_too_high(&s->state[q], s->k)) {
-            memcpy(query + n * s->D, s->query + q * s->D, s->D * sizeof *query);
-            which[n++] = q;
-        } else {
+        if (guessed_too_high(&s->state[q], s->k))
+            again++;
+        else
             finish(s, q, row + q * width, score + q * width, width);
-        }
     }
     if (!again)
         return WN_OK;
-    s->query = query;
-    s->Q = again;
-    wn_err e = query_facts(s);
-    if (!e)
-        e = wn_code_queries(&s->coded, &s->basis, s->metric, s->query, s->Q);
-    if (!e)
-        e = scan_all(s);
-    if (!e)
-        wn_par_do(s->Q, finish_one, s);
+    size_t *which = wn_malloc(again * sizeof *which);
+    float *query = wn_malloc(again * s->D * sizeof *query);
+    wn_err e = which && query ? WN_OK : WN_ENOMEM;
+    for (size_t q = 0; !e && q < s->Q; q++)
+        if (guessed_too_high(&s->state[q], s->k)) {
+            memcpy(query + n * s->D, s->query + q * s->D, s->D * sizeof *query);
+            which[n++] = q;
+        }
+    if (!e) {
+        s->query = query;
+        s->Q = again;
+        e = attempt(s, false);
+    }
     for (size_t i = 0; !e && i < again; i++)
         finish(s, i, row + which[i] * width, score + which[i] * width, width);
     wn_free(which);
@@ -482,7 +477,7 @@ static wn_err run(struct scan *s, int64_t *row, double *score, const float *quer
     for (size_t q = 0; q < Q; q += block) {
         s->query = query + q * s->D;
         s->Q = Q - q < block ? Q - q : block;
-        WN_TRY(pass(s, row + q * width, score + q * width, width, true));
+        WN_TRY(pass(s, row + q * width, score + q * width, width));
     }
     return WN_OK;
 }

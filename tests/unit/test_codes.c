@@ -72,7 +72,7 @@ static void check(const float *rows, const float *query, size_t D, wn_metric met
         /* the floor is the very score of one row after another: that row must pass */
         for (size_t r = 0; r < WN_SCAN_BLOCKS * WN_SCAN_ROWS; r += 3) {
             for (size_t q = 0; q < Q; q++)
-                wn_coded_floor(&c, &b, q, exact(rows + (first + r) * D, query + q * D, D, metric));
+                wn_coded_floor(&c, q, exact(rows + (first + r) * D, query + q * D, D, metric));
             memset(pass, 0, sizeof pass);
             size_t n = wn_scan(hit, code, f, WN_SCAN_BLOCKS, &c.scan);
             for (size_t h = 0; h < n; h++)
