@@ -86,6 +86,15 @@ static wn_err measure(struct generation *e)
         if (!wanted)
             continue;
         WN_TRY(encode(e, &e->counts->prompts));
+        size_t n = e->prompt.n, most = n + e->max_new - 1;
+        if (!e->encdec && !wn_model_can_grow(e->model, n, most))
+            return wn_fail(
+                WN_EARG,
+                "%s: row \"%.*s\": a prompt of %zu tokens that grows to %zu: %s turns rows "
+                "of more than %zu tokens by other angles; expected less --max-new or "
+                "--max-tokens",
+                wn_pool_path(e->rows), (int)e->row.id.len, e->row.id.p, n, most,
+                wn_model_facts_of(e->model)->path, wn_model_facts_of(e->model)->same_angles);
         e->longest = e->prompt.n > e->longest ? e->prompt.n : e->longest;
         e->total++;
     }

@@ -48,7 +48,49 @@ static wn_err append_ids(wn_ids *to, const int32_t *id, size_t n)
     return WN_OK;
 }
 
-/* Encodes w->text[0 .. n) behind the row's prompt as one piece. */
+/* Texts first .. first + n of those that were encoded, behind the row's prompt. */
+static wn_err put_piece(struct wn_score_window *w, wn_piece_kind kind, size_t first, size_t n)
+{
+    bool two_sided = kind == WN_PIECE_TWO_SIDED;
+    if (!WN_GROW(w->piece, w->n_pieces, w->pieces_cap))
+        return WN_ENOMEM;
+    struct wn_score_piece *p = &w->piece[w->n_pieces++];
+    *p = (struct wn_score_piece){.kind = kind,
+                                 .first = w->n_parts,
+                                 .n = n,
+                                 .prompt = w->ids.n,
+                                 .prompt_n = w->prompt.n,
+                                 .row = w->row.index,
+                                 .source = two_sided ? w->prompt.n : 0,
+                                 .tokens = two_sided ? 0 : w->prompt.n,
+                                 .segments = two_sided ? 0 : 1};
+    if (kind == WN_PIECE_PLAIN && w->rule->supervise_prompt)
+        p->labels = w->prompt.n - 1;
+    WN_TRY(append_ids(&w->ids, w->prompt.id, w->prompt.n));
+    for (size_t i = first; i < first + n; i++) {
+        size_t len = w->cut[i + 1] - w->cut[i];
+        if (!WN_GROW(w->part, w->n_parts, w->parts_cap))
+            return WN_ENOMEM;
+        w->part[w->n_parts++] = (struct wn_score_part){w->ids.n, w->ids.n + len};
+        WN_TRY(append_ids(&w->ids, w->targets.id + w->cut[i], len));
+        p->tokens += two_sided ? len : kind == WN_PIECE_SHARED ? wn_score_computed(len) : len - 1;
+        p->segments += kind != WN_PIECE_PLAIN;
+        p->labels += len;
+    }
+    return WN_OK;
+}
+
+/* Whether the row is so long that each of its texts may turn the prompt by angles of its own. */
+static bool turns_apart(const struct wn_score_window *w, size_t n)
+{
+    size_t from = wn_model_facts_of(w->model)->same_angles;
+    bool apart = false;
+    for (size_t i = 0; from && i < n; i++)
+        apart |= w->prompt.n + w->cut[i + 1] - w->cut[i] > from;
+    return apart;
+}
+
+/* Encodes w->text[0 .. n) behind the row's prompt, as one piece where they can share it. */
 static wn_err add_piece(struct wn_score_window *w, size_t n, bool shared, wn_encode_counts *counts)
 {
     bool two_sided = w->rule->shape == WN_SHAPE_ENCDEC;
@@ -62,34 +104,12 @@ static wn_err add_piece(struct wn_score_window *w, size_t n, bool shared, wn_enc
                        w->want->prompt, wn_model_facts_of(w->model)->path);
     if (w->prompt.n == 0)
         return refuse(w, &w->row, "prompt token to predict from");
-    if (!WN_GROW(w->piece, w->n_pieces, w->pieces_cap))
-        return WN_ENOMEM;
-    struct wn_score_piece *p = &w->piece[w->n_pieces++];
-    *p = (struct wn_score_piece){.kind = two_sided ? WN_PIECE_TWO_SIDED
-                                         : shared  ? WN_PIECE_SHARED
-                                                   : WN_PIECE_PLAIN,
-                                 .first = w->n_parts,
-                                 .n = n,
-                                 .prompt = w->ids.n,
-                                 .prompt_n = w->prompt.n,
-                                 .row = w->row.index,
-                                 .source = two_sided ? w->prompt.n : 0,
-                                 .tokens = two_sided ? 0 : w->prompt.n,
-                                 .segments = two_sided ? 0 : 1};
-    if (p->kind == WN_PIECE_PLAIN && w->rule->supervise_prompt)
-        p->labels = w->prompt.n - 1;
-    WN_TRY(append_ids(&w->ids, w->prompt.id, w->prompt.n));
-    for (size_t i = 0; i < n; i++) {
-        size_t len = w->cut[i + 1] - w->cut[i];
-        if (!WN_GROW(w->part, w->n_parts, w->parts_cap))
-            return WN_ENOMEM;
-        w->part[w->n_parts++] = (struct wn_score_part){w->ids.n, w->ids.n + len};
-        WN_TRY(append_ids(&w->ids, w->targets.id + w->cut[i], len));
-        p->tokens += two_sided ? len : shared ? wn_score_computed(len) : len - 1;
-        p->segments += p->kind != WN_PIECE_PLAIN;
-        p->labels += len;
+    if (!two_sided && (!shared || turns_apart(w, n))) {
+        for (size_t i = 0; i < n; i++)
+            WN_TRY(put_piece(w, WN_PIECE_PLAIN, i, 1));
+        return WN_OK;
     }
-    return WN_OK;
+    return put_piece(w, two_sided ? WN_PIECE_TWO_SIDED : WN_PIECE_SHARED, 0, n);
 }
 
 /* Where the row's target is among its texts: a choice of the same text, else behind the choices,

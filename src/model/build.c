@@ -365,18 +365,22 @@ struct rope_job {
 
 enum { ROPE_ROWS = 256 };
 
+void wn_rope_angle(float *out, size_t half, int32_t position, double freq, double scale)
+{
+    /* the reference multiplies in float32; the angle's rounding is part of the model */
+    float angle = (float)position * (float)freq;
+    out[0] = (float)(cos((double)angle) * scale);
+    out[half] = (float)(sin((double)angle) * scale);
+}
+
 static void rope_rows(void *ctx, size_t i, int thread)
 {
     (void)thread;
     const struct rope_job *j = ctx;
     size_t rot = j->rot, end = (i + 1) * ROPE_ROWS;
     for (size_t p = i * ROPE_ROWS; p < end && p < j->positions; p++)
-        for (size_t k = 0; k < rot / 2; k++) {
-            /* the reference multiplies in float32; the angle's rounding is part of the model */
-            float angle = (float)p * (float)j->freq[k];
-            j->table[p * rot + k] = (float)(cos((double)angle) * j->scale);
-            j->table[p * rot + rot / 2 + k] = (float)(sin((double)angle) * j->scale);
-        }
+        for (size_t k = 0; k < rot / 2; k++)
+            wn_rope_angle(j->table + p * rot + k, rot / 2, (int32_t)p, j->freq[k], j->scale);
 }
 
 wn_err wn_build_rope(float **table, const double *freq, size_t rot, size_t positions, double scale)

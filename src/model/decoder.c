@@ -174,11 +174,8 @@ static wn_err projections(wn_model *m, size_t narrow)
 static wn_err bloom(wn_model *m)
 {
     size_t H = m->stack.H, n = 1;
-    bool after;
-    WN_TRY(wn_config_flag(&after, m, "apply_residual_connection_post_layernorm", false));
-    if (after)
-        return wn_fail(WN_EFORMAT, "%s: apply_residual_connection_post_layernorm is not supported",
-                       m->files.place);
+    WN_TRY(wn_config_flag(&m->stack.normed_residual, m, "apply_residual_connection_post_layernorm",
+                          false));
     while (2 * n <= H)
         n *= 2;
     WN_NEW(m->stack.slope, H);

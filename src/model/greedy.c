@@ -7,6 +7,7 @@
 
 #include "io/file.h"
 #include "model/internal.h"
+#include "model/rope.h"
 
 struct wn_cache {
     wn_kv kv;
@@ -80,7 +81,7 @@ static wn_err prepare(const wn_model *m, wn_stack_work *w, const wn_kv *kv, cons
         w->none[2 * i] = w->none[2 * i + 1] = 0;
         WN_ASSERT(w->from[2 * i + 1] <= kv->source_rows);
     }
-    return WN_OK;
+    return wn_rope_prepare_step(&m->stack, w, b, s->seen);
 }
 
 wn_err wn_model_next(const wn_model *m, wn_work *w, wn_cache *c, const wn_step *s, int32_t *next)
@@ -104,6 +105,12 @@ wn_err wn_model_next(const wn_model *m, wn_work *w, wn_cache *c, const wn_step *
             return wn_fail(WN_EFORMAT, "%s: the logits behind a text of %u tokens are no numbers",
                            m->files.path, s->seen[i] + b->off[i + 1] - b->off[i]);
     return WN_OK;
+}
+
+bool wn_model_can_grow(const wn_model *m, size_t n, size_t most)
+{
+    return most <= UINT32_MAX &&
+           (n == most || wn_rope_same(&m->stack, (uint32_t)n, (uint32_t)most));
 }
 
 /* ---- where a text ends ---- */

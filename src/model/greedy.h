@@ -31,6 +31,10 @@ typedef struct wn_step {
  * it was cut into steps, nor on threads. */
 wn_err wn_model_next(const wn_model *m, wn_work *w, wn_cache *c, const wn_step *s, int32_t *next);
 
+/* Whether a text that is read as n tokens first may grow to `most`: not across a length from which
+ * on the model turns all of a row by other angles, which keys in a cache cannot follow. */
+bool wn_model_can_grow(const wn_model *m, size_t n, size_t most);
+
 /* Ids that end a text: eos_token_id of generation_config.json (a number or a list; config.json's
  * without one), the tokenizer's end-of-text token, and, of a GGUF file, its end-of-turn and
  * end-of-message tokens. */

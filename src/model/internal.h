@@ -115,6 +115,8 @@ wn_err wn_build_head(wn_model *m, const char *name, bool tied);
 /* cos and sin of positions 0..positions-1 for pair frequencies freq [rot / 2]; scale multiplies
  * both. */
 wn_err wn_build_rope(float **table, const double *freq, size_t rot, size_t positions, double scale);
+/* One of them: the cosine to out[0], the sine to out[half]. */
+void wn_rope_angle(float *out, size_t half, int32_t position, double freq, double scale);
 wn_norm wn_no_norm(void);
 wn_err wn_layer_new(const wn_model *m, wn_stack *s); /* s->layer, all norms absent */
 /* All linear layers of all stacks: the i-th (N 0 where a layer lacks it), NULL behind the last. */

@@ -22,14 +22,21 @@ static const struct {
 static const char *foreign(const json_t *c)
 {
     static const char *const experts[] = {"num_local_experts", "num_experts", "n_routed_experts",
-                                          "moe_num_experts", "expert_count"};
-    static const char *const senses[] = {"vision_config", "audio_config", "vision_tower"};
-    for (size_t i = 0; i < sizeof experts / sizeof *experts; i++)
-        if (json_integer_value(json_object_get(c, experts[i])) > 1)
-            return "is a mixture of experts: only dense models are supported";
+                                          "moe_num_experts"};
+    static const char *const senses[] = {"vision_config",   "audio_config",  "vision_tower",
+                                         "mm_vision_tower", "speech_config", "embd_layer"};
+    static const char *const parts[] = {"text_config", "ffn_config", "llm_config"};
     for (size_t i = 0; i < sizeof senses / sizeof *senses; i++)
-        if (json_is_object(json_object_get(c, senses[i])))
+        if (!json_is_null(json_object_get(c, senses[i])) && json_object_get(c, senses[i]))
             return "has more senses than text: only models of text are supported";
+    for (size_t i = 0; i < sizeof experts / sizeof *experts; i++) {
+        bool some = json_integer_value(json_object_get(c, experts[i])) > 0;
+        for (size_t k = 0; k < sizeof parts / sizeof *parts; k++)
+            some |=
+                json_integer_value(json_object_get(json_object_get(c, parts[k]), experts[i])) > 0;
+        if (some)
+            return "is a mixture of experts: only dense models are supported";
+    }
     return NULL;
 }
 
@@ -92,6 +99,7 @@ static wn_err open_all(wn_model *m, const char *path, const wn_model_opts *opts)
     WN_TRY(build(m));
     m->facts.layers = m->encoder.L ? m->encoder.L : m->stack.L;
     m->facts.heads = m->stack.H;
+    m->facts.same_angles = m->stack.longer.from;
     m->facts.parameters = wn_params_count(&m->params);
     WN_TRY(wn_tokenizer_open(&m->tokenizer, path));
     if (m->sentence && m->sentence->lower)

@@ -48,8 +48,10 @@ typedef struct wn_model_facts {
     wn_precision precision; /* as resolved: F32, BF16 or INT8 */
     size_t layers;          /* behind which states can be had: an encoder-decoder's encoder's */
     size_t width, heads, vocab, max_positions; /* max_positions 0: no limit */
-    int32_t decoder_start;                     /* encoder-decoder: the decoder's first token */
-    bool ends_in_eos; /* encoded texts do, whatever the tokenizer's post-processor says (T5) */
+    size_t same_angles; /* rows of more tokens turn queries and keys by angles that depend on their
+                           length: texts may not share a prompt then. 0: none does */
+    int32_t decoder_start; /* encoder-decoder: the decoder's first token */
+    bool ends_in_eos;      /* encoded texts do, whatever the tokenizer's post-processor says (T5) */
     uint64_t parameters;
     const char *weights_sha;     /* SHA-256 of the weight files' bytes (computed at first call) */
     const char *dtype;           /* of the stored weights, "f32", "bf16", "q4_1" */

@@ -269,10 +269,13 @@ static void warn_lengths(json_t *list, const wn_model *m, const struct lengths *
     const json_t *c = m->files.config;
     config = (size_t)json_integer_value(json_object_get(c, "max_position_embeddings"));
     if (m->facts.shape == WN_SHAPE_DECODER && most && config > most)
+        warn(list, "positions: %zu of config.json's %zu are used; longer rows are refused", most,
+             config);
+    if (m->facts.same_angles)
         warn(list,
-             "positions: rotary scaling beyond %zu tokens depends on a row's length; longer rows "
-             "are refused (config.json allows %zu)",
-             most, config);
+             "positions: rows of more than %zu tokens are turned by other angles; a text that "
+             "would grow across that length is not generated",
+             m->facts.same_angles);
     for (size_t i = 0; most && i < l->n; i++)
         if (l->at[i] > most)
             warn(list, "lengths: %zu tokens are more than the model's %zu positions", l->at[i],

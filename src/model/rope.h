@@ -14,10 +14,23 @@ typedef struct wn_rope_rule {
  * of rope_parameters where kinds of layers differ ("full_attention"), NULL: none. */
 wn_err wn_rope_read(wn_rope_rule *r, const wn_model *m, const char *layers);
 
-/* The table of angles of that rule for heads of width d, for m->stack.positions positions, which
- * may be lowered: a scheme whose angles depend on the row's length is used where they do not, and
- * longer rows are refused. Kinds: default, linear, dynamic, llama3, yarn, longrope (su). Sets
- * m->stack.rot. */
+/* The table of angles of that rule for heads of width d, for m->stack.positions positions. Kinds:
+ * default, linear, dynamic, llama3, yarn, longrope (su). Sets m->stack.rot and, for table 0 of a
+ * rule whose angles depend on a row's length, m->stack.longer; dynamic raises the positions by its
+ * factor. */
 wn_err wn_rope_build(wn_model *m, int table, const wn_rope_rule *r);
+
+/* Angles of a pass's tokens by the lengths of their rows, as the reference turns each row when it
+ * reads that row alone: a whole row, its prompt included, by one set of frequencies. w->pos is set.
+ * Does nothing where lengths do not matter. Fails where texts behind one parent differ in it. */
+wn_err wn_rope_prepare(const wn_stack *s, wn_stack_work *w, const wn_batch *b);
+
+/* Whether rows of a and of b tokens are turned by the same angles. */
+bool wn_rope_same(const wn_stack *s, uint32_t a, uint32_t b);
+
+/* The same for a step of cached decoding: text i has seen[i] tokens in the cache, turned already.
+ * Fails where its new tokens would turn those by other angles. */
+wn_err wn_rope_prepare_step(const wn_stack *s, wn_stack_work *w, const wn_batch *b,
+                            const uint32_t *seen);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "base/par.h"
 #include "model/dropout.h"
+#include "model/rope.h"
 
 void wn_stack_free(wn_stack *s)
 {
@@ -16,6 +17,7 @@ void wn_stack_free(wn_stack *s)
     wn_free(s->layer);
     wn_free(s->rope[0]);
     wn_free(s->rope[1]);
+    wn_free(s->longer.freq);
     wn_free(s->slope);
     *s = (wn_stack){0};
 }
@@ -52,7 +54,7 @@ wn_err wn_stack_prepare(const wn_stack *s, wn_stack_work *w, const wn_batch *b)
         for (uint32_t t = 0; t < n; t++)
             w->pos[b->off[i] + t] = (int32_t)(before + t);
     }
-    return WN_OK;
+    return wn_rope_prepare(s, w, b);
 }
 
 /* ---- norms -------------------------------------------------------------------------------------
@@ -238,6 +240,15 @@ static void keep_rows(float *out, const float *kv, size_t ld, size_t width, cons
                    width * sizeof *kv);
 }
 
+/* Queries and keys of T tokens, by their positions or back. */
+static void rotate(float *q, const wn_stack *s, const wn_layer *l, const wn_stack_work *w, size_t T,
+                   bool back)
+{
+    bool own = w->any_long && l->rope == 0;
+    wn_rope(q, wn_qkv_width(s), s->H + s->G, s->d, s->rot, s->interleaved, back,
+            own ? w->angle : s->rope[l->rope], own ? w->angle_at : w->pos, T);
+}
+
 static void attention_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack_work *w,
                           wn_pass *pass, const float *h)
 {
@@ -256,8 +267,7 @@ static void attention_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_s
         head_norm(q, c->qk_raw, c->qk_rinv, s, &l->k_norm, pass->params, T, true);
     }
     if (l->rope >= 0)
-        wn_rope(q, ld, s->H + s->G, s->d, s->rot, s->interleaved, false, s->rope[l->rope], w->pos,
-                T);
+        rotate(q, s, l, w, T, false);
     wn_attn_drop drop;
     wn_attn a = attention_of(s, l, w, pass);
     a.drop = attention_drop(&drop, s, l, pass, WN_DROP_ATTN);
@@ -308,8 +318,7 @@ static void attention_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_s
     else
         wn_attention_back(dq, dk, dv, NULL, w->d_ctx, c->ctx, c->lse, q, k, v, &a);
     if (l->rope >= 0)
-        wn_rope(dq, ld, s->H + s->G, s->d, s->rot, s->interleaved, true, s->rope[l->rope], w->pos,
-                T);
+        rotate(dq, s, l, w, T, true);
     if (l->q_norm.gain != WN_NO_PARAM) {
         head_norm_bwd(dq, c, w, s, &l->q_norm, pass, false);
         head_norm_bwd(dq, c, w, s, &l->k_norm, pass, true);
@@ -563,6 +572,8 @@ static void layer_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
     if (s->parallel && !keep)
         memcpy(parallel_in, x, bytes);
     const float *h = normed(w->h, c->in_mean, c->in_rinv, x, &l->attn_in, ps, T, s->D);
+    if (s->normed_residual)
+        memcpy(x, h, bytes);
     attention_fwd(s, l, c, w, pass, h);
     float *part = part_place(x, c->attn, s, &l->attn_out, w, pass, &flags);
     const float *added = residual_of(x, s, &l->attn_out, pass);
@@ -575,6 +586,8 @@ static void layer_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
         memcpy(c->mid, x, bytes);
     h = normed(w->h, c->mid_mean, c->mid_rinv, s->parallel ? parallel_in : x, &l->mlp_in, ps, T,
                s->D);
+    if (s->normed_residual)
+        memcpy(x, h, bytes);
     part = part_place(x, c->mlp, s, &l->mlp_out, w, pass, &flags);
     added = residual_of(x, s, &l->mlp_out, pass);
     mlp_fwd(part, s, l, c, w, pass, h, flags, added, keep);
@@ -624,9 +637,11 @@ static void layer_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
     dm = part_undrop(w->d_ctx, dm, s, l, pass, WN_DROP_MLP_OUT);
     const float *h = normed(w->h, NULL, NULL, c->mid, &l->mlp_in, ps, T, s->D);
     mlp_bwd(dm, s, l, c, w, pass, h);
+    if (s->normed_residual)
+        wn_add(w->d_h, g, T * s->D);
     if (mid_norm)
         wn_norm_bwd(g, w->d_h, c->mid, c->mid_mean, c->mid_rinv, &l->mlp_in, pass, &seg, T, s->D,
-                    true);
+                    !s->normed_residual);
     else
         wn_add(g, w->d_h, T * s->D);
     if (l->cross_q.N)
@@ -640,9 +655,11 @@ static void layer_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
     bool train_in = wn_norm_trainable(&l->attn_in, ps);
     h = normed(w->act, NULL, NULL, c->in, &l->attn_in, ps, T, s->D);
     attention_bwd(s, l, c, w, pass, h, need_dx || train_in, false);
+    if (s->normed_residual && (need_dx || train_in))
+        wn_add(w->d_h, ga, T * s->D);
     if (in_norm && (need_dx || train_in))
         wn_norm_bwd(g, w->d_h, c->in, c->in_mean, c->in_rinv, &l->attn_in, pass, &seg, T, s->D,
-                    true);
+                    !s->normed_residual);
     else if (need_dx)
         wn_add(g, w->d_h, T * s->D);
 }

@@ -51,6 +51,14 @@ typedef struct wn_layer {
     int rope;      /* index of the rotary table, -1: none */
 } wn_layer;
 
+/* Rotary angles of rows of more than `from` tokens, where they differ from the table's (rope.h). */
+typedef struct wn_rope_long {
+    size_t from; /* 0: angles never depend on a row's length */
+    double
+        *freq; /* [rot / 2] of every longer row; NULL: a base that grows with the row (dynamic) */
+    double theta, factor, scale;
+} wn_rope_long;
+
 typedef struct wn_stack {
     size_t L, D, H, G, d,
         F; /* layers, width, heads, key/value heads, head width, feed-forward width */
@@ -59,12 +67,14 @@ typedef struct wn_stack {
                        norm_out(f(norm_in(x))) */
     bool qkv_mixed; /* the fused layer's outputs are q, k, v of head 0, then of head 1, ... (G == H)
                      */
-    bool qk_whole;  /* q_norm and k_norm are over all heads together (OLMo 2) */
-    bool parallel;  /* x + attention(norm(x)) + mlp(norm'(x)) (GPT-NeoX) */
+    bool normed_residual; /* norm(x) + f(norm(x)) (BLOOM, where its config asks for it) */
+    bool qk_whole;        /* q_norm and k_norm are over all heads together (OLMo 2) */
+    bool parallel;        /* x + attention(norm(x)) + mlp(norm'(x)) (GPT-NeoX) */
     bool gated;
     wn_act act;
     float scale, softcap; /* of attention scores */
     float *rope[2];       /* [positions, rot]: cos, then sin */
+    wn_rope_long longer;  /* of rope[0] */
     size_t rot, positions;
     bool interleaved;
     int bias; /* T5's relative position table [buckets, H] among the params, WN_NO_PARAM: none */
@@ -133,6 +143,10 @@ typedef struct wn_stack_work {
     uint32_t *pre, *own;   /* key ranges of segments */
     uint32_t *from, *none; /* the same in the source; empty ranges */
     int32_t *pos;
+    float *angle;      /* [T, rot] of this pass's tokens, NULL: the stack has no wn_rope_long */
+    int32_t *angle_at; /* [T] 0, 1, ... */
+    uint32_t *length;  /* [segments] tokens of the rows that they belong to */
+    bool any_long;     /* angles come from `angle` in this pass */
 } wn_stack_work;
 
 /* Lays the work out in the arena (a NULL arena base only counts). acts: array of L (train) or 1. */
@@ -140,7 +154,7 @@ void wn_stack_plan(wn_stack_work *w, const wn_stack *s, wn_arena *a, wn_acts *ac
                    size_t segments, wn_work_kind kind);
 
 /* Positions and key ranges of a batch, for a pass without wn_kv; fails where a row is longer than
- * the model's positions. */
+ * the model's positions, or where texts behind one parent would turn it by different angles. */
 wn_err wn_stack_prepare(const wn_stack *s, wn_stack_work *w, const wn_batch *b);
 
 /* x [T, D] in: embeddings, out: the state behind layer `last` (1..L). With keep the layers'

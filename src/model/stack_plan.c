@@ -156,6 +156,11 @@ void wn_stack_plan(wn_stack_work *w, const wn_stack *s, wn_arena *a, wn_acts *ac
     w->from = cross ? wn_arena_push(a, 2 * segments * sizeof(uint32_t)) : NULL;
     w->none = cross ? wn_arena_push(a, 2 * segments * sizeof(uint32_t)) : NULL;
     w->pos = wn_arena_push(a, T * sizeof(int32_t));
+    if (s->longer.from) {
+        w->angle = push(a, T * s->rot);
+        w->angle_at = wn_arena_push(a, T * sizeof(int32_t));
+        w->length = wn_arena_push(a, segments * sizeof(uint32_t));
+    }
     if (kind != WN_WORK_FORWARD)
         plan_backward(w, s, a, dropped, wide);
 }

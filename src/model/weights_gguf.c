@@ -84,9 +84,8 @@ static wn_err set_dim(json_t *c, const char *key, const wn_gguf *g, const char *
 
 /* ---- positions ---- */
 
-/* Divisors of the rotation's frequencies, as a "longrope" whose short factors they are. */
-static wn_err rope_factors(json_t *rope, const wn_gguf *g, const wn_tensor *t, double original,
-                           double attention)
+/* Divisors of the rotation's frequencies: the "longrope" factors of that name. */
+static wn_err rope_factors(json_t *rope, const wn_gguf *g, const wn_tensor *t, const char *key)
 {
     size_t n = (size_t)wn_tensor_count(t);
     float *f = wn_malloc((n ? n : 1) * sizeof *f);
@@ -103,10 +102,7 @@ static wn_err rope_factors(json_t *rope, const wn_gguf *g, const wn_tensor *t, d
         json_array_append_new(list, json_real(f[i]));
     }
     wn_free(f);
-    json_object_set_new(rope, "rope_type", json_string("longrope"));
-    json_object_set_new(rope, "short_factor", list);
-    json_object_set_new(rope, "original_max_position_embeddings", json_real(original));
-    json_object_set_new(rope, "attention_factor", json_real(attention));
+    json_object_set_new(rope, key, list);
     return e;
 }
 
@@ -157,8 +153,15 @@ static wn_err positions(json_t *c, const wn_gguf *g, const char *arch)
         attention = original < context ? sqrt(1 + log(context / original) / log(original)) : 1;
         number(&attention, g, arch, "rope.scaling.attn_factor");
     }
-    if (t)
-        WN_TRY(rope_factors(rope, g, t, original, attention));
+    if (t) {
+        WN_TRY(rope_factors(rope, g, t, "short_factor"));
+        json_object_set_new(rope, "rope_type", json_string("longrope"));
+        json_object_set_new(rope, "original_max_position_embeddings", json_real(original));
+        json_object_set_new(rope, "attention_factor", json_real(attention));
+    }
+    const wn_tensor *more = wn_gguf_find(g, "rope_factors_long.weight");
+    if (t && more)
+        WN_TRY(rope_factors(rope, g, more, "long_factor"));
     if (!number(&width, g, arch, "attention.key_length"))
         width = json_number_value(json_object_get(c, "hidden_size")) /
                 json_number_value(json_object_get(c, "num_attention_heads"));
@@ -187,8 +190,6 @@ static wn_err decoder(json_t *c, const wn_gguf *g, const char *arch, unsigned fl
     json_object_set_new(c, "tie_word_embeddings", json_boolean(!has(g, "output.weight")));
     json_object_set_new(c, "attention_bias", json_boolean(has(g, "blk.0.attn_q.bias")));
     json_object_set_new(c, "mlp_bias", json_boolean(has(g, "blk.0.ffn_down.bias")));
-    if (has(g, "blk.0.ffn_gate_inp.weight"))
-        return wn_fail(WN_EFORMAT, "%s: a mixture of experts is not supported", wn_gguf_path(g));
     return flags & UNROTATED ? WN_OK : positions(c, g, arch);
 }
 
@@ -425,12 +426,38 @@ static wn_err unknown(const wn_weights *w, wn_span arch)
                    w->place, (int)(arch.len < 63 ? arch.len : 63), arch.p, known);
 }
 
+/* Experts and senses are named whatever the architecture: llama.cpp writes Mixtral's as "llama",
+ * and an image encoder as a file of its own, "clip". */
+static wn_err check_foreign(const wn_weights *w, wn_span arch)
+{
+    static const char *const senses[] = {"clip", "mllama", "qwen2vl", "qwen3vl", "cogvlm"};
+    const wn_gguf *g = w->gguf;
+    char name[64];
+    double experts = 0;
+    int len = (int)(arch.len < sizeof name ? arch.len : sizeof name - 1);
+    snprintf(name, sizeof name, "%.*s", len, arch.p);
+    if ((number(&experts, g, name, "expert_count") && experts > 0) ||
+        has(g, "blk.0.ffn_gate_inp.weight"))
+        return wn_fail(WN_EFORMAT,
+                       "%s: architecture \"%s\" with %.0f experts is a mixture of experts: only "
+                       "dense models are supported",
+                       w->place, name, experts);
+    for (size_t i = 0; i < sizeof senses / sizeof *senses; i++)
+        if (strcmp(senses[i], name) == 0)
+            return wn_fail(WN_EFORMAT,
+                           "%s: architecture \"%s\" has more senses than text: only models of text "
+                           "are supported",
+                           w->place, name);
+    return WN_OK;
+}
+
 wn_err wn_gguf_config(wn_weights *w)
 {
     const wn_gguf *g = w->gguf;
     wn_span arch;
     if (!wn_gguf_string(g, "general.architecture", &arch))
         return wn_fail(WN_EFORMAT, "%s: metadata key general.architecture is missing", w->place);
+    WN_TRY(check_foreign(w, arch));
     for (size_t i = 0; i < N_ARCHS; i++)
         if (wn_span_is(arch, archs[i].name))
             w->arch = &archs[i];

@@ -143,8 +143,33 @@ def nomic_like():
                               rope_parameters={"rope_type": "default", "rope_theta": 1000.0})
 
 
+def without_head_dim(**kw):
+    return {k: v for k, v in llama_like(hidden_size=24, **kw).items() if k != "head_dim"}
+
+
+# Later additions: seeds go by place.
+LATER = {
+    "bloom-normed-residual": (tf.BloomConfig(
+        vocab_size=VOCAB, hidden_size=20, n_head=5, n_layer=2, hidden_dropout=0.0, attention_dropout=0.0,
+        apply_residual_connection_post_layernorm=True, bos_token_id=0, eos_token_id=1, pad_token_id=3),
+        tf.BloomForCausalLM, "decoder"),
+    "phi3-longrope": (tf.Phi3Config(**without_head_dim(
+        tie_word_embeddings=True, sliding_window=None, resid_pdrop=0.0, embd_pdrop=0.0, pad_token_id=3,
+        original_max_position_embeddings=9, rope_parameters=dict(
+            rope_type="longrope", rope_theta=10000.0, partial_rotary_factor=0.75,
+            original_max_position_embeddings=9, short_factor=[1.0, 1.25], long_factor=[1.5, 4.0]))),
+        tf.Phi3ForCausalLM, "decoder"),
+    "qwen2-window": (tf.Qwen2Config(**without_head_dim(use_sliding_window=True, sliding_window=5, max_window_layers=1,
+                                                       num_hidden_layers=3)), tf.Qwen2ForCausalLM, "decoder"),
+    "qwen3-layer-types": (tf.Qwen3Config(**llama_like(
+        head_dim=10, use_sliding_window=True, sliding_window=5, max_window_layers=28, num_hidden_layers=3,
+        attention_bias=True, layer_types=["sliding_attention", "full_attention", "sliding_attention"])),
+        tf.Qwen3ForCausalLM, "decoder"),
+}
+
 FAMILIES["nomic-bert"] = (nomic_like(), tf.NomicBertModel, "encoder")
 FAMILIES["nomic-bert-published"] = (nomic_like(), tf.NomicBertModel, "encoder")
+FAMILIES.update(LATER)
 
 
 def as_published(tensors):
@@ -311,6 +336,11 @@ def write(name, seed, config, kind, model_class, spread=0.4, gain_offset=False):
                    "mlp_fc2_bias": False, "rope_parameters": None, "hidden_size": None, "num_hidden_layers": None,
                    "num_attention_heads": None, "intermediate_size": None, "max_position_embeddings": None,
                    "layer_norm_eps": None, "hidden_act": None}
+    if name == "phi3-longrope":  # as Phi-4-mini's config.json says it
+        changes = {"rope_parameters": None, "partial_rotary_factor": 0.75, "rope_theta": 10000.0, "rope_scaling": {
+            "type": "longrope", "short_factor": [1.0, 1.25], "long_factor": [1.5, 4.0]}}
+    if name == "qwen2-window":  # as older configurations say it
+        changes = {"layer_types": None}
     save(os.path.join(path, "model.safetensors"), tensors, torch.float16)
     write_config(model, path, **changes)
     no_tokenizer(path)

@@ -34,7 +34,7 @@ def with_(name, **changes):
 
 def long_factors():
     return {"rope_type": "longrope", "rope_theta": 10000.0, "short_factor": [1.0, 1.25, 2.5], "long_factor": [1.0, 2.0, 4.0],
-            "original_max_position_embeddings": 32}
+            "original_max_position_embeddings": 16}
 
 
 # name: architecture in GGUF, (config, model class, kind[, embedding spread, norm gains less 1])
@@ -55,7 +55,7 @@ MODELS = {
     "phi3": ("phi3", family("phi3")),
     "phi3-long": ("phi3", (tf.Phi3Config(**{k: v for k, v in llama_like(
         hidden_size=24, sliding_window=None, resid_pdrop=0.0, embd_pdrop=0.0, pad_token_id=3,
-        original_max_position_embeddings=32, rope_parameters=long_factors()).items() if k != "head_dim"}), tf.Phi3ForCausalLM, "decoder")),
+        original_max_position_embeddings=16, rope_parameters=long_factors()).items() if k != "head_dim"}), tf.Phi3ForCausalLM, "decoder")),
     "olmo2": ("olmo2", family("olmo2")),
     "gpt2": ("gpt2", family("gpt2")),
     "gptneox": ("gptneox", family("gpt-neox")),

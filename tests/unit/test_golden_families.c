@@ -231,66 +231,83 @@ static void check_losses(const struct family *f)
 /* ---- rows beyond the model's positions ----------------------------------------------------------
  */
 
-/* Rows that are too long are refused, one by one; the others agree. Returns how many were refused.
- */
-static size_t check_short_rows(const struct family *f)
-{
-    size_t most = wn_model_facts_of(f->model)->max_positions,
-           D = wn_model_facts_of(f->model)->width;
-    float *want = golden_f32(f->expected, NULL, "hidden.last"),
-          *nll = golden_f32(f->expected, NULL, "nll");
-    float *got = golden_alloc(f->rows.b.T * D, sizeof *got);
-    wn_work *w = make_work(f);
-    size_t refused = 0;
-    for (size_t r = 0; r < f->rows.b.B; r++) {
-        golden_batch one = golden_segment(&f->rows, r);
-        double loss;
-        uint32_t count;
-        if (one.b.T > most) {
-            cr_expect_eq(wn_model_hidden(f->model, w, &one.b, 0, got), WN_EARG);
-            cr_expect_eq(wn_model_nll(f->model, w, &one.b, &loss, &count), WN_EARG);
-            cr_expect(strstr(wn_error_message(), "16 positions") &&
-                          !strchr(wn_error_message(), '\n'),
-                      "%s", wn_error_message());
-            refused++;
-            continue;
-        }
-        GOLDEN_OK(wn_model_hidden(f->model, w, &one.b, 0, got));
-        GOLDEN_WORST(got, want + f->rows.off[r] * D, one.b.T * D, STATE_LIMIT, "%s: row %zu",
-                     f->path, r);
-        GOLDEN_OK(wn_model_nll(f->model, w, &one.b, &loss, &count));
-        cr_expect(fabs(loss - nll[r]) <= LOSS_LIMIT * nll[r],
-                  "%s: nll of row %zu: %.9g, expected %.9g", f->path, r, loss, (double)nll[r]);
-    }
-    wn_work_free(w);
-    return refused;
-}
-
+/* Dynamic positions end at factor times max_position_embeddings; a row there is refused by its
+ * length. */
 Test(golden_families, rows_beyond_the_positions)
 {
     struct family f;
+    int32_t id[49];
+    uint32_t off[] = {0, 49};
+    wn_work *w = NULL;
     open_family(&f, "families/llama-dynamic");
-    cr_expect_eq(check_short_rows(&f), 1);
+    size_t D = wn_model_facts_of(f.model)->width;
+    float *got = golden_alloc(49 * D, sizeof *got);
+    for (int i = 0; i < 49; i++)
+        id[i] = 4 + i % 39;
+    wn_batch b = {.B = 1, .T = 49, .id = id, .off = off};
+    cr_expect_eq(wn_model_facts_of(f.model)->max_positions, 48);
+    GOLDEN_OK(wn_work_new(&w, f.model, 49, 1, 1, false));
+    cr_expect_eq(wn_model_hidden(f.model, w, &b, 0, got), WN_EARG);
+    cr_expect(strstr(wn_error_message(), "a row of 49 tokens: the model has 48 positions"), "%s",
+              wn_error_message());
+    b.T = off[1] = 48;
+    GOLDEN_OK(wn_model_hidden(f.model, w, &b, 0, got));
+    wn_work_free(w);
+    close_family(&f);
+}
+
+/* Texts behind one prompt are as if each stood alone, or are refused where the prompt's angles
+ * would differ: phi3-longrope turns rows of more than 9 tokens by its long factors. */
+Test(golden_families, shared_prompts_of_long_rows)
+{
+    struct family f;
+    open_family(&f, "families/phi3-longrope");
+    int32_t id[] = {5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19};
+    int32_t parent[] = {-1, 0, 0}, first[] = {-1, 14, 20}, label[15];
+    uint32_t near[] = {0, 6, 8, 11}, far[] = {0, 6, 10, 15}, both[] = {0, 6, 8, 15}, count[3];
+    double nll[3], alone;
+    wn_work *w = NULL;
+    GOLDEN_OK(wn_work_new(&w, f.model, 15, 3, 15, false));
+    cr_expect_eq(wn_model_facts_of(f.model)->same_angles, 9);
+    for (int i = 0; i < 15; i++)
+        label[i] = i < 6 ? -1 : id[i] + 1;
+    wn_batch b = {.B = 3, .id = id, .parent = parent, .first_label = first, .label = label};
+    const uint32_t *off[] = {near, far, both};
+    for (int k = 0; k < 3; k++) {
+        b.off = off[k];
+        b.T = b.off[3];
+        wn_err e = wn_model_nll(f.model, w, &b, nll, count);
+        cr_expect_eq(e, k < 2 ? WN_OK : WN_EARG, "%d: %s", k, wn_error_message());
+        if (k == 2)
+            cr_expect(strstr(wn_error_message(), "rows of 8 and 13 tokens"), "%s",
+                      wn_error_message());
+        for (int c = 1; e == WN_OK && c < 3; c++) {
+            int32_t row[15], want[15];
+            uint32_t n = b.off[c + 1] - b.off[c], ends[] = {0, 6 + n};
+            for (uint32_t i = 0; i < 6 + n; i++) {
+                row[i] = i < 6 ? id[i] : id[b.off[c] + i - 6];
+                want[i] = i < 5 ? -1 : i == 5 ? first[c] : label[b.off[c] + i - 6];
+            }
+            wn_batch one = {.B = 1, .T = 6 + n, .id = row, .off = ends, .label = want};
+            GOLDEN_OK(wn_model_nll(f.model, w, &one, &alone, count));
+            cr_expect_float_eq(nll[c], alone, 1e-5, "%d, text %d: %g, alone %g", k, c, nll[c],
+                               alone);
+        }
+    }
+    wn_work_free(w);
     close_family(&f);
 }
 
 /* ---- all of them --------------------------------------------------------------------------------
  */
 
-static bool apart(const char *path)
-{
-    return strstr(path, "/llama-dynamic");
-}
-
 Test(golden_families, states_losses_gradients, .timeout = 300)
 {
     static char name[MOST_FAMILIES][64];
     size_t n = list(name);
-    cr_expect_geq(n, 29);
+    cr_expect_geq(n, 35);
     for (size_t i = 0; i < n; i++) {
         struct family f;
-        if (apart(name[i]))
-            continue;
         open_family(&f, name[i]);
         check_states(&f);
         if (has(f.expected, "loss"))

@@ -126,6 +126,47 @@ static size_t find(const char *file, const char *what, size_t n)
     return at;
 }
 
+static void put_text(wn_str *s, const char *text)
+{
+    uint64_t n = strlen(text);
+    wn_str_add(s, &n, 8);
+    wn_str_puts(s, text);
+}
+
+/* Experts and senses in a GGUF file are refused by name, whatever the architecture. */
+Test(weights, gguf_experts_and_senses)
+{
+    static const struct {
+        const char *arch;
+        uint32_t experts;
+        const char *says;
+    } refusals[] = {{"llama", 8, "architecture \"llama\" with 8 experts is a mixture of experts"},
+                    {"qwen3moe", 128, "\"qwen3moe\" with 128 experts is a mixture of experts"},
+                    {"clip", 0, "architecture \"clip\" has more senses than text"},
+                    {"llama", 0, "metadata key llama.embedding_length is missing"},
+                    {"mamba", 0, "architecture \"mamba\" is not supported"}};
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
+        wn_str s = {0};
+        char key[64];
+        const uint32_t version = 3, string = 8, u32 = 4;
+        const uint64_t tensors = 0, pairs = 2;
+        wn_str_puts(&s, "GGUF");
+        wn_str_add(&s, &version, 4);
+        wn_str_add(&s, &tensors, 8);
+        wn_str_add(&s, &pairs, 8);
+        put_text(&s, "general.architecture");
+        wn_str_add(&s, &string, 4);
+        put_text(&s, refusals[i].arch);
+        snprintf(key, sizeof key, "%s.expert_count", refusals[i].arch);
+        put_text(&s, key);
+        wn_str_add(&s, &u32, 4);
+        wn_str_add(&s, &refusals[i].experts, 4);
+        GOLDEN_OK(wn_file_write(scratch_file("foreign.gguf"), s.p, s.len));
+        refused(scratch_file("foreign.gguf"), refusals[i].says);
+        wn_str_free(&s);
+    }
+}
+
 Test(weights, gguf_files)
 {
     char path[GOLDEN_PATH];
