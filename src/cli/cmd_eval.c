@@ -68,7 +68,10 @@ const wn_command wn_cmd_eval = {
     "how well a model, or given answers, do on rows",
     "Ranks the choices of each row by summed NLL, or generates greedily where rows have none. "
     "Prints JSON: "
-    "`metric`, `value` (0 to 1), `n`, `ci95`; --out writes a line a row with the prediction.\n"
+    "`metric`, `value` (0 to 1), `n`, `ci95`; --out writes a line a row with the prediction; a "
+    "killed "
+    "run then goes on where it stopped when the same command is given again, and ends with the "
+    "same bytes.\n"
     "--against compares two sets of answers row by row: `compare` holds the difference, its "
     "interval, the p values of a paired permutation test and of McNemar's, and the verdict.\n"
     "docs/evaluation.md says what metrics and rules do, and which fields of a row they read.",

@@ -40,7 +40,9 @@ const wn_command wn_cmd_score = {
     "how likely a model finds each row's target",
     "A JSON line a row: `id`, `nll` (sum over the target's tokens, end-of-text included, of -log "
     "p), "
-    "`tokens`, and where the row has choices `choices`: [{\"nll\", \"tokens\"}...] in their order.",
+    "`tokens`, and where the row has choices `choices`: [{\"nll\", \"tokens\"}...] in their order. "
+    "With --out a killed run goes on where it stopped when the same command is given again, and "
+    "ends with the same bytes.",
     "winnow score --model model.gguf --rows test.jsonl",
     0,
     0,

@@ -4,6 +4,7 @@
 #ifndef WN_EVAL_EVAL_H
 #define WN_EVAL_EVAL_H
 
+#include "eval/kept.h"
 #include "eval/metric.h"
 #include "model/model.h"
 #include "pool/pool.h"
@@ -12,7 +13,9 @@ typedef enum wn_length_norm { WN_NORM_NONE, WN_NORM_TOKENS, WN_NORM_BYTES } wn_l
 wn_err wn_length_norm_parse(wn_length_norm *n, const char *name); /* NULL: none */
 
 /* Scores every choice of every row: nll [sum of n_choices] and tokens, in row order; start [rows +
- * 1] delimits rows; a row without choices has none. A row's figures do not depend on the others. */
+ * 1] delimits rows; a row without choices has none. A row's figures do not depend on the others.
+ * kept, here and below: what is computed goes there, and what stands there is not computed again;
+ * NULL: neither. */
 typedef struct wn_choice_scores {
     uint64_t rows;
     size_t *start;
@@ -21,12 +24,12 @@ typedef struct wn_choice_scores {
     double *prior; /* the same choices' nll behind a neutral prompt, NULL: not calibrated */
 } wn_choice_scores;
 wn_err wn_rank_rows(wn_choice_scores *out, wn_model *m, const wn_pool *rows,
-                    const wn_encode_rule *rule, wn_encode_counts *counts);
+                    const wn_encode_rule *rule, wn_encode_counts *counts, wn_kept *kept);
 /* Fills prior: every row's prompt replaced by `text` (Zhao et al. 2021, arXiv 2102.09690; Holtzman
  * et al. 2021, arXiv 2104.08315, eq. 2: what the prompt adds to a choice's likelihood). Text that
  * gives no token is refused. */
 wn_err wn_rank_calibrate(wn_choice_scores *c, wn_model *m, const wn_pool *rows,
-                         const wn_encode_rule *rule, const char *text);
+                         const wn_encode_rule *rule, const char *text, wn_kept *kept);
 void wn_choice_scores_free(wn_choice_scores *c);
 
 /* What choices are ranked by: (nll - prior) over 1, tokens or bytes; value [n_choices] of the row
@@ -47,7 +50,7 @@ wn_err wn_rank_truth(double *score, const wn_choice_scores *c, const wn_pool *ro
 
 /* Target nll and token count of every row (`score`, metric nll): [rows]. */
 wn_err wn_nll_rows(double *nll, uint32_t *tokens, wn_model *m, const wn_pool *rows,
-                   const wn_encode_rule *rule, wn_encode_counts *counts);
+                   const wn_encode_rule *rule, wn_encode_counts *counts, wn_kept *kept);
 
 /* The texts behind both: rows are encoded a window at a time, batched by length under a token
  * budget, and handed to `emit` in row order. target NULL unless wanted; choice [row->n_choices]
@@ -63,6 +66,9 @@ typedef struct wn_score_want {
     bool choices;       /* of rows that have them */
     const char *prompt; /* instead of every row's own, NULL: their own */
     const char *stage;
+    uint64_t done; /* rows before this one are known: encoded, so that counts are whole, but neither
+                      computed nor emitted */
+    bool often;    /* results come at least every minute or so, whatever the model's size */
 } wn_score_want;
 wn_err wn_score_texts(wn_model *m, const wn_pool *rows, const wn_encode_rule *rule,
                       const wn_score_want *want, wn_score_emit emit, void *ctx,

@@ -90,9 +90,10 @@ wn_err wn_evaluation_check(wn_evaluation *e)
 static wn_err rank(wn_evaluation *e, uint64_t *left)
 {
     wn_row row = {0};
-    WN_TRY(wn_rank_rows(&e->ranked, e->model, e->rows, &e->rule, &e->counts));
+    WN_TRY(wn_rank_rows(&e->ranked, e->model, e->rows, &e->rule, &e->counts, e->kept));
     if (e->o->calibrate)
-        WN_TRY(wn_rank_calibrate(&e->ranked, e->model, e->rows, &e->rule, e->o->calibrate));
+        WN_TRY(
+            wn_rank_calibrate(&e->ranked, e->model, e->rows, &e->rule, e->o->calibrate, e->kept));
     wn_err err = WN_OK;
     for (uint64_t r = 0; r < e->ranked.rows && err == WN_OK; r++) {
         size_t best = 0;
@@ -111,7 +112,7 @@ static wn_err losses(wn_evaluation *e)
 {
     WN_NEW(e->nll, wn_pool_rows(e->rows));
     WN_NEW(e->tokens, wn_pool_rows(e->rows));
-    return wn_nll_rows(e->nll, e->tokens, e->model, e->rows, &e->rule, &e->counts);
+    return wn_nll_rows(e->nll, e->tokens, e->model, e->rows, &e->rule, &e->counts, e->kept);
 }
 
 static void tell_cuts(const wn_evaluation *e)
@@ -144,6 +145,8 @@ wn_err wn_evaluation_answer(wn_evaluation *e)
     WN_TRY(wn_model_open(&e->model, o->model, &mo));
     WN_TRY(wn_eval_rule(&e->rule, e->model, o->max_tokens, o->max_target, o->tmpl, false));
     e->rule.no_eos = ends_out(e);
+    WN_TRY(wn_evaluation_manifest(e));
+    WN_TRY(wn_kept_open(&e->kept, o->common.out, e->manifest, o->common.overwrite));
     if (wn_metric_of_losses(e->kind)) {
         WN_TRY(losses(e));
         tell_cuts(e);
@@ -158,7 +161,7 @@ wn_err wn_evaluation_answer(wn_evaluation *e)
                                     .n_stop = o->n_stop,
                                     .max_memory = o->common.max_memory,
                                     .all = e->generate_all};
-        WN_TRY(wn_generate_rows(&e->raw, e->model, e->rows, &e->rule, &g, &e->generated));
+        WN_TRY(wn_generate_rows(&e->raw, e->model, e->rows, &e->rule, &g, &e->generated, e->kept));
     }
     tell_cuts(e);
     return WN_OK;

@@ -287,6 +287,8 @@ wn_err wn_eval_job(const wn_eval_opts *o, char **json)
     wn_free(e.nll);
     wn_free(e.tokens);
     wn_extract_close(e.parse);
+    wn_kept_close(e.kept);
+    json_decref(e.manifest);
     wn_model_close(e.model);
     wn_pool_close(e.rows);
     return err;

@@ -94,16 +94,26 @@ static json_t *options_json(const wn_evaluation *e)
         (json_int_t)(o->max_new ? o->max_new : WN_MAX_NEW), "template", o->tmpl ? o->tmpl : "none");
 }
 
+wn_err wn_evaluation_manifest(wn_evaluation *e)
+{
+    return wn_eval_manifest(&e->manifest, "winnow eval", &e->o->common, e->model, e->rows,
+                            options_json(e));
+}
+
 wn_err wn_evaluation_write(wn_evaluation *e)
 {
     wn_out out;
+    if (!e->manifest)
+        WN_TRY(wn_evaluation_manifest(e));
     WN_TRY(wn_out_open(&out, e->o->common.out));
     wn_err err = write_lines(e, &out);
+    if (err == WN_OK)
+        err = wn_eval_manifest_write(e->o->common.out, e->manifest);
     if (err == WN_OK)
         err = wn_out_commit(&out);
     wn_out_abort(&out);
     WN_TRY(err);
-    if (!wn_out_is_file(e->o->common.out))
-        return WN_OK;
-    return wn_eval_manifest("winnow eval", &e->o->common, e->model, e->rows, options_json(e));
+    err = wn_kept_finish(e->kept);
+    e->kept = NULL;
+    return err;
 }

@@ -27,6 +27,8 @@ typedef struct wn_evaluation {
     wn_encode_rule rule;
     wn_encode_counts counts;
     wn_generate_counts generated;
+    json_t *manifest; /* of a model's answers, before they are computed */
+    wn_kept *kept;
     wn_predictions raw;      /* a model's or a file's texts; not of metrics of losses */
     wn_predictions said;     /* what the rules found in them, where there are rules */
     wn_choice_scores ranked; /* rows == 0: not ranked */
@@ -41,7 +43,9 @@ typedef struct wn_evaluation {
 wn_err wn_evaluation_check(wn_evaluation *e);
 /* The model's answers into raw, ranked and nll. */
 wn_err wn_evaluation_answer(wn_evaluation *e);
-/* The row file and its manifest. */
+/* Fills manifest. */
+wn_err wn_evaluation_manifest(wn_evaluation *e);
+/* The row file and its manifest; what was kept then goes. */
 wn_err wn_evaluation_write(wn_evaluation *e);
 
 #endif

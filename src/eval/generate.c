@@ -32,6 +32,7 @@ struct generation {
     const wn_generate_rule *g;
     wn_generate_counts *counts;
     wn_predictions *out;
+    wn_kept *kept;
     size_t max_new;
     bool encdec;
     wn_ids ends;
@@ -107,7 +108,7 @@ static wn_err advance(struct generation *e)
     bool wanted = false;
     while (!e->waiting && e->next < wn_pool_rows(e->rows)) {
         WN_TRY(fetch(e, e->next, &wanted));
-        if (wanted) {
+        if (wanted && e->out->start[e->next] == SIZE_MAX) {
             WN_TRY(encode(e, NULL));
             e->waiting = true;
         } else {
@@ -288,6 +289,37 @@ static bool is_end(const struct generation *e, int32_t id)
     return false;
 }
 
+/* ---- what is kept ---- */
+
+static wn_err keep(struct generation *e, uint64_t row, wn_span text, bool unended)
+{
+    wn_str *s = wn_kept_begin(e->kept, "generate", row);
+    if (!s)
+        return WN_OK;
+    wn_str_printf(s, ",\"unended\":%s,\"text\":", unended ? "true" : "false");
+    wn_json_string(s, text.p, text.len);
+    return wn_kept_end(e->kept);
+}
+
+static wn_err take_kept(void *ctx, uint64_t row, const json_t *record, const char *where)
+{
+    struct generation *e = ctx;
+    const json_t *text = json_object_get(record, "text");
+    bool wanted = false;
+    if (row < wn_pool_rows(e->rows))
+        WN_TRY(fetch(e, row, &wanted));
+    if (!wanted || !json_is_string(text) || e->out->start[row] != SIZE_MAX)
+        return wn_fail(WN_EFORMAT,
+                       "%s: expected one text of each row to be answered, found %s %llu", where,
+                       wanted ? "another of row" : "row", (unsigned long long)row);
+    e->counts->rows++;
+    e->counts->unended += json_is_true(json_object_get(record, "unended"));
+    return wn_predictions_set(e->out, row,
+                              (wn_span){json_string_value(text), json_string_length(text)});
+}
+
+/* ---- texts that end ---- */
+
 /* Takes the text's new token; *done with the answer set where that ends it. */
 static wn_err take(struct generation *e, struct slot *s, int32_t token, bool *done)
 {
@@ -301,14 +333,16 @@ static wn_err take(struct generation *e, struct slot *s, int32_t token, bool *do
     char *text = NULL;
     WN_TRY(text_of(&text, e, s));
     size_t len = stop_at(e, text);
-    if (!ended && len == SIZE_MAX && *done)
-        e->counts->unended++;
+    bool unended = !ended && len == SIZE_MAX && *done;
     *done |= len != SIZE_MAX;
     wn_err err = WN_OK;
     if (*done) {
+        wn_span answer = {text, len == SIZE_MAX ? strlen(text) : len};
         e->counts->rows++;
-        err = wn_predictions_set(e->out, s->row,
-                                 (wn_span){text, len == SIZE_MAX ? strlen(text) : len});
+        e->counts->unended += unended;
+        err = wn_predictions_set(e->out, s->row, answer);
+        if (err == WN_OK)
+            err = keep(e, s->row, answer, unended);
     }
     wn_text_free(text);
     return err;
@@ -392,11 +426,13 @@ static wn_err run(struct generation *e)
     WN_TRY(make_room(e));
     WN_TRY(find_ends(e));
     WN_TRY(measure(e));
-    if (e->total == 0)
+    WN_TRY(wn_kept_replay(e->kept, "generate", take_kept, e));
+    WN_TRY(advance(e));
+    if (!e->waiting)
         return WN_OK;
     WN_TRY(plan(e));
     double start = wn_seconds();
-    for (bool more = true; more;) {
+    while (e->live || e->waiting) {
         char note[64];
         WN_TRY(step(e));
         WN_TRY(take_all(e));
@@ -405,14 +441,13 @@ static wn_err run(struct generation *e)
                  took > 0 ? (double)e->counts->tokens / took : 0);
         WN_TRY(wn_progress("generate", "rows", e->counts->rows, e->total, note));
         WN_TRY(advance(e));
-        more = e->live || e->waiting;
     }
     return WN_OK;
 }
 
 wn_err wn_generate_rows(wn_predictions *out, wn_model *m, const wn_pool *rows,
                         const wn_encode_rule *rule, const wn_generate_rule *g,
-                        wn_generate_counts *counts)
+                        wn_generate_counts *counts, wn_kept *kept)
 {
     struct generation *e;
     *counts = (wn_generate_counts){0};
@@ -423,6 +458,7 @@ wn_err wn_generate_rows(wn_predictions *out, wn_model *m, const wn_pool *rows,
     e->g = g;
     e->counts = counts;
     e->out = out;
+    e->kept = kept;
     wn_err err = run(e);
     wn_work_free(e->work);
     wn_cache_free(e->cache);

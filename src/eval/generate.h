@@ -29,9 +29,10 @@ typedef struct wn_generate_counts {
  * that leaves no room is refused.
  *
  * Memory is planned before the first step: prompts are measured, then the cache gets rows for as
- * many texts as fit, 32 at most. A row's answer does not depend on the others, nor on threads. */
+ * many texts as fit, 32 at most. A row's answer does not depend on the others, nor on threads.
+ * kept, NULL or not, as in eval.h: an answer is kept as soon as it has ended. */
 wn_err wn_generate_rows(wn_predictions *out, wn_model *m, const wn_pool *rows,
                         const wn_encode_rule *rule, const wn_generate_rule *g,
-                        wn_generate_counts *counts);
+                        wn_generate_counts *counts, wn_kept *kept);
 
 #endif

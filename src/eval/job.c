@@ -26,27 +26,36 @@ static wn_err fill(json_t *manifest, wn_model *m, wn_pool *rows)
     return WN_OK;
 }
 
-wn_err wn_eval_manifest(const char *format, const wn_common *common, wn_model *m, wn_pool *rows,
-                        json_t *options)
+wn_err wn_eval_manifest(json_t **out, const char *format, const wn_common *common, wn_model *m,
+                        wn_pool *rows, json_t *options)
 {
-    json_t *manifest;
-    wn_str path = {0};
     wn_common resolved = *common;
     if (m)
         resolved.precision = wn_model_facts_of(m)->precision;
-    wn_err err = wn_manifest_new(&manifest, format, &resolved, wn_kernel_name());
+    *out = NULL;
+    wn_err err = wn_manifest_new(out, format, &resolved, wn_kernel_name());
     if (err) {
         json_decref(options);
         return err;
     }
-    json_object_set_new(manifest, "options", options);
-    err = fill(manifest, m, rows);
-    wn_str_printf(&path, "%s.manifest.json", common->out);
-    if (err == WN_OK)
-        err = wn_str_check(&path);
+    json_object_set_new(*out, "options", options);
+    err = fill(*out, m, rows);
+    if (err) {
+        json_decref(*out);
+        *out = NULL;
+    }
+    return err;
+}
+
+wn_err wn_eval_manifest_write(const char *out, const json_t *manifest)
+{
+    wn_str path = {0};
+    if (!wn_out_is_file(out))
+        return WN_OK;
+    wn_str_printf(&path, "%s.manifest.json", out);
+    wn_err err = wn_str_check(&path);
     if (err == WN_OK)
         err = wn_manifest_write(path.p, manifest);
     wn_str_free(&path);
-    json_decref(manifest);
     return err;
 }

@@ -7,8 +7,10 @@
 
 bool wn_out_is_file(const char *out);
 
-/* OUT.manifest.json: format, model (NULL: none), rows, and `options` (taken over). */
-wn_err wn_eval_manifest(const char *format, const wn_common *common, wn_model *m, wn_pool *rows,
-                        json_t *options);
+/* What an output was made from: format, model (NULL: none), rows, and `options` (taken over). */
+wn_err wn_eval_manifest(json_t **out, const char *format, const wn_common *common, wn_model *m,
+                        wn_pool *rows, json_t *options);
+/* OUT.manifest.json; nothing where out is no file. */
+wn_err wn_eval_manifest_write(const char *out, const json_t *manifest);
 
 #endif

@@ -21,7 +21,11 @@ wn_err wn_length_norm_parse(wn_length_norm *n, const char *name)
 
 struct collect {
     wn_choice_scores *out;
+    const wn_pool *rows;
+    wn_kept *kept;
     size_t cap;
+    uint64_t done; /* rows that were kept */
+    wn_row row;
 };
 
 /* nll and tokens grow together, so one capacity serves both. */
@@ -44,6 +48,71 @@ static wn_err reserve(struct collect *c, size_t need)
     return WN_OK;
 }
 
+/* A row's figures to the record of it that is being written. */
+static wn_err keep(wn_kept *kept, const char *stage, const wn_row *row, const wn_text_score *text,
+                   size_t n)
+{
+    wn_str *s = n ? wn_kept_begin(kept, stage, row->index) : NULL;
+    if (!s)
+        return WN_OK;
+    for (size_t i = 0; i < n; i++) {
+        wn_str_puts(s, i ? "," : ",\"nll\":[");
+        wn_json_f64(s, text[i].nll);
+    }
+    for (size_t i = 0; i < n; i++)
+        wn_str_printf(s, "%s%u", i ? "," : "],\"tokens\":[", text[i].tokens);
+    wn_str_puts(s, "]");
+    return wn_kept_end(kept);
+}
+
+/* The record of row `row`, which must be the next one, in place of computing it. */
+static wn_err next_kept(uint64_t *done, uint64_t row, uint64_t rows, const char *where)
+{
+    if (row != *done || row >= rows)
+        return wn_fail(WN_EFORMAT, "%s: expected row %llu next, found %llu", where,
+                       (unsigned long long)*done, (unsigned long long)row);
+    ++*done;
+    return WN_OK;
+}
+
+/* Token counts of a record: whole numbers that can divide. */
+static wn_err kept_tokens(uint32_t *tokens, double *room, size_t n, const json_t *record,
+                          const char *where)
+{
+    WN_TRY(wn_kept_numbers(room, n, record, "tokens", where));
+    for (size_t i = 0; i < n; i++) {
+        if (!(room[i] >= 1 && room[i] <= UINT32_MAX))
+            return wn_fail(WN_EFORMAT, "%s: tokens: expected 1 and more, found %g", where, room[i]);
+        tokens[i] = (uint32_t)room[i];
+    }
+    return WN_OK;
+}
+
+/* Rows without choices have no record. */
+static wn_err skip_bare(struct collect *c, uint64_t row)
+{
+    for (; c->done < row && c->done < c->out->rows; c->done++) {
+        WN_TRY(wn_pool_row(c->rows, c->done, &c->row));
+        if (c->row.n_choices)
+            break; /* which next_kept refuses */
+        c->out->start[c->done + 1] = c->out->start[c->done];
+    }
+    return WN_OK;
+}
+
+static wn_err take_choices(void *ctx, uint64_t row, const json_t *record, const char *where)
+{
+    struct collect *c = ctx;
+    WN_TRY(skip_bare(c, row));
+    WN_TRY(next_kept(&c->done, row, c->out->rows, where));
+    WN_TRY(wn_pool_row(c->rows, row, &c->row));
+    size_t at = c->out->start[row], n = c->row.n_choices;
+    WN_TRY(reserve(c, at + n));
+    c->out->start[row + 1] = at + n;
+    WN_TRY(kept_tokens(c->out->tokens + at, c->out->nll + at, n, record, where));
+    return wn_kept_numbers(c->out->nll + at, n, record, "nll", where);
+}
+
 static wn_err collect_choices(void *ctx, const wn_row *row, const wn_text_score *target,
                               const wn_text_score *choice)
 {
@@ -56,17 +125,21 @@ static wn_err collect_choices(void *ctx, const wn_row *row, const wn_text_score 
         c->out->tokens[at + i] = choice[i].tokens;
     }
     c->out->start[row->index + 1] = at + row->n_choices;
-    return WN_OK;
+    return keep(c->kept, "rank", row, choice, row->n_choices);
 }
 
 wn_err wn_rank_rows(wn_choice_scores *out, wn_model *m, const wn_pool *rows,
-                    const wn_encode_rule *rule, wn_encode_counts *counts)
+                    const wn_encode_rule *rule, wn_encode_counts *counts, wn_kept *kept)
 {
     *out = (wn_choice_scores){.rows = wn_pool_rows(rows)};
     WN_NEW(out->start, out->rows + 1);
-    struct collect c = {out, 0};
-    const wn_score_want want = {.choices = true, .stage = "rank"};
-    wn_err err = wn_score_texts(m, rows, rule, &want, collect_choices, &c, counts);
+    struct collect c = {.out = out, .rows = rows, .kept = kept};
+    wn_err err = wn_kept_replay(kept, "rank", take_choices, &c);
+    const wn_score_want want = {
+        .choices = true, .stage = "rank", .done = c.done, .often = kept != NULL};
+    if (err == WN_OK)
+        err = wn_score_texts(m, rows, rule, &want, collect_choices, &c, counts);
+    wn_row_free(&c.row);
     if (err)
         wn_choice_scores_free(out);
     return err;
@@ -81,25 +154,48 @@ void wn_choice_scores_free(wn_choice_scores *c)
     *c = (wn_choice_scores){0};
 }
 
+struct priors {
+    wn_choice_scores *c;
+    wn_kept *kept;
+    uint64_t done;
+};
+
+static wn_err take_prior(void *ctx, uint64_t row, const json_t *record, const char *where)
+{
+    struct priors *p = ctx;
+    const size_t *start = p->c->start;
+    while (p->done < row && p->done < p->c->rows && start[p->done] == start[p->done + 1])
+        p->done++;
+    WN_TRY(next_kept(&p->done, row, p->c->rows, where));
+    return wn_kept_numbers(p->c->prior + start[row], start[row + 1] - start[row], record, "nll",
+                           where);
+}
+
 static wn_err collect_prior(void *ctx, const wn_row *row, const wn_text_score *target,
                             const wn_text_score *choice)
 {
     (void)target;
-    wn_choice_scores *c = ctx;
+    struct priors *p = ctx;
     for (size_t i = 0; i < row->n_choices; i++)
-        c->prior[c->start[row->index] + i] = choice[i].nll;
-    return WN_OK;
+        p->c->prior[p->c->start[row->index] + i] = choice[i].nll;
+    return keep(p->kept, "calibrate", row, choice, row->n_choices);
 }
 
 wn_err wn_rank_calibrate(wn_choice_scores *c, wn_model *m, const wn_pool *rows,
-                         const wn_encode_rule *rule, const char *text)
+                         const wn_encode_rule *rule, const char *text, wn_kept *kept)
 {
     wn_encode_counts counts = {0};
-    const wn_score_want want = {.choices = true, .prompt = text, .stage = "calibrate"};
+    struct priors p = {.c = c, .kept = kept};
     if (c->start[c->rows] == 0)
         return WN_OK;
     WN_NEW(c->prior, c->start[c->rows]);
-    return wn_score_texts(m, rows, rule, &want, collect_prior, c, &counts);
+    WN_TRY(wn_kept_replay(kept, "calibrate", take_prior, &p));
+    const wn_score_want want = {.choices = true,
+                                .prompt = text,
+                                .stage = "calibrate",
+                                .done = p.done,
+                                .often = kept != NULL};
+    return wn_score_texts(m, rows, rule, &want, collect_prior, &p, &counts);
 }
 
 wn_err wn_rank_values(double *value, const wn_choice_scores *c, const wn_row *row,
@@ -207,7 +303,17 @@ wn_err wn_rank_truth(double *score, const wn_choice_scores *c, const wn_pool *ro
 struct targets {
     double *nll;
     uint32_t *tokens;
+    uint64_t rows, done;
+    wn_kept *kept;
 };
+
+static wn_err take_target(void *ctx, uint64_t row, const json_t *record, const char *where)
+{
+    struct targets *t = ctx;
+    WN_TRY(next_kept(&t->done, row, t->rows, where));
+    WN_TRY(kept_tokens(t->tokens + row, t->nll + row, 1, record, where));
+    return wn_kept_numbers(t->nll + row, 1, record, "nll", where);
+}
 
 static wn_err collect_target(void *ctx, const wn_row *row, const wn_text_score *target,
                              const wn_text_score *choice)
@@ -216,13 +322,15 @@ static wn_err collect_target(void *ctx, const wn_row *row, const wn_text_score *
     struct targets *t = ctx;
     t->nll[row->index] = target->nll;
     t->tokens[row->index] = target->tokens;
-    return WN_OK;
+    return keep(t->kept, "nll", row, target, 1);
 }
 
 wn_err wn_nll_rows(double *nll, uint32_t *tokens, wn_model *m, const wn_pool *rows,
-                   const wn_encode_rule *rule, wn_encode_counts *counts)
+                   const wn_encode_rule *rule, wn_encode_counts *counts, wn_kept *kept)
 {
-    struct targets t = {nll, tokens};
-    const wn_score_want want = {.target = true, .stage = "eval"};
+    struct targets t = {.nll = nll, .tokens = tokens, .rows = wn_pool_rows(rows), .kept = kept};
+    WN_TRY(wn_kept_replay(kept, "nll", take_target, &t));
+    const wn_score_want want = {
+        .target = true, .stage = "eval", .done = t.done, .often = kept != NULL};
     return wn_score_texts(m, rows, rule, &want, collect_target, &t, counts);
 }

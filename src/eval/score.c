@@ -19,7 +19,7 @@
 #include "base/mem.h"
 #include "base/report.h"
 
-enum { WINDOW_ROWS = 512, ENCODER_TOKENS = 512, DECODER_TOKENS = 2048 };
+enum { WINDOW_ROWS = 512, FIRST_ROWS = 64, ENCODER_TOKENS = 512, DECODER_TOKENS = 2048 };
 
 static wn_err refuse(const struct wn_score_window *w, const wn_row *row, const char *what)
 {
@@ -170,8 +170,9 @@ static wn_err emit_rows(struct wn_score_window *w, uint64_t first, uint64_t end,
         struct places at;
         WN_TRY(wn_pool_row(w->rows, r, &w->row));
         WN_TRY(place_row(&at, w));
-        WN_TRY(emit(ctx, &w->row, at.target == SIZE_MAX ? NULL : next + at.target,
-                    at.choices ? next : NULL));
+        if (r >= w->want->done)
+            WN_TRY(emit(ctx, &w->row, at.target == SIZE_MAX ? NULL : next + at.target,
+                        at.choices ? next : NULL));
         next += at.choices + (at.target == at.choices);
     }
     return WN_OK;
@@ -188,6 +189,8 @@ static wn_err one_window(struct wn_score_window *w, uint64_t first, uint64_t end
             w->row.prompt = (wn_span){w->want->prompt, strlen(w->want->prompt)};
         WN_TRY(encode_row(w));
     }
+    if (end <= w->want->done)
+        return WN_OK;
     if (w->n_parts > w->score_cap) {
         wn_free(w->score);
         w->score_cap = 0;
@@ -197,6 +200,14 @@ static wn_err one_window(struct wn_score_window *w, uint64_t first, uint64_t end
     WN_TRY(wn_score_window(w, first, end - first));
     WN_TRY(emit_rows(w, first, end, emit, ctx));
     return wn_progress(w->want->stage, "rows", end, wn_pool_rows(w->rows), NULL);
+}
+
+/* Rows of the next window where the last took `took` seconds: what a kill costs is bounded. */
+static uint64_t next_window(uint64_t rows, double took)
+{
+    if (took > 60)
+        return rows > 8 ? rows / 2 : rows;
+    return took < 20 && rows < WINDOW_ROWS ? 2 * rows : rows;
 }
 
 static void window_free(struct wn_score_window *w)
@@ -220,10 +231,15 @@ wn_err wn_score_texts(wn_model *m, const wn_pool *rows, const wn_encode_rule *ru
 {
     struct wn_score_window w = {
         .model = m, .rows = rows, .rule = rule, .want = want, .counts = counts};
-    uint64_t n = wn_pool_rows(rows);
-    wn_err err = wn_progress(want->stage, "rows", 0, n, NULL);
-    for (uint64_t r = 0; r < n && err == WN_OK; r += WINDOW_ROWS)
-        err = one_window(&w, r, n - r < WINDOW_ROWS ? n : r + WINDOW_ROWS, emit, ctx);
+    uint64_t n = wn_pool_rows(rows), window = want->often ? FIRST_ROWS : WINDOW_ROWS, end;
+    wn_err err = wn_progress(want->stage, "rows", want->done, n, NULL);
+    for (uint64_t r = 0; r < n && err == WN_OK; r = end) {
+        double start = wn_seconds();
+        end = n - r < window ? n : r + window;
+        err = one_window(&w, r, end, emit, ctx);
+        if (want->often)
+            window = next_window(window, wn_seconds() - start);
+    }
     window_free(&w);
     return err;
 }

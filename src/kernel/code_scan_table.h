@@ -1,4 +1,5 @@
-/* Between code_scan.c and code_scan_x86.c: the forms of search's kernels for one instruction set. */
+/* Between code_scan.c and code_scan_x86.c: the forms of search's kernels for one instruction set.
+ */
 #ifndef WN_KERNEL_CODE_SCAN_TABLE_H
 #define WN_KERNEL_CODE_SCAN_TABLE_H
 

@@ -23,7 +23,7 @@ typedef struct wn_param {
     bool trainable; /* its gradient goes to the sink */
     float *value;   /* [rows, cols] master copy; NULL for a frozen packed matrix */
     float *grad;    /* [rows, cols], there after wn_params_make_grads if trainable */
-    bool bf16; /* its gradient is a product of bf16 numbers */
+    bool bf16;      /* its gradient is a product of bf16 numbers */
 } wn_param;
 
 typedef struct wn_params {

@@ -150,12 +150,12 @@ static void check_scores(const char *family)
     size_t T, targets;
     golden_i32(e, &T, "ids");
     golden_i32(e, &targets, "target");
-    GOLDEN_OK(wn_rank_rows(&c, m, rows, &rule, &counts));
+    GOLDEN_OK(wn_rank_rows(&c, m, rows, &rule, &counts, NULL));
     cr_expect_eq(counts.computed, T + n * targets, "every prompt is encoded once, not %zu times",
                  n);
     counts.computed = 0;
     wn_set_threads(3);
-    GOLDEN_OK(wn_nll_rows(nll, tokens, m, pairs, &rule, &counts));
+    GOLDEN_OK(wn_nll_rows(nll, tokens, m, pairs, &rule, &counts, NULL));
     cr_expect_eq(counts.computed, n * T + n * targets);
     cr_assert_eq(c.start[n], n * n);
     for (size_t i = 0; i < n * n; i++) {
@@ -164,7 +164,7 @@ static void check_scores(const char *family)
     }
     for (size_t r = 0; r < n; r++)
         check_target(c.nll[r * n + r], c.tokens[r * n + r], want, count, r);
-    GOLDEN_OK(wn_nll_rows(nll, tokens, m, rows, &rule, &counts));
+    GOLDEN_OK(wn_nll_rows(nll, tokens, m, rows, &rule, &counts, NULL));
     for (size_t r = 0; r < n; r++)
         check_target(nll[r], tokens[r], want, count, r);
     wn_choice_scores_free(&c);
@@ -216,8 +216,8 @@ Test(golden_encdec, company_changes_nothing)
     double *nll = golden_alloc(ROWS, sizeof *nll), alone;
     uint32_t *tokens = golden_alloc(ROWS, sizeof *tokens), alone_tokens;
     GOLDEN_OK(wn_eval_rule(&rule, m, 0, 0, NULL, false));
-    GOLDEN_OK(wn_nll_rows(nll, tokens, m, many, &rule, &counts));
-    GOLDEN_OK(wn_nll_rows(&alone, &alone_tokens, m, last, &rule, &counts));
+    GOLDEN_OK(wn_nll_rows(nll, tokens, m, many, &rule, &counts, NULL));
+    GOLDEN_OK(wn_nll_rows(&alone, &alone_tokens, m, last, &rule, &counts, NULL));
     cr_expect_eq(nll[ROWS - 1], alone, "%.17g, alone %.17g", nll[ROWS - 1], alone);
     cr_expect_eq(tokens[ROWS - 1], alone_tokens);
     cr_expect_eq(tokens[3], 1 + 3 * 30 + 1);

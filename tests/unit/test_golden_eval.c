@@ -93,7 +93,7 @@ static void check_rows(const char *path)
     cr_assert_eq(wn_pool_rows(p), n);
     double *nll = golden_alloc(n, sizeof *nll);
     uint32_t *count = golden_alloc(n, sizeof *count);
-    GOLDEN_OK(wn_nll_rows(nll, count, m, p, &rule, &counts));
+    GOLDEN_OK(wn_nll_rows(nll, count, m, p, &rule, &counts, NULL));
     for (size_t i = 0; i < n; i++) {
         near_nll(nll[i], want[i], "row", i);
         cr_expect_eq(count[i], (uint32_t)tokens[i]);
@@ -116,7 +116,7 @@ static void check_choices(const char *path)
     int32_t *choices = golden_i32(e, &rows, "rank.choices"),
             *count = golden_i32(e, NULL, "rank.count");
     float *want = golden_f32(e, NULL, "rank.nll");
-    GOLDEN_OK(wn_rank_rows(&got, m, p, &rule, &counts));
+    GOLDEN_OK(wn_rank_rows(&got, m, p, &rule, &counts, NULL));
     cr_assert_eq(got.rows, rows);
     size_t at = 0;
     for (size_t r = 0; r < rows; r++) {

@@ -55,7 +55,7 @@ Test(rank, choices_as_pytorch)
     wn_choice_scores c;
     GOLDEN_OK(wn_pool_open(&rows, golden_path(path, "models/rank.jsonl"), NULL, true));
     GOLDEN_OK(wn_eval_rule(&rule, m, 0, 0, NULL, false));
-    GOLDEN_OK(wn_rank_rows(&c, m, rows, &rule, &counts));
+    GOLDEN_OK(wn_rank_rows(&c, m, rows, &rule, &counts, NULL));
     wn_safetensors *s = golden_open("models/llama-tiny");
     size_t n;
     float *nll = golden_f32(s, &n, "rank.nll");
@@ -86,7 +86,7 @@ Test(rank, targets_as_pytorch)
     uint32_t tokens[16];
     GOLDEN_OK(wn_pool_open(&rows, golden_path(path, "models/rows.jsonl"), NULL, true));
     GOLDEN_OK(wn_eval_rule(&rule, m, 0, 0, NULL, false));
-    GOLDEN_OK(wn_nll_rows(nll, tokens, m, rows, &rule, &counts));
+    GOLDEN_OK(wn_nll_rows(nll, tokens, m, rows, &rule, &counts, NULL));
     wn_safetensors *s = golden_open("models/llama-tiny");
     size_t n;
     float *right = golden_f32(s, &n, "rows.nll");
@@ -124,9 +124,9 @@ Test(rank, company_and_threads_change_nothing)
     wn_choice_scores all, again, alone;
     GOLDEN_OK(wn_pool_open(&many, path, NULL, true));
     wn_par_set_threads(1);
-    GOLDEN_OK(wn_rank_rows(&all, m, many, &rule, &counts));
+    GOLDEN_OK(wn_rank_rows(&all, m, many, &rule, &counts, NULL));
     wn_par_set_threads(3);
-    GOLDEN_OK(wn_rank_rows(&again, m, many, &rule, &counts));
+    GOLDEN_OK(wn_rank_rows(&again, m, many, &rule, &counts, NULL));
     cr_expect_eq(memcmp(all.nll, again.nll, 2100 * sizeof *all.nll), 0);
     cr_expect_eq(memcmp(all.tokens, again.tokens, 2100 * sizeof *all.tokens), 0);
     for (uint64_t r = 0; r < 700; r += 173) {
@@ -135,7 +135,7 @@ Test(rank, company_and_threads_change_nothing)
         snprintf(line, sizeof line, "%.*s\n", (int)raw.len, raw.p);
         put_file(path, "one.jsonl", line);
         GOLDEN_OK(wn_pool_open(&one, path, NULL, true));
-        GOLDEN_OK(wn_rank_rows(&alone, m, one, &rule, &counts));
+        GOLDEN_OK(wn_rank_rows(&alone, m, one, &rule, &counts, NULL));
         cr_expect_eq(memcmp(alone.nll, all.nll + 3 * r, 3 * sizeof *all.nll), 0, "row %d", (int)r);
         wn_choice_scores_free(&alone);
         wn_pool_close(one);
@@ -191,9 +191,9 @@ Test(rank, calibration_is_the_neutral_prompts_loss)
              "{\"prompt\":\"Answer:\",\"target\":\"no\",\"choices\":[\"yes\",\"no\"]}\n"
              "{\"prompt\":\"Answer:\",\"target\":\"a b\",\"choices\":[\"a b\"]}\n");
     GOLDEN_OK(wn_pool_open(&neutral, path, NULL, true));
-    GOLDEN_OK(wn_rank_rows(&c, m, rows, &rule, &counts));
-    GOLDEN_OK(wn_rank_rows(&d, m, neutral, &rule, &counts));
-    GOLDEN_OK(wn_rank_calibrate(&c, m, rows, &rule, "Answer:"));
+    GOLDEN_OK(wn_rank_rows(&c, m, rows, &rule, &counts, NULL));
+    GOLDEN_OK(wn_rank_rows(&d, m, neutral, &rule, &counts, NULL));
+    GOLDEN_OK(wn_rank_calibrate(&c, m, rows, &rule, "Answer:", NULL));
     cr_expect_eq(memcmp(c.prior, d.nll, 3 * sizeof *c.prior), 0);
     cr_expect_neq(memcmp(c.nll, d.nll, 3 * sizeof *c.nll), 0);
     wn_choice_scores_free(&c);
@@ -217,9 +217,9 @@ Test(rank, without_eos_only_the_text_counts)
     put_file(path, "rows.jsonl",
              "{\"prompt\":\"Is\",\"target\":\"a\",\"choices\":[\"a\",\"a b\",\"a b c d\"]}\n");
     GOLDEN_OK(wn_pool_open(&rows, path, NULL, true));
-    GOLDEN_OK(wn_rank_rows(&with, m, rows, &rule, &counts));
+    GOLDEN_OK(wn_rank_rows(&with, m, rows, &rule, &counts, NULL));
     rule.no_eos = true;
-    GOLDEN_OK(wn_rank_rows(&without, m, rows, &rule, &counts));
+    GOLDEN_OK(wn_rank_rows(&without, m, rows, &rule, &counts, NULL));
     for (size_t i = 0; i < 3; i++) {
         cr_expect_eq(without.tokens[i] + 1, with.tokens[i]);
         cr_expect_lt(without.nll[i], with.nll[i]);
@@ -231,7 +231,7 @@ Test(rank, without_eos_only_the_text_counts)
     put_file(path, "empty.jsonl",
              "{\"id\":\"e\",\"prompt\":\"Is\",\"target\":\"a\",\"choices\":[\"a\",\"\"]}\n");
     GOLDEN_OK(wn_pool_open(&rows, path, NULL, true));
-    cr_expect_eq(wn_rank_rows(&without, m, rows, &rule, &counts), WN_EARG);
+    cr_expect_eq(wn_rank_rows(&without, m, rows, &rule, &counts, NULL), WN_EARG);
     cr_expect(strstr(wn_error_text(), "'e'") && strstr(wn_error_text(), "--eos is no"), "%s",
               wn_error_text());
     wn_pool_close(rows);
@@ -328,7 +328,7 @@ Test(rank, encoders_are_refused_and_rows_without_choices_have_no_scores)
              "{\"id\":\"bare one\",\"prompt\":\"x\",\"target\":\"y\"}\n"
              "{\"id\":\"a\",\"prompt\":\"x\",\"target\":\"y\",\"choices\":[\"y\"]}\n");
     GOLDEN_OK(wn_pool_open(&rows, path, NULL, true));
-    GOLDEN_OK(wn_rank_rows(&c, m, rows, &rule, &counts));
+    GOLDEN_OK(wn_rank_rows(&c, m, rows, &rule, &counts, NULL));
     cr_expect_eq(c.start[1], 0);
     cr_expect_eq(c.start[2], 1);
     wn_choice_scores_free(&c);
