@@ -50,11 +50,8 @@ static const struct pre {
     const char *pattern[4]; /* each splits the pieces of the one before */
     bool nfc, whole_words, bos;
 } PRE[] = {
-    {" gpt-2 gpt2 mpt olmo jais phi-2 gigachat trillion granite-docling ",
-     {wn_pattern_gpt2},
-     0,
-     0,
-     0},
+    {" gpt-2 gpt2 jais phi-2 gigachat trillion granite-docling ", {wn_pattern_gpt2}, 0, 0, 0},
+    {" mpt olmo ", {wn_pattern_gpt2}, 1, 0, 0}, /* GPT-NeoX's vocabulary, Pythia's too */
     {" smollm starcoder refact command-r codeshell exaone minerva-7b mellum mellum2 ",
      {DIGIT, wn_pattern_gpt2},
      0,

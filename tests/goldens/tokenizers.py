@@ -1,7 +1,8 @@
 """Writes tests/goldens/tokenizers/: small tokenizers of every kind, trained here on a text of our own,
 strings.json with the tough strings, and for each tokenizer KIND.json with the reference's ids.
 
-Run by hand, output committed:  python3 tests/goldens/tokenizers.py
+Run by hand, output committed:  python3 tests/goldens/tokenizers.py [NAME...]     (only those names; trainers of wordpieces and unigrams
+don't give the same vocabulary twice)
 Needs: tokenizers, sentencepiece (and gguf to write the GGUF metadata files).
 KIND/tokenizer.json is what winnow opens; KIND.json holds one entry a string, in their order:
 {"ids": [[with special tokens], ...], "plain": [[without]], "text": [decoded, special tokens kept],
@@ -29,6 +30,11 @@ O200K = (r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}
          r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+"
          r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}"
          r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+
+
+TEKKEN = O200K.replace(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "").replace(r"\p{N}{1,3}", r"\p{N}")
+BLOOM = r" ?[^(\s|[.,!?…。，、।۔،])]+"
+DBRX = CL100K % "{1,3}"
 
 
 def corpus():
@@ -329,6 +335,8 @@ def everything():
     yield "llama3", byte_bpe(seq([split(CL100K % "{1,3}"), level()]), template=bos, ignore_merges=True)
     yield "qwen2", byte_bpe(seq([split(CL100K % ""), level()]), norm=n.NFC())
     yield "o200k", byte_bpe(seq([split(O200K), level()]), size=500)
+    yield "bloom", byte_bpe(seq([split(BLOOM), level()]), size=400, tokens=("<unk>", "<s>", "</s>", "<pad>"))
+    yield "gpt-neox", byte_bpe(level(False, True), size=400, norm=n.NFC(), tokens=("<|endoftext|>", "<|padding|>"))
     yield "behaviors", byte_bpe(seq([split(r"\d", "removed"), split(r"[aeiou]+", "merged_with_next"), split(r"\w+", "contiguous", True),
                                      p.Punctuation("contiguous"), level()]), size=400)
     yield "inverted", byte_bpe(seq([split(r"\S+\s?", "removed", True), p.CharDelimiterSplit("-"), level(True)]), size=400)
@@ -387,17 +395,28 @@ def gguf_files():
     import sentencepiece as spm
 
     def write(name, fill):
+        if sys.argv[1:] and name not in sys.argv[1:]:
+            return
         w = gguf.GGUFWriter(os.path.join(HERE, name + ".gguf"), "llama")
         fill(w)
         w.write_header_to_file()
         w.write_kv_data_to_file()
         w.close()
 
-    for name, pre, t in (("gguf-smollm", "smollm", byte_bpe(pre_tokenizers.Sequence([pre_tokenizers.Digits(True), pre_tokenizers.ByteLevel(False)]), extra=False)),
-                         ("gguf-llama3", "llama-bpe", byte_bpe(pre_tokenizers.Sequence([split(CL100K % "{1,3}"), pre_tokenizers.ByteLevel(False, use_regex=False)]),
-                                                              extra=False, ignore_merges=True)),
-                         ("gguf-qwen2", "qwen2", byte_bpe(pre_tokenizers.Sequence([split(CL100K % ""), pre_tokenizers.ByteLevel(False, use_regex=False)]),
-                                                          norm=normalizers.NFC(), extra=False))):
+    def bytes_(*patterns, norm=None, size=700, **kw):
+        level = pre_tokenizers.ByteLevel(False, use_regex=not patterns)
+        return byte_bpe(pre_tokenizers.Sequence([*map(split, patterns), level]) if patterns else level, size, norm=norm, extra=False, **kw)
+
+    smollm = byte_bpe(pre_tokenizers.Sequence([pre_tokenizers.Digits(True), pre_tokenizers.ByteLevel(False)]), extra=False)
+    for name, pre, t in (("gguf-smollm", "smollm", smollm),
+                         ("gguf-llama3", "llama-bpe", bytes_(DBRX, ignore_merges=True)),
+                         ("gguf-qwen2", "qwen2", bytes_(CL100K % "", norm=normalizers.NFC())),
+                         ("gguf-gpt2", "gpt-2", bytes_(size=320)),
+                         ("gguf-neox", "olmo", bytes_(norm=normalizers.NFC(), size=320)),
+                         ("gguf-dbrx", "dbrx", bytes_(DBRX, size=320)),
+                         ("gguf-tekken", "tekken", bytes_(TEKKEN, size=320, ignore_merges=True)),
+                         ("gguf-gpt4o", "gpt-4o", bytes_(O200K, size=320)),
+                         ("gguf-bloom", "bloom", bytes_(BLOOM, size=320))):
         d = json.loads(t.to_str())
         vocab = sorted(d["model"]["vocab"], key=d["model"]["vocab"].get)
 
@@ -409,10 +428,10 @@ def gguf_files():
             w.add_token_merges([" ".join(m) if isinstance(m, list) else m for m in d["model"]["merges"]])
             w.add_bos_token_id(0)
             w.add_eos_token_id(2)
-            w.add_add_bos_token(pre == "llama-bpe")
+            w.add_add_bos_token(pre in ("llama-bpe", "tekken"))
         write(name, fill)
         plain = [t.encode(x).ids for x in strings()]
-        bos = [0] if pre == "llama-bpe" else []
+        bos = [0] if pre in ("llama-bpe", "tekken") else []
         ids = [bos + p for p in plain]
         yield name, ids, plain, [t.decode(v, skip_special_tokens=True) if v else "" for v in ids]
 
@@ -461,12 +480,15 @@ def write_golden(name, ids, plain, text, skip):
 
 
 def main():
+    only = sys.argv[1:]
     os.makedirs(HERE, exist_ok=True)
     text = strings()
     assert len(text) >= 300
     with open(os.path.join(HERE, "strings.json"), "w") as f:
         f.write("[\n" + ",\n".join(json.dumps(x) for x in text) + "\n]\n")
     for name, t in everything():
+        if only and name not in only:
+            continue
         folder = os.path.join(HERE, name)
         os.makedirs(folder, exist_ok=True)
         d = json.loads(t.to_str())
@@ -480,7 +502,8 @@ def main():
         write_golden(name, ids, plain, [decode(v, False) for v in ids], [decode(v, True) for v in ids])
     for make in (sentencepiece_folders, gguf_files):
         for name, ids, plain, skip in make():
-            write_golden(name, ids, plain, skip, skip)
+            if not only or name in only:
+                write_golden(name, ids, plain, skip, skip)
 
 
 if __name__ == "__main__":
