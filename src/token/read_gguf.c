@@ -158,6 +158,12 @@ static int64_t type_of(const wn_gguf *g, size_t id)
     return wn_gguf_array_i64(g, KEY "token_type", id, &type) ? type : NORMAL;
 }
 
+static bool flag(const wn_gguf *g, const char *key, bool absent)
+{
+    bool v = absent;
+    return wn_gguf_bool(g, key, &v) ? v : absent;
+}
+
 /* "##x" is stored as "x" and a word's start with a mark in front; bracketed names as they are. */
 static wn_err put_wordpiece(wn_str *out, wn_span s)
 {
@@ -168,6 +174,26 @@ static wn_err put_wordpiece(wn_str *out, wn_span s)
     else if (!bracketed)
         wn_str_puts(out, "##");
     wn_str_add(out, s.p, s.len);
+    return wn_str_check(out);
+}
+
+/* Gemma's runs of blanks: added tokens of marks, which the file holds as blanks. Raw text has them
+ * only where marks are spelled out; blanks become marks first, and are merged to runs before all
+ * else, shorter runs first. */
+static bool is_run(const wn_tokenizer *t, const wn_gguf *g, size_t id, wn_span s)
+{
+    size_t i = 0;
+    while (i < s.len && s.p[i] == ' ')
+        i++;
+    return t->model.kind == WN_MODEL_BPE && t->model.byte_fallback && i == s.len && i > 1 &&
+           type_of(g, id) == USER_DEFINED && !flag(g, KEY "add_space_prefix", true);
+}
+
+static wn_err put_run(wn_str *out, size_t n)
+{
+    wn_str_clear(out);
+    for (size_t i = 0; i < n; i++)
+        wn_str_puts(out, MARK);
     return wn_str_check(out);
 }
 
@@ -189,6 +215,10 @@ static wn_err read_vocab(wn_tokenizer *t, const wn_gguf *g, wn_sha *sha)
             err = wn_fail(WN_EFORMAT, "%s: token %zu is not UTF-8", t->path, id);
         if (!err && t->model.kind == WN_MODEL_WORDPIECE) {
             err = put_wordpiece(&text, s);
+            s = (wn_span){text.p, text.len};
+        }
+        if (!err && is_run(t, g, id, s)) {
+            err = put_run(&text, s.len);
             s = (wn_span){text.p, text.len};
         }
         if (!err)
@@ -230,6 +260,9 @@ static wn_err read_scores(wn_tokenizer *t, const wn_gguf *g, wn_sha *sha)
         if (!wn_gguf_array_f64(g, KEY "scores", i, &x->score[i]) || isnan(x->score[i]))
             return wn_fail(WN_EFORMAT, "%s: " KEY "scores[%zu]: expected a number", t->path, i);
         wn_sha_add(sha, &x->score[i], sizeof x->score[i]);
+        wn_span s;
+        if (wn_gguf_array_string(g, KEY "tokens", i, &s) && is_run(t, g, i, s))
+            x->score[i] = 1e9 / (double)s.len;
         if (type_of(g, i) == NORMAL && x->score[i] < x->min_score)
             x->min_score = x->score[i];
     }
@@ -286,12 +319,6 @@ wn_err wn_spm_pairs(wn_tokenizer *t, const unsigned char *usable)
 
 /* ---- kinds
  * ---------------------------------------------------------------------------------------- */
-
-static bool flag(const wn_gguf *g, const char *key, bool absent)
-{
-    bool v = absent;
-    return wn_gguf_bool(g, key, &v) ? v : absent;
-}
 
 static int32_t token_id(const wn_tokenizer *t, const wn_gguf *g, const char *key)
 {

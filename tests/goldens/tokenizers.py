@@ -373,6 +373,8 @@ def sentencepiece_folders():
                            ("spm-bytes", "unigram", {"byte_fallback": True, "remove_extra_whitespaces": False}),
                            ("spm-bpe", "bpe", {"byte_fallback": True, "user_defined_symbols": user, "add_dummy_prefix": False}),
                            ("spm-bpe-plain", "bpe", {})):
+        if sys.argv[1:] and name not in sys.argv[1:]:
+            continue
         folder = os.path.join(HERE, name)
         os.makedirs(folder, exist_ok=True)
         model = spm_model(kind, **kw)
@@ -468,7 +470,44 @@ def gguf_files():
     write("gguf-spm", fill_llama)
     special = ["<s>", "</s>", "<unk>"]
     plain = [None if any(x in text for x in special) or "\0" in text or "▁" in text else sp.encode(text) for text in strings()]
+    yield from gemma_file(write)
     yield "gguf-spm", [p if p is None else [1] + p for p in plain], plain, [decoded(sp, p) for p in plain]
+
+
+def gemma_file(write):
+    """Gemma's kind: runs of newlines and of blanks as added tokens (blanks as marks there, as blanks in GGUF), no mark in front. The
+    reference is built as tokenizer.json holds it: every way to make a token of two others is a merge."""
+    import sentencepiece as spm
+    sp = spm.SentencePieceProcessor(model_proto=spm_model(
+        "bpe", byte_fallback=True, normalization_rule_name="identity", remove_extra_whitespaces=False, add_dummy_prefix=False))
+    runs = ["\n" * i for i in range(1, 6)] + ["▁" * i for i in range(2, 10)] + ["<table>"]
+    own = [sp.id_to_piece(i) for i in range(sp.vocab_size()) if i < 259 or sp.id_to_piece(i) not in runs]
+    vocab = own[:3] + runs + own[3:]
+    ids = {x: i for i, x in enumerate(vocab)}
+    made = [x for x in runs if len(set(x)) == 1] + [x for x in own[259:]]
+    merges = []
+    for x in made:
+        ways = [(x[:k], x[k:]) for k in range(1, len(x)) if x[:k] in ids and x[k:] in ids]
+        merges += sorted(ways, key=lambda w: (ids[w[0]], ids[w[1]]))
+    t = Tokenizer(models.BPE(ids, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    t.normalizer, t.pre_tokenizer = normalizers.Replace(" ", "▁"), split(" ", "merged_with_previous")
+    t.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    t.add_special_tokens(specials("<unk>", "<s>", "</s>"))
+    t.add_tokens([AddedToken(x, normalized=False) for x in runs])
+    t.post_processor = processors.TemplateProcessing(single="<s> $A", pair="<s> $A <s>:1 $B:1", special_tokens=[("<s>", 1)])
+
+    def fill(w):
+        w.add_tokenizer_model("llama")
+        w.add_token_list([x.replace("▁", " ") if x in runs else x for x in vocab])
+        w.add_token_scores([-1000.0 if i < 3 or x in runs else -float(i) for i, x in enumerate(vocab)])
+        w.add_token_types([3 if i < 3 else 4 if x in runs else 6 if x.startswith("<0x") else 1 for i, x in enumerate(vocab)])
+        w.add_bos_token_id(1)
+        w.add_eos_token_id(2)
+        w.add_unk_token_id(0)
+        w.add_add_space_prefix(False)
+    write("gguf-gemma", fill)
+    encoded = [t.encode(x).ids for x in strings()]
+    yield "gguf-gemma", encoded, [v[1:] for v in encoded], [t.decode(v) for v in encoded]
 
 
 def write_golden(name, ids, plain, text, skip):
