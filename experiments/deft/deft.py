@@ -95,7 +95,7 @@ class Deft(Lab):
 
     def train(self, name, rows, seed, after, lr=None):
         cmd = ["train", "--model", self.o.model, "--data", rows, "--out", self.path("train", name), "--lr", lr or self.o.lr,
-               "--batch", self.o.batch, "--max-tokens", self.o.max_tokens, "--seed", seed] + TRAIN
+               "--batch", self.o.batch, "--max-tokens", self.o.max_tokens, "--max-target", self.o.max_tokens // 2, "--seed", seed] + TRAIN
         return self.add("train/" + name, cmd, after)
 
     def score(self, name, target, after, model=None, adapter=None, part="test"):
@@ -165,7 +165,7 @@ class Deft(Lab):
                 self.add(after[0], ["merge", "--model", self.o.model, "--adapter", self.path("train", name), "--out", model], [f"train/{name}"])
         name = f"shots-{start}-{target}-{seed}"
         job = self.add("train/" + name, ["train", "--model", model, "--data", self.data(target, f"shots-{seed}"), "--out",
-                                         self.path("train", name), "--steps", self.o.shot_steps, "--max-tokens", self.o.max_tokens,
+                                         self.path("train", name), "--steps", self.o.shot_steps, "--max-tokens", self.o.max_tokens, "--max-target", self.o.max_tokens // 2,
                                          "--seed", seed] + SHOTS, after)
         s = self.score(name, target, [job], model=model, adapter=self.path("train", name))
         self.arms.append((start + "+shots", share if start not in ("zero-shot", "all") else (1.0 if start == "all" else 0.0),

@@ -84,7 +84,7 @@ class Tasks(Lab):
     def train(self, name, rows, after=(), seed=0):
         return self.add("train/" + name, ["train", "--model", self.o.model, "--data", rows, "--out", self.path("train", name), "--lr",
                                           self.o.lr, "--batch", 4, "--epochs", 1, "--schedule", "linear", "--warmup", "10%",
-                                          "--max-tokens", self.o.max_tokens, "--seed", seed], after)
+                                          "--max-tokens", self.o.max_tokens, "--max-target", self.o.max_tokens // 2, "--seed", seed], after)
 
     def score(self, name, target, part, after):
         out = self.path("score", f"{name}--{target}--{part}.jsonl")
