@@ -34,7 +34,7 @@ def options():
     p.add_argument("--out", required=True)
     p.add_argument("--winnow", default="build/winnow")
     p.add_argument("--rows", type=int, default=20000, help="stratified rows of the pool that `all` trains on")
-    p.add_argument("--shares", default="0.02,0.05,0.01", help="sizes of the other arms, in the order they run")
+    p.add_argument("--shares", default="0.05,0.02,0.01", help="sizes of the other arms, in the order they run")
     p.add_argument("--seeds", type=int, default=3)
     p.add_argument("--queries", default="100,32,500", help="the first is the usual number")
     p.add_argument("--max-test", type=int, default=200)
@@ -177,10 +177,11 @@ class Deft(Lab):
         for t in self.targets:
             self.arms.append(("zero-shot", 0.0, 0, t, None, None, None, self.score("zero-shot", t, [])))
         self.stores()
-        for share in shares:
-            for arm in ("deft", "random", "balanced-random", "bm25"):
+        for i, share in enumerate(shares):
+            for arm in ("random", "balanced-random", "deft", "bm25"):
                 self.arm(arm, share, 0)
-        self.arm("all", 1.0, 0)
+            if i == 0:
+                self.arm("all", 1.0, 0)
         for seed in range(1, self.o.seeds):
             for arm in ("deft", "random", "balanced-random", "bm25"):
                 self.arm(arm, first, seed)
