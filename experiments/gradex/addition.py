@@ -162,7 +162,7 @@ def main():
     kept["gradex-re"] = best[:CLEAN]
     kept["worst-by-gradex"] = best[-CLEAN:]
     kept["clean"] = sorted(clean)
-    for s in range(3):
+    for s in range(2):
         kept[f"random-{s}"] = sorted(random.Random(f"random/{s}").sample(sorted(by_task), CLEAN))
     for name, groups in kept.items():
         write_rows(lab.path("kept", name + ".jsonl"), [r for g in sorted(groups) for r in by_task[g]])
