@@ -101,7 +101,10 @@ class Lab:
             if ready is None:
                 time.sleep(0.2)
                 continue
-            why = self._one(ready)
+            try:
+                why = self._one(ready)
+            except OSError as e:
+                why = f"{ready['name']}: {e}"
             with self.lock:
                 ready["state"] = "failed" if why else "done"
                 self.failed = self.failed or why

@@ -88,7 +88,6 @@ class Deft(Lab):
                 write_rows(self.path("data", t, f"shots-{seed}.jsonl"), shots)
             for part, n in (("test", self.o.max_test), ("validation", self.o.max_test // 2)):
                 write_rows(self.path("data", t, part + ".jsonl"), shuffled(rows_of(os.path.join(here, part + ".jsonl")), part)[:n])
-        write_rows(self.path("data", "all-test.jsonl"), [r for t in self.targets for r in rows_of(self.data(t, "test"))])
 
     def data(self, target, part):
         return self.path("data", target, part + ".jsonl")
@@ -132,7 +131,9 @@ class Deft(Lab):
         elif arm == "bm25":
             cmd += ["--strategy", "bm25", "--queries", self.data(target, f"query-{queries}"), "--avoid", self.data(target, "test")]
         else:
-            cmd += ["--strategy", arm, "--seed", seed, "--avoid", self.path("data", "all-test.jsonl")]
+            cmd += ["--strategy", arm, "--seed", seed]
+            for t in self.targets:
+                cmd += ["--avoid", self.data(t, "test")]
         return self.add("select/" + os.path.basename(out)[:-6], cmd, after), out
 
     def arm(self, arm, share, seed, queries=None):
@@ -156,6 +157,7 @@ class Deft(Lab):
     def few_shot(self, start, share, seed, target):
         """IA3 on labelled shots, from the model or from an arm's merged one."""
         model, after = self.o.model, []
+        share = {"all": 1.0, "zero-shot": 0.0}.get(start, share)
         if start != "zero-shot":
             own = start.startswith("deft")
             name = f"{start}-{round(share * self.size)}-q{self.queries[0]}-{target if own else 'any'}-0"
@@ -168,8 +170,7 @@ class Deft(Lab):
                                          self.path("train", name), "--steps", self.o.shot_steps, "--max-tokens", self.o.max_tokens, "--max-target", self.o.max_tokens // 2,
                                          "--seed", seed] + SHOTS, after)
         s = self.score(name, target, [job], model=model, adapter=self.path("train", name))
-        self.arms.append((start + "+shots", share if start not in ("zero-shot", "all") else (1.0 if start == "all" else 0.0),
-                          seed, target, None, job, self.data(target, f"shots-{seed}"), s))
+        self.arms.append((start + "+shots", share, seed, target, None, job, self.data(target, f"shots-{seed}"), s))
 
     def build(self):
         shares = [float(s) for s in self.o.shares.split(",")]

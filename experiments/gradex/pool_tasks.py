@@ -287,7 +287,8 @@ def main():
         for t in [t for t in o.oracle.split(",") if t]:
             oracles[t] = oracle(lab, t)
     finally:
-        report(lab, o, subsets, arms, oracles)
+        if all(lab.done(f"score/all/{t}/validation") for t in lab.names_of):
+            report(lab, o, subsets, arms, oracles)
 
 
 main()
