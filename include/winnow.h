@@ -139,7 +139,10 @@ typedef struct wn_embed_opts {
     const char *prompt_name; /* one of the model's own; NULL: its default, or none */
     int layer;               /* 1 .. layers; 0: the last */
     size_t max_tokens;       /* 0: the model's own */
+    const char *store_dtype; /* "f32" (NULL), "f16", "bf16", "int8" */
+    uint64_t shard_bytes;    /* about how large a file of rows becomes; 0: 4 GiB */
 } wn_embed_opts;
+/* A finished store of the pool's first rows is gone on with: the pool has grown. */
 WN_API wn_err wn_embed_job(const wn_embed_opts *o);
 
 typedef struct wn_grad_opts {
@@ -158,8 +161,10 @@ typedef struct wn_grad_opts {
     size_t max_tokens, max_target;
     size_t max_batch_tokens; /* computed at once; 0: 2048; memory, never a result's meaning */
     bool loss_on_all;
+    const char *store_dtype; /* as in wn_embed_opts */
+    uint64_t shard_bytes;
 } wn_grad_opts;
-/* One gradient a row into the store common.out. */
+/* One gradient a row into the store common.out; a grown pool as in wn_embed_job. */
 WN_API wn_err wn_grad_job(const wn_grad_opts *o);
 
 typedef struct wn_score_opts {
@@ -179,8 +184,24 @@ WN_API wn_err wn_export_job(const wn_export_opts *o);
 typedef struct wn_import_opts {
     wn_common common;
     const char *file, *ids;
+    const char *store_dtype; /* as in wn_embed_opts */
+    uint64_t shard_bytes;
 } wn_import_opts;
 WN_API wn_err wn_import_job(const wn_import_opts *o);
+
+/* JSON text on facts of a store, finished or not: rows, dim, type, tasks, bytes, what it was made
+ * from. */
+WN_API wn_err wn_store_info_job(const char *store, char **json);
+/* Re-reads every byte against its checksums; the first bad block is the error. */
+WN_API wn_err wn_store_check_job(const char *store, char **json);
+typedef struct wn_store_merge_opts {
+    wn_common common;
+    const char *const *stores; /* one after the other */
+    size_t n_stores;
+    const char *store_dtype; /* NULL: that of all stores */
+    uint64_t shard_bytes;
+} wn_store_merge_opts;
+WN_API wn_err wn_store_merge_job(const wn_store_merge_opts *o);
 
 typedef struct wn_search_opts {
     wn_common common;

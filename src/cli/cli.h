@@ -55,6 +55,11 @@ typedef struct wn_command {
     X(grad)                                                                                        \
     X(score)                                                                                       \
     X(export)                                                                                      \
+    X(store_info)                                                                                  \
+    X(store_check)                                                                                 \
+    X(store_merge)                                                                                 \
+    X(store_export)                                                                                \
+    X(store_import)                                                                                \
     X(import)                                                                                      \
     X(search)                                                                                      \
     X(select)                                                                                      \

@@ -20,6 +20,7 @@ static const wn_opt opts[] = {
             "put one of the model's own prompts before every text (E5's query, passage)"),
     OPT_STR(wn_embed_opts, prompt, "prompt", "TEXT", NULL, "put TEXT before every text"),
     OPT_SIZE(wn_embed_opts, max_tokens, "max-tokens", "the model's own", "cut longer texts"),
+    OPTS_STORE(wn_embed_opts, store_dtype, shard_bytes, "f32"),
     OPT_END};
 
 static wn_err run(const wn_call *c)
@@ -34,7 +35,8 @@ const wn_command wn_cmd_embed = {
     "one vector for each row",
     "Writes a store: vectors in the rows' order with ids, tasks and token counts. A killed run "
     "goes on "
-    "where it stopped when the same command is given again, and ends with the same bytes.",
+    "where it stopped when the same command is given again, and ends with the same bytes. So does "
+    "a finished store when the pool has grown behind the rows it has.",
     "winnow embed --model encoder --pool pool --out vectors",
     0,
     0,

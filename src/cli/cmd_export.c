@@ -22,17 +22,16 @@ static wn_err run(const wn_call *c)
     return wn_print_lines(c, job, NULL);
 }
 
-const wn_command wn_cmd_export = {
-    "export",
-    "S",
-    "a store's vectors as a NumPy array or JSON lines",
-    "npy: an array [rows, dim] of float32 in row order, and beside it the ids, a line each, in OUT "
-    "with "
-    ".npy replaced by .ids.txt. jsonl: `id`, `task`, `loss` and `margin` where known, `vector`.",
-    "winnow export vectors --format npy --out vectors.npy",
-    1,
-    1,
-    sizeof(wn_export_opts),
-    opts,
-    WN_OUT_LINES,
-    run};
+#define ABOUT "a store's vectors as a NumPy array or JSON lines"
+#define TEXT                                                                                       \
+    "npy: an array [rows, dim] of float32 in row order, and beside it the ids, a line each, in "   \
+    "OUT with .npy replaced by .ids.txt. jsonl: `id`, `task`, `loss` and `margin` where known, "   \
+    "`vector`. A store of any size passes through a little memory."
+#define COMMAND(name)                                                                              \
+    {                                                                                              \
+        name, "S", ABOUT, TEXT, "winnow " name " vectors --format npy --out vectors.npy", 1, 1,    \
+            sizeof(wn_export_opts), opts, WN_OUT_LINES, run                                        \
+    }
+
+const wn_command wn_cmd_export = COMMAND("export");
+const wn_command wn_cmd_store_export = COMMAND("store export");

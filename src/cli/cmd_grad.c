@@ -33,6 +33,7 @@ static const wn_opt opts[] = {
     OPT_SIZE(grad_opts, o.max_tokens, "max-tokens", "the model's own",
              "whole sequence; a longer prompt loses its beginning"),
     OPT_SIZE(grad_opts, o.max_target, "max-target", "no limit", "cut longer targets"),
+    OPTS_STORE(grad_opts, o.store_dtype, o.shard_bytes, "f32"),
     OPT_CHOICE(grad_opts, loss_on, "loss-on", "target|all", "target",
                "which tokens are supervised"),
     OPT_SIZE(grad_opts, o.max_batch_tokens, "max-batch-tokens", "2048",

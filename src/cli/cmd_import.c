@@ -4,7 +4,7 @@
 static const wn_opt opts[] = {
     OPT_NEED(wn_import_opts, ids, "ids", "FILE",
              "a line an id, or JSONL with id, task, loss, margin; in the array's order"),
-    OPT_END};
+    OPTS_STORE(wn_import_opts, store_dtype, shard_bytes, "f32"), OPT_END};
 
 static wn_err run(const wn_call *c)
 {
@@ -14,15 +14,13 @@ static wn_err run(const wn_call *c)
     return wn_print_done(c, "store.json");
 }
 
-const wn_command wn_cmd_import = {
-    "import",
-    "FILE.npy",
-    "vectors from elsewhere to a store",
-    "FILE.npy is an array [rows, dim] of float16, float32 or float64 numbers.",
-    "winnow import vectors.npy --ids vectors.ids.txt --out store",
-    1,
-    1,
-    sizeof(wn_import_opts),
-    opts,
-    WN_OUT_FOLDER,
-    run};
+#define COMMAND(name)                                                                              \
+    {                                                                                              \
+        name, "FILE.npy", "vectors from elsewhere to a store",                                     \
+            "FILE.npy is an array [rows, dim] of float16, float32 or float64 numbers.",            \
+            "winnow " name " vectors.npy --ids vectors.ids.txt --out store", 1, 1,                 \
+            sizeof(wn_import_opts), opts, WN_OUT_FOLDER, run                                       \
+    }
+
+const wn_command wn_cmd_import = COMMAND("import");
+const wn_command wn_cmd_store_import = COMMAND("store import");

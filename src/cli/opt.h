@@ -101,6 +101,12 @@ typedef struct wn_opt {
         WN_OPT_END, false, 0, 0, 0, NULL, NULL, NULL, NULL                                         \
     }
 
+/* How the vectors of a store are written. */
+#define OPTS_STORE(S, dtype, shard, def)                                                           \
+    OPT_CHOICE(S, dtype, "store-dtype", "f32|f16|bf16|int8", def,                                  \
+               "type of the stored numbers; int8: with a scale a row"),                            \
+        OPT_BYTES(S, shard, "shard-size", "4G", "about how large a file of rows becomes")
+
 /* Smallest number above 0: the `min` of options whose 0 would silently mean the default. */
 #define OPT_ABOVE_0 1e-300
 

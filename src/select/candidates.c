@@ -166,7 +166,9 @@ static wn_err open_vectors(wn_candidates *c, const wn_select_opts *o)
         WN_TRY(embed_queries(c, o));
     if (wn_store_rows(c->queries) == 0)
         return wn_fail(WN_EARG, "%s: no query", o->queries);
-    return wn_store_match(c->store, c->queries);
+    WN_TRY(wn_store_match(c->store, c->queries));
+    WN_TRY(wn_store_verify(c->queries, 0, wn_store_rows(c->queries)));
+    return wn_store_verify(c->store, 0, wn_store_rows(c->store));
 }
 
 static wn_err open_all(wn_candidates *c, const wn_select_opts *o)

@@ -68,6 +68,10 @@ static wn_err open_point(struct point *p, const char *given)
         err = wn_store_open(&p->queries, part[1]);
     if (err == WN_OK)
         err = wn_store_match(p->store, p->queries);
+    if (err == WN_OK)
+        err = wn_store_verify(p->store, 0, wn_store_rows(p->store));
+    if (err == WN_OK)
+        err = wn_store_verify(p->queries, 0, wn_store_rows(p->queries));
     wn_free(text);
     return err;
 }

@@ -83,8 +83,11 @@ static wn_err embed(wn_model *m, wn_pool *p, const wn_embed_opts *o)
     uint64_t done = 0;
     WN_TRY(wn_embed_rule_init(&rule, m, o));
     wn_err e = manifest_of(&manifest, m, p, &rule, o);
+    wn_store_layout layout = {o->store_dtype, o->shard_bytes};
+    if (!e && !o->common.overwrite)
+        e = wn_store_grow(o->common.out, p, manifest, rule.vector.dim, &layout);
     if (!e)
-        e = wn_store_writer_open(&s.writer, o->common.out, manifest, rule.vector.dim,
+        e = wn_store_writer_open(&s.writer, o->common.out, manifest, rule.vector.dim, &layout,
                                  o->common.overwrite, &done);
     if (!e && done)
         wn_message("%s: goes on behind row %llu of %llu", o->common.out, (unsigned long long)done,

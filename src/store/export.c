@@ -10,16 +10,45 @@
 #include "store/format.h"
 #include "store/store.h"
 
-static wn_err write_array(wn_out *out, const wn_store *s)
+enum { CHUNK_BYTES = 1 << 20 };
+
+/* Rows are read some at a time, so a store of any size passes through a little memory. */
+typedef wn_err (*row_fn)(wn_out *out, wn_str *line, const wn_store *s, uint64_t row,
+                         const float *v);
+
+static wn_err each_row(wn_out *out, const wn_store *s, row_fn fn)
 {
     uint64_t rows = wn_store_rows(s);
-    size_t dim = wn_store_dim(s);
-    WN_TRY(wn_npy_header(out, rows, dim));
-    for (uint64_t r = 0; r < rows; r++) {
-        WN_TRY(wn_out_write(out, wn_store_vector(s, r), dim * sizeof(float)));
-        WN_TRY(wn_progress("export", "rows", r + 1, rows, NULL));
+    size_t dim = wn_store_dim(s), most = CHUNK_BYTES / (dim * sizeof(float)) + 1;
+    float *v = wn_malloc(most * dim * sizeof *v);
+    wn_str line = {0};
+    wn_err err = v ? WN_OK : WN_ENOMEM;
+    for (uint64_t r = 0; r < rows && err == WN_OK; r += most) {
+        size_t n = rows - r < most ? (size_t)(rows - r) : most;
+        wn_store_ahead(s, r + n, 4 * n);
+        err = wn_store_read(v, s, r, n);
+        for (size_t i = 0; i < n && err == WN_OK; i++)
+            err = fn(out, &line, s, r + i, v + i * dim);
+        wn_store_behind(s, r, n);
+        if (err == WN_OK)
+            err = wn_progress("export", "rows", r + n, rows, NULL);
     }
-    return WN_OK;
+    wn_str_free(&line);
+    wn_free(v);
+    return err;
+}
+
+static wn_err array_row(wn_out *out, wn_str *line, const wn_store *s, uint64_t row, const float *v)
+{
+    (void)line;
+    (void)row;
+    return wn_out_write(out, v, wn_store_dim(s) * sizeof(float));
+}
+
+static wn_err write_array(wn_out *out, const wn_store *s)
+{
+    WN_TRY(wn_npy_header(out, wn_store_rows(s), wn_store_dim(s)));
+    return each_row(out, s, array_row);
 }
 
 static wn_err write_ids(wn_out *out, const wn_store *s)
@@ -45,10 +74,10 @@ static void add_known(wn_str *line, const char *name, float v)
     wn_json_f32(line, v);
 }
 
-static void row_line(wn_str *line, const wn_store *s, uint64_t r)
+static wn_err line_row(wn_out *out, wn_str *line, const wn_store *s, uint64_t r, const float *v)
 {
     wn_span id = wn_store_id(s, r);
-    const float *v = wn_store_vector(s, r);
+    wn_str_clear(line);
     wn_str_puts(line, "{\"id\": ");
     wn_json_string(line, id.p, id.len);
     wn_str_puts(line, ", \"task\": ");
@@ -62,24 +91,13 @@ static void row_line(wn_str *line, const wn_store *s, uint64_t r)
         wn_json_f32(line, v[i]);
     }
     wn_str_puts(line, "]}\n");
+    WN_TRY(wn_str_check(line));
+    return wn_out_write(out, line->p, line->len);
 }
 
 static wn_err write_lines(wn_out *out, const wn_store *s)
 {
-    wn_str line = {0};
-    wn_err err = WN_OK;
-    uint64_t rows = wn_store_rows(s);
-    for (uint64_t r = 0; r < rows && err == WN_OK; r++) {
-        wn_str_clear(&line);
-        row_line(&line, s, r);
-        err = wn_str_check(&line);
-        if (err == WN_OK)
-            err = wn_out_write(out, line.p, line.len);
-        if (err == WN_OK)
-            err = wn_progress("export", "rows", r + 1, rows, NULL);
-    }
-    wn_str_free(&line);
-    return err;
+    return each_row(out, s, line_row);
 }
 
 static wn_err write_file(const char *path, const wn_store *s,
@@ -131,7 +149,7 @@ wn_err wn_export_job(const wn_export_opts *o)
                        o->format ? o->format : "nothing");
     WN_TRY(wn_out_refuse(out, o->common.overwrite));
     wn_store *s;
-    WN_TRY(wn_store_open(&s, o->store));
+    WN_TRY(wn_store_open_packed(&s, o->store));
     wn_err err = npy ? export_npy(s, out) : write_file(out, s, write_lines);
     wn_store_close(s);
     return err;

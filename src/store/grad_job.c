@@ -217,7 +217,10 @@ static wn_err write_rows(struct job *j)
                               .v = j->moment[1]};
     wn_str line = {0};
     WN_TRY(wn_grad_fits(j->m, &j->feed, &j->rule, &sink));
-    WN_TRY(wn_store_writer_open(&j->writer, j->o->common.out, j->manifest, dim,
+    wn_store_layout layout = {j->o->store_dtype, j->o->shard_bytes};
+    if (!j->o->common.overwrite)
+        WN_TRY(wn_store_grow(j->o->common.out, j->pool, j->manifest, dim, &layout));
+    WN_TRY(wn_store_writer_open(&j->writer, j->o->common.out, j->manifest, dim, &layout,
                                 j->o->common.overwrite, &done));
     if (done)
         wn_message("%s: goes on behind row %llu of %llu", j->o->common.out,

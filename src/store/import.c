@@ -148,8 +148,9 @@ static wn_err begin(struct import *im, uint64_t *done)
                           "inputs", "array", array, "ids", ids);
     if (!m)
         return wn_fail(WN_ENOMEM, "out of memory: the manifest of %s", o->common.out);
-    wn_err err =
-        wn_store_writer_open(&im->out, o->common.out, m, im->array.cols, o->common.overwrite, done);
+    wn_err err = wn_store_writer_open(&im->out, o->common.out, m, im->array.cols,
+                                      &(wn_store_layout){o->store_dtype, o->shard_bytes},
+                                      o->common.overwrite, done);
     json_decref(m);
     return err;
 }

@@ -1,36 +1,16 @@
-/* Reading a store: four maps and a check of everything that later calls rely on, once, at open. The
- * vectors themselves are not read then; wn_search_exact looks at every number anyway and refuses
- * NaN. */
+/* Reading a store: maps, and a check of everything that later calls rely on, once, at open: what
+ * stands beside the vectors is compared with its checksums and read through. The vectors are not
+ * (vectors.c). */
 #include "store/store.h"
 
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
-#include "io/file.h"
 #include "io/manifest.h"
-#include "store/format.h"
-
-/* An id that is not in ids.txt as it is (control characters); sorted by row. */
-struct odd_id {
-    uint64_t row;
-    char *text;
-    size_t len;
-};
-
-struct wn_store {
-    char *path;
-    json_t *manifest;
-    char sha[WN_SHA_HEX];
-    wn_map map[WN_STORE_FILES];
-    uint64_t rows;
-    uint32_t dim;
-    char **task;
-    size_t n_tasks, cap_tasks;
-    struct odd_id *odd;
-    size_t n_odd, cap_odd;
-};
+#include "store/reader.h"
 
 static const char *meta_of(const wn_store *s, uint64_t row)
 {
@@ -71,7 +51,7 @@ static wn_err check_ids(wn_store *s)
         if (*p == '"') {
             if (!WN_GROW(s->odd, s->n_odd, s->cap_odd))
                 return WN_ENOMEM;
-            struct odd_id *o = &s->odd[s->n_odd];
+            wn_odd_id *o = &s->odd[s->n_odd];
             o->row = r;
             WN_TRY(wn_store_line_read(&o->text, &o->len, p, (size_t)(nl - p), ids->path));
             s->n_odd++;
@@ -102,21 +82,89 @@ static wn_err read_tasks(wn_store *s)
     return WN_OK;
 }
 
+/* ---- files ---- */
+
+/* What the head says is what store.json says. */
+static wn_err check_shape(const wn_store *s, const char *path)
+{
+    uint64_t dim = 0, shard_rows = s->shape.shard_rows;
+    const char *dtype = "";
+    WN_TRY(wn_json_get_string(&dtype, s->manifest, "dtype", true, s->path));
+    WN_TRY(wn_json_get_u64(&dim, s->manifest, "dim", true, s->path));
+    WN_TRY(wn_json_get_u64(&shard_rows, s->manifest, "shard_rows", !s->old, s->path));
+    if ((s->shape.version == 1) != s->old)
+        return wn_fail(WN_EFORMAT, "%s: expected format %s as in store.json, found version %d",
+                       path, s->old ? WN_STORE_FORMAT_1 : WN_STORE_FORMAT, s->shape.version);
+    if (strcmp(dtype, wn_store_dtype(s)) != 0)
+        return wn_fail(WN_EFORMAT, "%s: expected dtype %s as in store.json, found %s", path, dtype,
+                       wn_store_dtype(s));
+    if (dim != s->shape.dim)
+        return wn_fail(WN_EFORMAT, "%s: expected dim %" PRIu64 " as in store.json, found %u", path,
+                       dim, s->shape.dim);
+    if (!s->old && shard_rows != s->shape.shard_rows)
+        return wn_fail(WN_EFORMAT,
+                       "%s: expected %" PRIu64 " rows a file as in store.json, found %" PRIu64,
+                       path, shard_rows, s->shape.shard_rows);
+    return WN_OK;
+}
+
+static wn_err read_head(wn_store *s, uint64_t rows)
+{
+    char *path;
+    wn_map m;
+    WN_TRY(wn_store_rows_path(&path, s->path, 0));
+    wn_err err = wn_map_open(&m, path);
+    wn_free(path);
+    WN_TRY(err);
+    err = wn_store_head_read(&s->shape, &s->rows, m.data, m.size, m.path);
+    if (err == WN_OK && s->rows != rows)
+        err = wn_fail(WN_EFORMAT, "%s: expected %" PRIu64 " rows as in store.json, found %" PRIu64,
+                      m.path, rows, s->rows);
+    if (err == WN_OK)
+        err = check_shape(s, m.path);
+    wn_map_close(&m);
+    return err;
+}
+
+static wn_err check_sums(wn_store *s)
+{
+    uint64_t count = 0;
+    char hex[WN_SHA_HEX];
+    const char *expected = "";
+    for (int i = 0; i < WN_STORE_FILES; i++)
+        count += wn_sum_blocks(s->map[i].size);
+    uint64_t beside = count;
+    for (uint64_t k = 0; k < wn_store_shards(&s->shape, s->rows); k++)
+        count += wn_sum_blocks(wn_store_shard_fill(&s->shape, k, s->rows) * s->shape.row_bytes);
+    WN_NEW(s->seen, (count - beside) / 64 + 1);
+    s->vector_sums = beside;
+    WN_TRY(wn_sums_open(&s->sums, s->path, count));
+    WN_TRY(wn_sha_bytes(hex, s->sums.map.data, (size_t)s->sums.map.size));
+    WN_TRY(wn_json_get_string(&expected, s->manifest, "sums_sha256", true, s->path));
+    if (strcmp(hex, expected) != 0)
+        return wn_fail(WN_EFORMAT, "%s: expected SHA-256 %s as in store.json, found %s",
+                       s->sums.map.path, expected, hex);
+    const wn_hash128 *sum = s->sums.sum;
+    for (int i = 0; i < WN_STORE_FILES; i++) {
+        const wn_map *m = &s->map[i];
+        uint64_t blocks = wn_sum_blocks(m->size);
+        WN_TRY(wn_sums_check(sum, m->data, m->size, 0, blocks, m->path));
+        sum += blocks;
+    }
+    return WN_OK;
+}
+
 static wn_err check_files(wn_store *s, uint64_t rows)
 {
-    const wn_map *m = &s->map[WN_FILE_ROWS], *meta = &s->map[WN_FILE_META];
-    WN_TRY(wn_store_head_read(&s->dim, &s->rows, m->data, m->size, m->path));
-    if (s->rows != rows)
-        return wn_fail(WN_EFORMAT, "%s: expected %llu rows as in store.json, found %llu", m->path,
-                       (unsigned long long)rows, (unsigned long long)s->rows);
-    if (m->size != WN_STORE_HEAD + s->rows * s->dim * sizeof(float))
-        return wn_fail(WN_EFORMAT, "%s: expected %llu bytes, found %llu", m->path,
-                       (unsigned long long)(WN_STORE_HEAD + s->rows * s->dim * sizeof(float)),
-                       (unsigned long long)m->size);
+    const wn_map *meta = &s->map[WN_FILE_META];
+    WN_TRY(read_head(s, rows));
     if (meta->size % WN_STORE_META != 0 || meta->size / WN_STORE_META != s->rows)
-        return wn_fail(WN_EFORMAT, "%s: expected %llu records of %d bytes, found %llu bytes",
-                       meta->path, (unsigned long long)s->rows, WN_STORE_META,
-                       (unsigned long long)meta->size);
+        return wn_fail(WN_EFORMAT,
+                       "%s: expected %" PRIu64 " records of %d bytes, found %" PRIu64 " bytes",
+                       meta->path, s->rows, WN_STORE_META, meta->size);
+    WN_TRY(wn_vectors_map(s));
+    if (!s->old)
+        WN_TRY(check_sums(s));
     WN_TRY(read_tasks(s));
     return check_ids(s);
 }
@@ -131,7 +179,8 @@ static wn_err read_manifest(wn_store *s, uint64_t *rows)
         err = wn_sha_file(s->sha, path);
     if (err == WN_OK)
         err = wn_json_get_string(&format, s->manifest, "format", true, path);
-    if (err == WN_OK && strcmp(format, WN_STORE_FORMAT) != 0)
+    s->old = strcmp(format, WN_STORE_FORMAT_1) == 0;
+    if (err == WN_OK && !s->old && strcmp(format, WN_STORE_FORMAT) != 0)
         err =
             wn_fail(WN_EFORMAT, "%s: expected format %s, found %s", path, WN_STORE_FORMAT, format);
     if (err == WN_OK)
@@ -166,7 +215,7 @@ bool wn_is_store(const char *path)
     return wn_is_dir(path) && has(path, "store.json");
 }
 
-wn_err wn_store_open(wn_store **out, const char *path)
+wn_err wn_store_open_packed(wn_store **out, const char *path)
 {
     *out = NULL;
     if (!wn_file_exists(path))
@@ -190,10 +239,23 @@ wn_err wn_store_open(wn_store **out, const char *path)
     return WN_OK;
 }
 
+wn_err wn_store_open(wn_store **out, const char *path)
+{
+    WN_TRY(wn_store_open_packed(out, path));
+    wn_err err = wn_vectors_unpack(*out);
+    if (err != WN_OK) {
+        wn_store_close(*out);
+        *out = NULL;
+    }
+    return err;
+}
+
 void wn_store_close(wn_store *s)
 {
     if (!s)
         return;
+    wn_vectors_close(s);
+    wn_sums_close(&s->sums);
     for (int i = 0; i < WN_STORE_FILES; i++)
         wn_map_close(&s->map[i]);
     for (size_t t = 0; t < s->n_tasks; t++)
@@ -216,13 +278,20 @@ uint64_t wn_store_rows(const wn_store *s)
 
 size_t wn_store_dim(const wn_store *s)
 {
-    return s->dim;
+    return s->shape.dim;
 }
 
-const float *wn_store_vector(const wn_store *s, uint64_t row)
+const char *wn_store_dtype(const wn_store *s)
 {
-    WN_ASSERT(row < s->rows);
-    return (const float *)(const void *)(s->map[WN_FILE_ROWS].data + WN_STORE_HEAD) + row * s->dim;
+    return wn_store_type_name(s->shape.type);
+}
+
+uint64_t wn_store_bytes(const wn_store *s)
+{
+    uint64_t bytes = s->rows * s->shape.row_bytes + s->sums.map.size;
+    for (int i = 0; i < WN_STORE_FILES; i++)
+        bytes += s->map[i].size;
+    return bytes + wn_store_shards(&s->shape, s->rows) * s->shape.head_bytes;
 }
 
 wn_span wn_store_id(const wn_store *s, uint64_t row)
@@ -302,57 +371,4 @@ const char *wn_store_path(const wn_store *s)
 const char *wn_store_sha(const wn_store *s)
 {
     return s->sha;
-}
-
-/* ---- do two stores belong together ---- */
-
-/* What gives a number its meaning. Everything else in a manifest (the rows, their source, the
- * tool's version, threads) may differ between a pool's store and its queries'. */
-static const char *const meaning[] = {
-    "kind", "dim",        "model",  "adapter",  "pooling", "normalize",  "layer",
-    "text", "template",   "params", "quantity", "project", "projection", "projection_seed",
-    "adam", "new_adapter"};
-
-/* A file stands for its bytes: of {"path", "sha256", ...} only the hash counts. */
-static const json_t *essence(const json_t *v)
-{
-    const json_t *sha = json_object_get(v, "sha256");
-    return sha ? sha : v;
-}
-
-static const json_t *member(const wn_store *s, const char *name)
-{
-    const json_t *v = json_object_get(s->manifest, name);
-    return v ? v : json_object_get(json_object_get(s->manifest, "options"), name);
-}
-
-static bool imported(const wn_store *s)
-{
-    const char *kind = json_string_value(json_object_get(s->manifest, "kind"));
-    return kind && strcmp(kind, "imported") == 0;
-}
-
-wn_err wn_store_match(const wn_store *a, const wn_store *b)
-{
-    if (a->dim != b->dim)
-        return wn_fail(WN_EARG, "%s and %s cannot be compared: dim is %u there, but %u here",
-                       a->path, b->path, a->dim, b->dim);
-    if (imported(a) || imported(b)) /* nothing is known of the vectors but their length */
-        return WN_OK;
-    for (size_t i = 0; i < sizeof meaning / sizeof *meaning; i++) {
-        const json_t *x = member(a, meaning[i]), *y = member(b, meaning[i]);
-        if (!x && !y)
-            continue;
-        json_t *one = json_object(), *two = json_object();
-        if (x)
-            json_object_set(one, meaning[i], (json_t *)essence(x));
-        if (y)
-            json_object_set(two, meaning[i], (json_t *)essence(y));
-        wn_err err = wn_manifest_match(one, two, a->path, NULL);
-        json_decref(one);
-        json_decref(two);
-        if (err != WN_OK)
-            return wn_context(err, "%s does not belong to it", b->path);
-    }
-    return WN_OK;
 }

@@ -1,17 +1,17 @@
-/* Feature rows on disk: one format for embeddings and gradients. Appendable and resumable: a kill
- * loses at most what was not yet synced, and what stands is never half a row.
+/* Feature rows on disk: one format for embeddings and gradients, of any size. Appendable and
+ * resumable: a kill loses at most what was not yet synced, and what stands is never half a row.
  *
- * A store is a folder:
- *   store.json   manifest: format, kind ("embedding", "gradient", "imported"), dim, dtype, tool
- * version, options, model and pool hashes, and at the end rows and SHA-256 of the other files. It
- *                is written last: a folder without it is unfinished
- *   partial.json the manifest of an unfinished store: the same command goes on where rows.bin ends
- * if this is equal to what it would write, and is refused, naming the field, if not rows.bin
- * 64-byte header (drawn in store.c), then rows * dim float32, little-endian meta.bin     one
- * 32-byte record a row: u32 tokens, u32 task, f32 loss, f32 margin (NaN where unknown), u64 text
- * hash, u64 offset of the id in ids.txt ids.txt      one id a line (JSON-escaped where it has
- * control characters), tasks.txt one task name a line Row i of every file is row i of the pool it
- * was made from. */
+ * A store is a folder; format.h draws its bytes:
+ *   store.json     manifest: format, kind ("embedding", "gradient", "imported"), dim, dtype, rows a
+ *                  file, tool version, options, model and pool hashes, and at the end rows and the
+ *                  SHA-256 of sums.bin. It is written last: a folder without it is unfinished
+ *   partial.json   the manifest of an unfinished store: the same command goes on where rows.bin
+ * says if this is equal to what it would write, and is refused, naming the field, if not rows.bin,
+ * rows.1.bin, ...   the vectors in f32, f16, bf16 or int8 (pack.h) meta.bin       a record a row:
+ * tokens, task, loss, margin (NaN where unknown), text hash, id ids.txt, tasks.txt          a line
+ * an id and a task sums.bin       a checksum of every MiB of the files above Row i of every file is
+ * row i of the pool it was made from. "The stored vectors" are the numbers that the files hold, as
+ * float32: exact whatever their type. */
 #ifndef WN_STORE_STORE_H
 #define WN_STORE_STORE_H
 
@@ -23,16 +23,36 @@
 #include "base/str.h"
 #include "io/hash.h"
 #include "io/json.h"
+#include "pool/pool.h"
 
 /* ---- reading ---- */
 typedef struct wn_store wn_store;
-/* Maps a finished store; an unfinished one, a short file or a foreign header is refused by name. */
+/* Maps a finished store; an unfinished one, a short file or a foreign header is refused by name.
+ * What stands beside the vectors is compared with its checksums, the vectors are not:
+ * wn_store_verify. Vectors that are not f32 are unpacked into an unlinked file in $TMPDIR (4 bytes
+ * a number), with their checksums. Handles may be shared by threads, stores by processes. */
 wn_err wn_store_open(wn_store **out, const char *path);
+/* The same without unpacking: vectors by wn_store_read alone. */
+wn_err wn_store_open_packed(wn_store **out, const char *path);
 void wn_store_close(wn_store *s);
 bool wn_is_store(const char *path); /* a folder with store.json */
 uint64_t wn_store_rows(const wn_store *s);
 size_t wn_store_dim(const wn_store *s);
-const float *wn_store_vector(const wn_store *s, uint64_t row); /* [dim], mapped */
+const char *wn_store_dtype(const wn_store *s);
+uint64_t wn_store_bytes(const wn_store *s); /* on disk, but for store.json */
+/* [dim]; all rows lie one behind the other. Not of a store that was opened packed. */
+const float *wn_store_vector(const wn_store *s, uint64_t row);
+/* out [n, dim]: rows [first, first + n), whose blocks are compared with their checksums when
+ * somebody first comes to them. */
+wn_err wn_store_read(float *out, const wn_store *s, uint64_t first, size_t n);
+/* The comparison alone, for readers of wn_store_vector; in parallel. WN_EFORMAT: file, block,
+ * expected and found checksum. Format 1 has no checksums: nothing is compared. */
+wn_err wn_store_verify(const wn_store *s, uint64_t first, uint64_t n);
+/* For passes over stores larger than memory: these rows are needed soon; are not needed again soon.
+ */
+const char *wn_store_packed(const wn_store *s, uint64_t row); /* its bytes, as stored */
+void wn_store_ahead(const wn_store *s, uint64_t first, uint64_t n);
+void wn_store_behind(const wn_store *s, uint64_t first, uint64_t n);
 wn_span wn_store_id(const wn_store *s, uint64_t row);
 const char *wn_store_task(const wn_store *s, uint64_t row);
 uint32_t wn_store_task_number(const wn_store *s, uint64_t row);
@@ -52,16 +72,33 @@ wn_err wn_store_match(const wn_store *a, const wn_store *b);
 /* ---- writing ---- */
 typedef struct wn_store_row {
     const float *vector;
+    const char *packed; /* instead of vector: the row's bytes in the writer's type */
     wn_span id, task;
     uint32_t tokens;
     float loss, margin; /* NaN: unknown */
     uint64_t text_hash;
 } wn_store_row;
 typedef struct wn_store_writer wn_store_writer;
+/* How vectors are written. NULL or zeros: f32, files of 4 GiB. */
+typedef struct wn_store_layout {
+    const char *dtype;    /* "f32", "f16", "bf16", "int8" */
+    uint64_t shard_bytes; /* about how large a file of rows becomes */
+} wn_store_layout;
 /* manifest: everything that decides the contents (borrowed). Starts or resumes: *rows_done is how
  * many rows stand already. A finished store at `path` is refused unless overwrite. */
 wn_err wn_store_writer_open(wn_store_writer **out, const char *path, const json_t *manifest,
-                            size_t dim, bool overwrite, uint64_t *rows_done);
+                            size_t dim, const wn_store_layout *layout, bool overwrite,
+                            uint64_t *rows_done);
+/* The manifest as the writer completes it: format, dim, dtype, rows a file. json_decref. */
+wn_err wn_store_manifest_make(json_t **out, const json_t *manifest, size_t dim,
+                              const wn_store_layout *layout, const char *path);
+/* Before wn_store_writer_open: where `path` is a finished store of the pool's first rows, made as
+ * the manifest says, and the pool has more, the store becomes an unfinished one that the writer
+ * goes on with. Its bytes are compared with their checksums, its rows with the pool's by id, task
+ * and text; a difference is refused, naming field or row. In every other case nothing is done. */
+wn_err wn_store_grow(const char *path, const wn_pool *pool, const json_t *manifest, size_t dim,
+                     const wn_store_layout *layout);
+/* Refuses a vector that the type cannot hold by id and place. */
 wn_err wn_store_writer_add(wn_store_writer *w, const wn_store_row *row);
 wn_err wn_store_writer_sync(wn_store_writer *w); /* makes all rows so far last */
 /* Writes store.json and closes, in every case. extra: members added to the manifest at the end

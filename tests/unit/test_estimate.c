@@ -157,7 +157,7 @@ static void make_store(const char *name, uint64_t seed, const size_t *order, int
     wn_store_writer *w;
     uint64_t done;
     json_t *m = json_pack("{s:s}", "kind", "imported");
-    ok(wn_store_writer_open(&w, at(name), m, D, true, &done));
+    ok(wn_store_writer_open(&w, at(name), m, D, NULL, true, &done));
     json_decref(m);
     for (int c = 0; c < copies; c++)
         for (size_t p = 0; p < ROWS; p++) {
@@ -276,7 +276,7 @@ static void spoil(const char *name, size_t row, float vector, float margin)
     wn_store_writer *w;
     uint64_t done;
     json_t *m = json_pack("{s:s}", "kind", "imported");
-    ok(wn_store_writer_open(&w, at(name), m, D, true, &done));
+    ok(wn_store_writer_open(&w, at(name), m, D, NULL, true, &done));
     json_decref(m);
     for (size_t i = 0; i < 4; i++) {
         float v[D] = {1, 2, i == row ? vector : 3, 4, 5};
@@ -297,7 +297,7 @@ static void of_kind(const char *name, const char *quantity, const char *sha)
     float v[D] = {1};
     json_t *m = json_pack("{s:s, s:s, s:{s:s}}", "kind", "gradient", "quantity", quantity, "model",
                           "sha256", sha);
-    ok(wn_store_writer_open(&w, at(name), m, D, true, &done));
+    ok(wn_store_writer_open(&w, at(name), m, D, NULL, true, &done));
     json_decref(m);
     ok(wn_store_writer_add(
         w, &(wn_store_row){.vector = v, .id = {"r", 1}, .task = {"t", 1}, .loss = 1, .margin = 1}));

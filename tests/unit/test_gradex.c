@@ -57,7 +57,7 @@ static void make_store(const char *name, const struct item *item, size_t n)
     wn_store_writer *w;
     uint64_t done;
     json_t *m = json_pack("{s:s}", "kind", "imported");
-    ok(wn_store_writer_open(&w, at(name), m, 3, true, &done));
+    ok(wn_store_writer_open(&w, at(name), m, 3, NULL, true, &done));
     json_decref(m);
     for (size_t i = 0; i < n; i++) {
         char id[2] = {(char)('a' + i), 0};
@@ -261,7 +261,7 @@ Test(gradex, threads_change_no_byte)
     wn_store_writer *w;
     uint64_t done;
     json_t *m = json_pack("{s:s}", "kind", "imported");
-    ok(wn_store_writer_open(&w, at("g"), m, 3, true, &done));
+    ok(wn_store_writer_open(&w, at("g"), m, 3, NULL, true, &done));
     json_decref(m);
     for (size_t i = 0; i < N; i++) {
         char id[8];

@@ -58,7 +58,7 @@ static void make_store(const char *name, const char *prefix, const float *v, siz
     wn_store_writer *w;
     uint64_t done;
     json_t *m = json_pack("{s:s}", "kind", "imported");
-    ok(wn_store_writer_open(&w, at(name), m, D, true, &done));
+    ok(wn_store_writer_open(&w, at(name), m, D, NULL, true, &done));
     json_decref(m);
     for (size_t i = 0; i < N; i++) {
         char id[32], task[32];
@@ -544,7 +544,7 @@ Test(select, a_store_in_another_order_is_matched_by_id, .init = set_up, .fini = 
     wn_store_writer *w;
     uint64_t done;
     json_t *m = json_pack("{s:s}", "kind", "imported");
-    ok(wn_store_writer_open(&w, at("rows"), m, 1, true, &done));
+    ok(wn_store_writer_open(&w, at("rows"), m, 1, NULL, true, &done));
     json_decref(m);
     for (int i = 0; i < 2; i++)
         ok(wn_store_writer_add(w, &(wn_store_row){.vector = v + i,

@@ -11,7 +11,10 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "io/file.h"
+#include "io/manifest.h"
 #include "io/npy.h"
+#include "io/tensor.h"
+#include "store/pack.h"
 #include "store/store.h"
 
 enum { DIM = 5 };
@@ -61,13 +64,16 @@ static wn_err add(wn_store_writer *w, uint64_t r)
                                                   .text_hash = r * 77});
 }
 
+static const wn_store_layout *layout; /* files of 4096 rows where it says so */
+static const wn_store_layout small = {.shard_bytes = 1};
+
 static wn_err make(const char *path, const char *model, uint64_t rows, uint64_t sync_every,
                    bool overwrite)
 {
     wn_store_writer *w;
     uint64_t done;
     json_t *m = manifest(model);
-    wn_err err = wn_store_writer_open(&w, path, m, DIM, overwrite, &done);
+    wn_err err = wn_store_writer_open(&w, path, m, DIM, layout, overwrite, &done);
     json_decref(m);
     WN_TRY(err);
     for (uint64_t r = done; r < rows && err == WN_OK; r++) {
@@ -125,6 +131,7 @@ static void same_file(const char *a, const char *b, const char *name)
 Test(store, survives_kill_9, .init = set_up, .fini = tear_down, .timeout = 120)
 {
     enum { ROWS = 30000 };
+    layout = &small;
     cr_assert_eq(make(at("calm"), "m", ROWS, 700, false), WN_OK);
     int kills = 0;
     for (int turn = 0;; turn++) {
@@ -145,9 +152,10 @@ Test(store, survives_kill_9, .init = set_up, .fini = tear_down, .timeout = 120)
         kills++;
     }
     cr_assert(kills > 2, "%d kills prove little", kills);
-    static const char *const name[] = {"store.json", "rows.bin", "meta.bin", "ids.txt",
-                                       "tasks.txt"};
-    for (int i = 0; i < 5; i++)
+    static const char *const name[] = {"store.json", "rows.bin",   "rows.1.bin",
+                                       "rows.6.bin", "rows.7.bin", "meta.bin",
+                                       "ids.txt",    "tasks.txt",  "sums.bin"};
+    for (int i = 0; i < 9; i++)
         same_file(at("calm"), at("killed"), name[i]);
     cr_assert_not(wn_file_exists(at("killed/partial.json")));
 }
@@ -158,7 +166,7 @@ Test(store, cuts_a_torn_tail, .init = set_up, .fini = tear_down)
     wn_store_writer *w;
     uint64_t done;
     json_t *m = manifest("m");
-    cr_assert_eq(wn_store_writer_open(&w, at("s"), m, DIM, false, &done), WN_OK);
+    cr_assert_eq(wn_store_writer_open(&w, at("s"), m, DIM, NULL, false, &done), WN_OK);
     for (uint64_t r = 0; r < 40; r++)
         cr_assert_eq(add(w, r), WN_OK);
     cr_assert_eq(wn_store_writer_sync(w), WN_OK);
@@ -171,7 +179,7 @@ Test(store, cuts_a_torn_tail, .init = set_up, .fini = tear_down)
         fputs("torn", f);
         fclose(f);
     }
-    cr_assert_eq(wn_store_writer_open(&w, at("s"), m, DIM, false, &done), WN_OK, "%s",
+    cr_assert_eq(wn_store_writer_open(&w, at("s"), m, DIM, NULL, false, &done), WN_OK, "%s",
                  wn_error_text());
     cr_assert_eq(done, 40);
     wn_store_writer_close(w);
@@ -207,13 +215,13 @@ Test(store, refusals_say_what_is_wrong, .init = set_up, .fini = tear_down)
     cr_assert_eq(make(at("half"), "n", 9, 1, false), WN_OK, "%s", wn_error_text());
 
     json_t *m = manifest("m"), *other = manifest("another");
-    cr_assert_eq(wn_store_writer_open(&w, at("s"), m, DIM, false, &done), WN_OK);
+    cr_assert_eq(wn_store_writer_open(&w, at("s"), m, DIM, NULL, false, &done), WN_OK);
     expect(wn_store_open(&s, at("s")), WN_EFORMAT, "unfinished");
     expect(make(at("s"), "m", 9, 1, false), WN_EIO, "another process");
     wn_store_writer_close(w);
-    expect(wn_store_writer_open(&w, at("s"), other, DIM, false, &done), WN_EARG,
+    expect(wn_store_writer_open(&w, at("s"), other, DIM, NULL, false, &done), WN_EARG,
            "model is \"m\" there, but \"another\" here");
-    expect(wn_store_writer_open(&w, at("s"), m, DIM + 1, false, &done), WN_EARG,
+    expect(wn_store_writer_open(&w, at("s"), m, DIM + 1, NULL, false, &done), WN_EARG,
            "dim is 5 there, but 6");
     cr_assert_eq(make(at("s"), "m", 9, 1, false), WN_OK);
     expect(make(at("s"), "m", 9, 1, false), WN_EARG, "--overwrite");
@@ -239,29 +247,37 @@ Test(store, damaged_files_are_refused, .init = set_up, .fini = tear_down)
         const char *part;
     } hurt[] = {{"s/rows.bin", 0, 'X', "expected a store's rows"},
                 {"s/rows.bin", 8, 9, "element type"},
+                {"s/rows.bin", 8, 2, "expected dtype f32 as in store.json, found f16"},
                 {"s/rows.bin", 12, 0, "a dim of"},
                 {"s/rows.bin", 12, 6, "header says"},
-                {"s/rows.bin", 12, 4, "bytes, found"},
+                {"s/rows.bin", 12, 4, "expected dim 5 as in store.json, found 4"},
                 {"s/rows.bin", 16, 3, "expected 20 rows"},
                 {"s/rows.bin", 23, 200, "header says"},
-                {"s/meta.bin", 4, 99, "a task below"},
-                {"s/meta.bin", 24, 9, "an id at byte"},
-                {"s/ids.txt", 2, '\n', "an id at byte"},
+                {"s/rows.bin", 24, 1, "a multiple of 4096 rows"},
+                {"s/rows.bin", 28, 1, "rows a file as in store.json"},
+                {"s/rows.bin", 32, 1, "byte 32 of the head: expected 0, found 1"},
+                {"s/rows.bin", 4095, 1, "byte 4095 of the head: expected 0, found 1"},
+                {"s/meta.bin", 4, 99, "meta.bin: block 0 (of 1 MiB): expected checksum"},
+                {"s/meta.bin", 24, 9, "meta.bin: block 0"},
+                {"s/ids.txt", 2, '\n', "ids.txt: block 0"},
+                {"s/tasks.txt", 2, 'x', "tasks.txt: block 0"},
+                {"s/sums.bin", 0, 'x', "sums.bin: expected checksums"},
+                {"s/sums.bin", 70, 'x', "sums.bin: expected SHA-256"},
                 {"s/store.json", 0, 'x', "store.json"}};
     wn_store *s;
     for (size_t i = 0; i < sizeof hurt / sizeof *hurt; i++) {
         cr_assert_eq(make(at("s"), "m", 20, 5, true), WN_OK);
         damage(hurt[i].file, hurt[i].offset, hurt[i].byte);
         expect(wn_store_open(&s, at("s")), WN_EFORMAT, hurt[i].part);
-        static const char *const name[] = {"s/rows.bin", "s/meta.bin", "s/ids.txt", "s/tasks.txt",
-                                           "s/store.json"};
+        static const char *const name[] = {"s/rows.bin",  "s/meta.bin",   "s/ids.txt",
+                                           "s/tasks.txt", "s/store.json", "s/sums.bin"};
         cr_assert_eq(make(at("s"), "m", 20, 5, true), WN_OK);
         wn_map f;
-        cr_assert_eq(wn_map_open(&f, at(name[i % 5])), WN_OK);
+        cr_assert_eq(wn_map_open(&f, at(name[i % 6])), WN_OK);
         off_t size = (off_t)f.size;
         wn_map_close(&f);
-        cr_assert_eq(truncate(at(name[i % 5]), size / 2), 0);
-        cr_assert_eq(wn_store_open(&s, at("s")), WN_EFORMAT, "%s cut in half", name[i % 5]);
+        cr_assert_eq(truncate(at(name[i % 6]), size / 2), 0);
+        cr_assert_eq(wn_store_open(&s, at("s")), WN_EFORMAT, "%s cut in half", name[i % 6]);
     }
 }
 
@@ -282,7 +298,7 @@ Test(store, every_failed_allocation_is_clean, .init = set_up, .fini = tear_down)
 {
     wn_err err = WN_ENOMEM;
     for (int n = 0; err != WN_OK; n++) {
-        cr_assert(n < 400);
+        cr_assert(n < 600);
         wn_mem_fail_after(n);
         err = make(at("s"), "m", 30, 7, true);
         wn_mem_fail_after(-1);
@@ -337,4 +353,312 @@ Test(store, exports_and_imports_back, .init = set_up, .fini = tear_down)
     expect(wn_import_job(
                &(wn_import_opts){.common.out = at("w"), .file = at("v.npy"), .ids = at("few")}),
            WN_EARG, "expected 33 ids");
+}
+
+/* ---- types, files of rows, checksums ---- */
+
+static wn_store *open_store(const char *path)
+{
+    wn_store *s;
+    cr_assert_eq(wn_store_open(&s, path), WN_OK, "%s", wn_error_text());
+    return s;
+}
+
+static const char *const dtypes[] = {"f32", "f16", "bf16", "int8"};
+enum { DTYPES = 4 };
+
+/* The stored number is the nearest that the type has, or, of int8, within half a step. */
+Test(store, numbers_are_rounded_to_the_nearest)
+{
+    enum { N = 20000 };
+    static float v[N], got[N];
+    static char bytes[4 * N + 4];
+    for (int t = WN_STORE_F32; t <= WN_STORE_INT8; t++)
+        for (int scale = -140; scale <= 14; scale += 11) {
+            for (size_t i = 0; i < N; i++)
+                v[i] = ldexpf((float)wn_rng_normal(5, (uint64_t)t, i), scale);
+            wn_store_pack(bytes, (wn_store_type)t, v, N);
+            wn_store_unpack(got, (wn_store_type)t, bytes, N, 1);
+            float step = 0;
+            for (size_t i = 0; i < N; i++)
+                step = fmaxf(step, fabsf(v[i]) / 127);
+            for (size_t i = 0; i < N; i++) {
+                float off = fabsf(got[i] - v[i]), most = 0;
+                if (t == WN_STORE_F16)
+                    most = fmaxf(fabsf(v[i]) * 0x1p-11f, 0x1p-25f);
+                if (t == WN_STORE_BF16)
+                    most = fmaxf(fabsf(v[i]) * 0x1p-8f, 0x1p-134f);
+                if (t == WN_STORE_INT8)
+                    most = fmaxf(0.5f * step * (1 + 0x1p-15f), 0x1p-149f);
+                cr_assert_leq(off, most, "type %d, scale %d: %a became %a", t, scale, v[i], got[i]);
+            }
+        }
+}
+
+Test(store, every_half_float_comes_back)
+{
+    for (uint32_t h = 0; h < 0x10000; h++) {
+        uint16_t half = (uint16_t)h;
+        float x = wn_f16_to_f32(half), y;
+        if ((h & 0x7c00) == 0x7c00)
+            continue;
+        wn_store_unpack(&y, WN_STORE_F16, (const char *)&half, 1, 1);
+        cr_assert_eq(memcmp(&x, &y, 4), 0, "%04x: %a, not %a", h, y, x);
+    }
+}
+
+Test(store, what_a_type_cannot_hold_is_refused_by_place)
+{
+    static const struct {
+        int type;
+        float v;
+        bool fits;
+    } c[] = {{WN_STORE_F16, 65504, true},    {WN_STORE_F16, 65519.996f, true},
+             {WN_STORE_F16, 65520, false},   {WN_STORE_F16, -INFINITY, false},
+             {WN_STORE_BF16, 3e38f, true},   {WN_STORE_BF16, 3.4e38f, false},
+             {WN_STORE_INT8, 3.4e38f, true}, {WN_STORE_INT8, NAN, false},
+             {WN_STORE_F32, NAN, true}};
+    for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
+        float v[3] = {0, c[i].v, 1}, got[3];
+        char bytes[16];
+        cr_assert_eq(wn_store_unfit((wn_store_type)c[i].type, v, 3), c[i].fits ? 3 : 1, "case %zu",
+                     i);
+        if (!c[i].fits)
+            continue;
+        wn_store_pack(bytes, (wn_store_type)c[i].type, v, 3);
+        wn_store_unpack(got, (wn_store_type)c[i].type, bytes, 3, 1);
+        cr_assert(isnan(c[i].v) || isfinite(got[1]), "case %zu", i);
+    }
+}
+
+/* Whatever the type and however the rows are spread over files: row by row the same numbers, by
+ * wn_store_vector and by wn_store_read. */
+Test(store, types_and_files_of_rows, .init = set_up, .fini = tear_down)
+{
+    enum { ROWS = 9000 };
+    static float want[DIM], got[3 * DIM];
+    for (int t = 0; t < DTYPES; t++)
+        for (int split = 0; split < 2; split++) {
+            const wn_store_layout l = {.dtype = dtypes[t], .shard_bytes = (uint64_t)split};
+            layout = &l;
+            cr_assert_eq(make(at("s"), "m", ROWS, 5000, true), WN_OK, "%s", wn_error_text());
+            cr_assert_eq(wn_file_exists(at("s/rows.2.bin")), split != 0);
+            wn_store *s = open_store(at("s"));
+            cr_assert_str_eq(wn_store_dtype(s), dtypes[t]);
+            for (uint64_t r = 0; r + 3 <= ROWS; r += 1 + r % 97) {
+                char bytes[64];
+                cr_assert_eq(wn_store_read(got, s, r, 3), WN_OK, "%s", wn_error_text());
+                for (uint64_t k = 0; k < 3; k++) {
+                    for (size_t i = 0; i < DIM; i++)
+                        want[i] = (float)wn_rng_normal(1, 2, (r + k) * DIM + i);
+                    wn_store_pack(bytes, (wn_store_type)(t + 1), want, DIM);
+                    wn_store_unpack(want, (wn_store_type)(t + 1), bytes, DIM, 1);
+                    cr_assert_eq(memcmp(want, got + k * DIM, sizeof want), 0);
+                    cr_assert_eq(memcmp(want, wn_store_vector(s, r + k), sizeof want), 0);
+                }
+            }
+            wn_store_close(s);
+        }
+}
+
+/* One byte anywhere in the rows: found by the first who reads its block, and by the check. */
+Test(store, a_corrupted_byte_is_found, .init = set_up, .fini = tear_down)
+{
+    enum { ROWS = 70000 }; /* 1.4 MB of f32: two blocks */
+    wn_store *s;
+    float v[DIM];
+    char *json;
+    cr_assert_eq(make(at("s"), "m", ROWS, 50000, false), WN_OK);
+    cr_assert_eq(wn_store_check_job(at("s"), &json), WN_OK, "%s", wn_error_text());
+    wn_free(json);
+    damage("s/rows.bin", 4096 + (1 << 20) + 17, 'x');
+    cr_assert_eq(wn_store_open_packed(&s, at("s")), WN_OK);
+    cr_assert_eq(wn_store_read(v, s, 0, 1), WN_OK);
+    expect(wn_store_read(v, s, ROWS - 1, 1), WN_EFORMAT,
+           "s/rows.bin: block 1 (of 1 MiB): expected checksum");
+    expect(wn_store_verify(s, 0, ROWS), WN_EFORMAT, "block 1");
+    wn_store_close(s);
+    expect(wn_store_check_job(at("s"), &json), WN_EFORMAT, "block 1");
+    layout = &(wn_store_layout){.dtype = "int8", .shard_bytes = 1};
+    cr_assert_eq(make(at("t"), "m", ROWS, 50000, false), WN_OK);
+    damage("t/rows.3.bin", 5000, 'x');
+    expect(wn_store_open(&s, at("t")), WN_EFORMAT, "t/rows.3.bin: block 0");
+    cr_assert_eq(truncate(at("t/rows.3.bin"), 9999), 0);
+    expect(wn_store_open(&s, at("t")), WN_EFORMAT, "rows.3.bin: expected 40960 bytes, found 9999");
+    unlink(at("t/rows.3.bin"));
+    expect(wn_store_open(&s, at("t")), WN_EIO, "rows.3.bin: cannot open");
+}
+
+static void must_merge(const char *out, const char *a, const char *b, const wn_store_layout *l)
+{
+    const char *list[2] = {a, b};
+    cr_assert_eq(wn_store_merge_job(&(wn_store_merge_opts){.common.out = out,
+                                                           .stores = list,
+                                                           .n_stores = b ? 2 : 1,
+                                                           .store_dtype = l ? l->dtype : NULL,
+                                                           .shard_bytes = l ? l->shard_bytes : 0}),
+                 WN_OK, "%s", wn_error_text());
+}
+
+/* Rows [from, to) of what make() writes. */
+static void make_part(const char *path, uint64_t from, uint64_t to)
+{
+    wn_store_writer *w;
+    uint64_t done;
+    json_t *m = manifest("m");
+    cr_assert_eq(wn_store_writer_open(&w, path, m, DIM, layout, true, &done), WN_OK);
+    for (uint64_t r = from; r < to; r++)
+        cr_assert_eq(add(w, r), WN_OK);
+    cr_assert_eq(wn_store_writer_finish(w, NULL), WN_OK);
+    json_decref(m);
+}
+
+/* Two halves become what the whole is, in every type, without a second rounding. */
+Test(store, merged_halves_are_the_whole, .init = set_up, .fini = tear_down)
+{
+    static const char *const files[] = {"rows.bin", "rows.1.bin", "rows.2.bin", "meta.bin",
+                                        "ids.txt",  "tasks.txt",  "sums.bin"};
+    for (int t = 0; t < DTYPES; t++) {
+        const wn_store_layout l = {dtypes[t], 1};
+        layout = &l;
+        make_part(at("a"), 0, 5001);
+        make_part(at("b"), 5001, 9000);
+        make_part(at("whole"), 0, 9000);
+        must_merge(at("m"), at("a"), at("b"), &(wn_store_layout){NULL, 1});
+        for (int i = 0; i < 7; i++)
+            same_file(at("m"), at("whole"), files[i]);
+        must_merge(at("n"), at("whole"), NULL, &(wn_store_layout){"f32", 0});
+        wn_store *a = open_store(at("whole")), *b = open_store(at("n"));
+        cr_assert_eq(
+            memcmp(wn_store_vector(a, 0), wn_store_vector(b, 0), 9000 * DIM * sizeof(float)), 0);
+        wn_store_close(a);
+        wn_store_close(b);
+        wn_remove_tree(at("m"));
+        wn_remove_tree(at("n"));
+    }
+    layout = NULL;
+    make_part(at("c"), 5000, 5002);
+    const char *twice[2] = {at("whole"), at("c")};
+    wn_store_merge_opts o = {.common.out = at("x"), .stores = twice, .n_stores = 2};
+    expect(wn_store_merge_job(&o), WN_EARG, "dtype is int8 there, but f32");
+    o.store_dtype = "f32";
+    expect(wn_store_merge_job(&o), WN_EARG, "has a row of that id too");
+    cr_assert_eq(make(at("d"), "n", 3, 5, false), WN_OK);
+    twice[1] = at("d");
+    expect(wn_store_merge_job(&o), WN_EARG, "model is \"m\" there, but \"n\" here");
+    cr_assert_not(wn_file_exists(at("x")));
+}
+
+/* A store of the first format: still read, checked by its own hashes, never written on. */
+Test(store, the_first_format_is_read, .init = set_up, .fini = tear_down)
+{
+    char head[64] = "WNSTORE1";
+    uint32_t type = 1, dim = DIM;
+    uint64_t rows = 20;
+    cr_assert_eq(make(at("s"), "m", rows, 5, false), WN_OK);
+    wn_store *s = open_store(at("s"));
+    memcpy(head + 8, &type, 4);
+    memcpy(head + 12, &dim, 4);
+    memcpy(head + 16, &rows, 8);
+    wn_out out;
+    cr_assert_eq(wn_out_open(&out, at("rows")), WN_OK);
+    wn_out_write(&out, head, 64);
+    wn_out_write(&out, wn_store_vector(s, 0), rows * DIM * sizeof(float));
+    cr_assert_eq(wn_out_commit(&out), WN_OK);
+    json_t *m = json_deep_copy(wn_store_manifest(s)), *files = json_object();
+    float last[DIM];
+    memcpy(last, wn_store_vector(s, 19), sizeof last);
+    wn_store_close(s);
+    cr_assert_eq(wn_rename(at("rows"), at("s/rows.bin")), WN_OK);
+    unlink(at("s/sums.bin"));
+    static const char *const name[] = {"rows.bin", "meta.bin", "ids.txt", "tasks.txt"};
+    for (int i = 0; i < 4; i++) {
+        char hex[WN_SHA_HEX], path[256];
+        snprintf(path, sizeof path, "%s/%s", at("s"), name[i]);
+        cr_assert_eq(wn_sha_file(hex, path), WN_OK);
+        json_object_set_new(files, name[i], json_string(hex));
+    }
+    json_object_set_new(m, "files", files);
+    json_object_set_new(m, "format", json_string("winnow-store-1"));
+    json_object_del(m, "sums_sha256");
+    cr_assert_eq(wn_manifest_write(at("s/store.json"), m), WN_OK);
+    json_decref(m);
+    s = open_store(at("s"));
+    cr_assert_eq(memcmp(last, wn_store_vector(s, 19), sizeof last), 0);
+    cr_assert_eq(wn_store_verify(s, 0, 20), WN_OK);
+    wn_store_close(s);
+    char *json;
+    cr_assert_eq(wn_store_check_job(at("s"), &json), WN_OK, "%s", wn_error_text());
+    wn_free(json);
+    must_merge(at("new"), at("s"), NULL, NULL);
+    s = open_store(at("new"));
+    cr_assert_eq(memcmp(last, wn_store_vector(s, 19), sizeof last), 0);
+    wn_store_close(s);
+    damage("s/rows.bin", 100, 'x');
+    expect(wn_store_check_job(at("s"), &json), WN_EFORMAT, "rows.bin: expected SHA-256");
+}
+
+static void rows_file(const char *name, int rows, int changed)
+{
+    wn_str s = {0};
+    for (int i = 0; i < rows; i++)
+        wn_str_printf(&s,
+                      "{\"id\": \"r%d\", \"task\": \"t\", \"prompt\": \"%s %d\", \"target\": "
+                      "\"x\"}\n",
+                      i, i == changed ? "other" : "word", i);
+    cr_assert_eq(wn_file_write(at(name), s.p, s.len), WN_OK);
+    wn_str_free(&s);
+}
+
+static wn_err fill_from(const char *path, const char *rows, const char *model)
+{
+    wn_pool *p;
+    wn_store_writer *w;
+    uint64_t done;
+    json_t *m = manifest(model);
+    wn_row row = {0};
+    cr_assert_eq(wn_pool_open(&p, rows, NULL, true), WN_OK);
+    wn_err err = wn_store_grow(path, p, m, DIM, layout);
+    if (err == WN_OK)
+        err = wn_store_writer_open(&w, path, m, DIM, layout, false, &done);
+    if (err == WN_OK) {
+        for (uint64_t r = done; r < wn_pool_rows(p); r++) {
+            float v[DIM] = {(float)r};
+            cr_assert_eq(wn_pool_row(p, r, &row), WN_OK);
+            cr_assert_eq(
+                wn_store_writer_add(w, &(wn_store_row){.vector = v,
+                                                       .id = row.id,
+                                                       .task = row.task,
+                                                       .text_hash = wn_pool_text_hash(p, r)}),
+                WN_OK);
+        }
+        err = wn_store_writer_finish(w, NULL);
+    }
+    wn_row_free(&row);
+    wn_pool_close(p);
+    json_decref(m);
+    return err;
+}
+
+/* A grown pool: the store ends with the bytes of one made at once; anything else is refused. */
+Test(store, a_grown_pool_is_gone_on_with, .init = set_up, .fini = tear_down)
+{
+    static const char *const files[] = {"store.json", "rows.bin",  "rows.1.bin", "meta.bin",
+                                        "ids.txt",    "tasks.txt", "sums.bin"};
+    layout = &small;
+    rows_file("few", 3000, -1);
+    rows_file("more", 5000, -1);
+    rows_file("changed", 5000, 1234);
+    cr_assert_eq(fill_from(at("s"), at("few"), "m"), WN_OK, "%s", wn_error_text());
+    expect(fill_from(at("s"), at("few"), "m"), WN_EARG, "finished store is there already");
+    expect(fill_from(at("s"), at("changed"), "m"), WN_EARG, "row 1234 (r1234): its text is not");
+    expect(fill_from(at("s"), at("more"), "n"), WN_EARG, "model is \"m\" there, but \"n\" here");
+    cr_assert(wn_is_store(at("s")));
+    cr_assert_eq(fill_from(at("s"), at("more"), "m"), WN_OK, "%s", wn_error_text());
+    cr_assert_eq(fill_from(at("whole"), at("more"), "m"), WN_OK);
+    for (int i = 0; i < 7; i++)
+        same_file(at("s"), at("whole"), files[i]);
+    cr_assert_eq(fill_from(at("t"), at("few"), "m"), WN_OK);
+    damage("t/rows.bin", 5000, 'x');
+    expect(fill_from(at("t"), at("more"), "m"), WN_EFORMAT, "rows.bin: block 0");
 }

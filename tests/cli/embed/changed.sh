@@ -2,7 +2,7 @@
 i=0
 while [ $i -lt 300 ]; do rows | sed "s/\"id\":\"/&$i-/; s/prompt\":\"/&$i /"; i=$((i + 1)); done >rows.jsonl
 winnow pool build rows.jsonl --out pool --quiet
-kill_when s/rows.bin 1000 winnow embed --model $MODELS/bert-tiny --pool pool --out s --quiet --threads 1
+kill_when s/rows.bin 5096 winnow embed --model $MODELS/bert-tiny --pool pool --out s --quiet --threads 1
 [ ! -e s/store.json ] || skip "the kill came too late"
 fails winnow embed --model $MODELS/bert-tiny --pool pool --out s --quiet --pooling cls
 head -n 100 rows.jsonl >fewer.jsonl

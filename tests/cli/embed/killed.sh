@@ -7,7 +7,7 @@ while [ $i -lt 10 ]; do sed "s/\"id\":\"/&$i-/; s/prompt\":\"/&$i /" some; i=$((
 winnow pool build rows.jsonl --out pool --quiet
 winnow embed --model $MODELS/bert-tiny --pool pool --out whole --quiet --threads 1
 cuts=0
-for at in 65 100000 300000; do
+for at in 4097 104000 304000; do
     rm -rf cut
     kill_when cut/rows.bin $at winnow embed --model $MODELS/bert-tiny --pool pool --out cut --quiet --threads 1
     if [ ! -e cut/store.json ]; then

@@ -5,7 +5,7 @@ M="--model $MODELS/llama-tiny" A="--adapter $MODELS/llama-tiny/adapter"
 f32="--quiet --precision f32"
 i=0
 while [ $i -lt 60 ]; do rows | sed "s/\"id\":\"/&$i-/; s/prompt\":\"/&$i /"; i=$((i + 1)); done >more.jsonl
-kill_when s/rows.bin 65 winnow grad $M --pool more.jsonl --out s --project 50 $f32 --threads 1 --max-batch-tokens 64
+kill_when s/rows.bin 4097 winnow grad $M --pool more.jsonl --out s --project 50 $f32 --threads 1 --max-batch-tokens 64
 [ ! -e s/store.json ] || skip "the kill came too late"
 fails winnow grad $M --pool more.jsonl --out s --project 50 $f32 --quantity margin
 fails winnow grad $M --pool more.jsonl --out s --project 50 $f32 --seed 1

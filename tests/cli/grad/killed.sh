@@ -6,7 +6,7 @@ winnow pool build rows.jsonl --out pool --quiet
 grad="winnow grad --model $MODELS/llama-tiny --pool pool --project 50 --quiet --precision f32"
 $grad --out whole --threads 1
 cuts=0
-for at in 65 20000 60000; do
+for at in 4097 24000 64000; do
     rm -rf cut
     kill_when cut/rows.bin $at $grad --out cut --threads 1 --max-batch-tokens 64
     if [ ! -e cut/store.json ]; then
