@@ -329,6 +329,10 @@ wn_err wn_tokenizer_read_spm(wn_tokenizer *t, const char *bytes, size_t len);
  * folder's files that is, NULL: none. */
 wn_err wn_tokenizer_read_byt5(wn_tokenizer *t, const char *text, size_t len);
 wn_err wn_byt5_find(char **path, const char *folder);
+/* From the text of vocab.json (merges.txt beside it) or vocab.txt; find says which of them a folder
+ * has, NULL: none. Errors name the class of tokenizer that such files are not read for. */
+wn_err wn_tokenizer_read_plain(wn_tokenizer *t, const char *text, size_t len);
+wn_err wn_plain_find(char **path, const char *folder);
 /* Ids of bos, eos, unk, pad and the chat template from the files beside a tokenizer.json. */
 wn_err wn_tokenizer_read_config(wn_tokenizer *t, const char *folder);
 /* Id of an added or vocabulary token, -1. */

@@ -79,6 +79,30 @@ static void fill(int32_t *out, int32_t id)
         *out = id;
 }
 
+static bool only(const wn_ids *ids, int32_t id)
+{
+    return ids->n == 0 || (ids->n == 1 && ids->id[0] == id);
+}
+
+/* Files without a post-processor: the configuration says whether the begin and end tokens are
+ * added, to models whose texts have no others around them. A tokenizer.json's post-processor is
+ * obeyed whatever the configuration says. */
+static wn_err read_ends(wn_tokenizer *t, const json_t *c)
+{
+    const json_t *bos = json_object_get(c, "add_bos_token"),
+                 *eos = json_object_get(c, "add_eos_token");
+    if (!strcmp(wn_path_base(t->path), "tokenizer.json") || (!bos && !eos) ||
+        !only(&t->prefix, t->facts.bos) || !only(&t->suffix, t->facts.eos))
+        return WN_OK;
+    wn_ids_clear(&t->prefix);
+    wn_ids_clear(&t->suffix);
+    if (json_is_true(bos) && t->facts.bos >= 0)
+        WN_TRY(wn_ids_push(&t->prefix, t->facts.bos));
+    if (json_is_true(eos) && t->facts.eos >= 0)
+        WN_TRY(wn_ids_push(&t->suffix, t->facts.eos));
+    return WN_OK;
+}
+
 wn_err wn_tokenizer_read_config(wn_tokenizer *t, const char *folder)
 {
     static const char *const names[] = {"config.json", "generation_config.json"};
@@ -89,7 +113,9 @@ wn_err wn_tokenizer_read_config(wn_tokenizer *t, const char *folder)
     fill(&f->eos, by_text(t, c, "eos_token"));
     fill(&f->unk, by_text(t, c, "unk_token"));
     fill(&f->pad, by_text(t, c, "pad_token"));
-    wn_err err = template_file(t, folder);
+    wn_err err = read_ends(t, c);
+    if (!err)
+        err = template_file(t, folder);
     if (!err && !t->chat_template)
         err = set_template(t, json_object_get(c, "chat_template"));
     json_decref(c);

@@ -359,13 +359,15 @@ static wn_err read_file(wn_tokenizer *t, const char *path)
     if (!err)
         err = ends_with(path, ".model")        ? wn_tokenizer_read_spm(t, text, len)
               : ends_with(path, "config.json") ? wn_tokenizer_read_byt5(t, text, len)
-                                               : wn_tokenizer_read_json(t, text, len);
+              : ends_with(path, "vocab.json") || ends_with(path, "vocab.txt")
+                  ? wn_tokenizer_read_plain(t, text, len)
+                  : wn_tokenizer_read_json(t, text, len);
     wn_free(text);
     return err;
 }
 
 /* In a folder: tokenizer.json, else a SentencePiece model under one of its usual names, else a
- * configuration that names a tokenizer without a file. */
+ * configuration that names a tokenizer without a file, else a vocabulary of older kinds. */
 static wn_err find_file(char **path, const char *model)
 {
     static const char *const names[] = {"tokenizer.json", "spiece.model", "tokenizer.model"};
@@ -380,10 +382,15 @@ static wn_err find_file(char **path, const char *model)
         wn_free(*path);
     }
     WN_TRY(wn_byt5_find(path, model));
+    if (!*path)
+        WN_TRY(wn_plain_find(path, model));
     if (*path)
         return WN_OK;
     return wn_fail(
-        WN_EIO, "%s: expected tokenizer.json or a SentencePiece .model there, found none", model);
+        WN_EIO,
+        "%s: expected tokenizer.json, a SentencePiece .model, vocab.json with merges.txt "
+        "or vocab.txt there, found none",
+        model);
 }
 
 static wn_err folder_of(char **folder, const char *path)

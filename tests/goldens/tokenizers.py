@@ -510,6 +510,61 @@ def gemma_file(write):
     yield "gguf-gemma", encoded, [v[1:] for v in encoded], [t.decode(v) for v in encoded]
 
 
+def plain_folders():
+    """Folders as transformers reads them: vocabularies without a tokenizer.json, and one whose configuration overrides its
+    post-processor. Ids are AutoTokenizer's."""
+    from transformers import AutoTokenizer
+    small = byte_bpe(pre_tokenizers.ByteLevel(False, use_regex=True), 330, tokens=("<s>", "<pad>", "</s>", "<unk>", "<mask>"), extra=False)
+    d = json.loads(small.to_str())
+    vocab, merges = d["model"]["vocab"], [" ".join(m) if isinstance(m, list) else m for m in d["model"]["merges"]]
+    words = json.loads(wordpiece(normalizers.BertNormalizer(lowercase=True), size=500).to_str())["model"]["vocab"]
+    token = lambda text, **kw: {"__type": "AddedToken", "content": text, "lstrip": False, "normalized": True, "rstrip": False,
+                                "single_word": False, **kw}
+    folders = {
+        "files-opt": ({"model_type": "opt"}, {"errors": "replace", "unk_token": token("</s>"), "bos_token": token("</s>"),
+                      "eos_token": token("</s>"), "pad_token": token("<pad>"), "add_prefix_space": False, "add_bos_token": True,
+                      "tokenizer_class": "GPT2Tokenizer"}, None),
+        "files-gpt2": ({"model_type": "gpt2"}, {"tokenizer_class": "GPT2Tokenizer", "added_tokens_decoder": {
+            "2": dict(token("</s>"), special=True), "330": dict(token("newtok", lstrip=True), special=False),
+            "331": dict(token("<|x|>", normalized=False, rstrip=True), special=True)}, "bos_token": "</s>", "eos_token": "</s>",
+            "unk_token": "</s>", "pad_token": "<|x|>"}, None),
+        "files-roberta": ({"model_type": "roberta"}, {}, {"mask_token": token("<mask>", lstrip=True), "bos_token": "<s>", "eos_token": "</s>",
+                                                          "sep_token": "</s>", "cls_token": "<s>", "unk_token": "<unk>", "pad_token": "<pad>"}),
+        "files-bert": ({"model_type": "bert"}, {"do_lower_case": False, "tokenizer_class": "BertTokenizer"}, None),
+        "files-distilbert": ({"model_type": "distilbert"}, {"do_lower_case": True, "strip_accents": False}, None),
+        "flags": ({"model_type": "llama"}, {"tokenizer_class": "PreTrainedTokenizerFast", "add_bos_token": False, "add_eos_token": True,
+                                            "bos_token": "<s>", "eos_token": "</s>"}, None),
+    }
+    for name, (config, tokens, special) in folders.items():
+        if sys.argv[1:] and name not in sys.argv[1:]:
+            continue
+        folder = os.path.join(HERE, name)
+        os.makedirs(folder, exist_ok=True)
+        files = {"config.json": json.dumps(config) + "\n"}
+        if tokens:
+            files["tokenizer_config.json"] = json.dumps(tokens) + "\n"
+        if special:
+            files["special_tokens_map.json"] = json.dumps(special) + "\n"
+        if name == "flags":
+            small.post_processor = processors.TemplateProcessing(single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", 0)])
+            files["tokenizer.json"] = small.to_str()
+        elif "bert" in name and "ro" not in name:
+            files["vocab.txt"] = "".join(w + "\n" for w in sorted(words, key=words.get))
+        else:
+            files["vocab.json"] = json.dumps(vocab, ensure_ascii=False)
+            files["merges.txt"] = "#version: 0.2\n" + "\n".join(merges) + "\n"
+        for file, text in files.items():
+            with open(os.path.join(folder, file), "w") as f:
+                f.write(text)
+        t = AutoTokenizer.from_pretrained(folder)
+        print(name, type(t).__name__)
+        t = t.backend_tokenizer
+        decode = lambda v, skip: t.decode(v, skip_special_tokens=skip) if v else ""
+        ids = [t.encode(x).ids for x in strings()]
+        write_golden(name, ids, [t.encode(x, add_special_tokens=False).ids for x in strings()], [decode(v, False) for v in ids],
+                     [decode(v, True) for v in ids])
+
+
 def write_golden(name, ids, plain, text, skip):
     out = {"ids": ids, "plain": [None if p == v else p for p, v in zip(plain, ids)],
            "text": [None if x == y else x for x, y in zip(text, skip)], "skip": skip}
@@ -539,6 +594,7 @@ def main():
         plain = [t.encode(x, add_special_tokens=False).ids for x in text]
         decode = lambda v, skip: t.decode(v, skip_special_tokens=skip) if v else ""
         write_golden(name, ids, plain, [decode(v, False) for v in ids], [decode(v, True) for v in ids])
+    plain_folders()
     for make in (sentencepiece_folders, gguf_files):
         for name, ids, plain, skip in make():
             if not only or name in only:
