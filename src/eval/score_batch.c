@@ -206,14 +206,14 @@ static wn_err run_alone(void *ctx, size_t i, int thread)
     return thread == 0 ? report(w) : WN_OK;
 }
 
-/* How many pieces from p on make the next batch of about `most` tokens, at least one. */
+/* How many pieces from p on come nearest to a batch of `most` tokens, at least one. */
 static size_t next_batch(const struct wn_score_piece *p, size_t n, size_t most,
                          struct wn_score_piece *sum)
 {
     size_t k = 0;
     *sum = (struct wn_score_piece){0};
-    while (k < n &&
-           (k == 0 || (sum->tokens + p[k].tokens <= most && sum->source + p[k].source <= most))) {
+    while (k < n && (k == 0 || (sum->tokens + p[k].tokens / 2 <= most &&
+                                sum->source + p[k].source / 2 <= most))) {
         sum->tokens += p[k].tokens;
         sum->source += p[k].source;
         sum->segments += p[k].segments;

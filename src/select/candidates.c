@@ -155,6 +155,7 @@ static wn_err embed_queries(wn_candidates *c, const wn_select_opts *o)
 
 static wn_err open_vectors(wn_candidates *c, const wn_select_opts *o)
 {
+    const wn_strategy *s;
     WN_TRY(wn_store_open(&c->store, o->store));
     if (wn_store_rows(c->store) == 0)
         return wn_fail(WN_EARG, "%s: the store has no rows", o->store);
@@ -166,7 +167,9 @@ static wn_err open_vectors(wn_candidates *c, const wn_select_opts *o)
         WN_TRY(embed_queries(c, o));
     if (wn_store_rows(c->queries) == 0)
         return wn_fail(WN_EARG, "%s: no query", o->queries);
-    WN_TRY(wn_store_match(c->store, c->queries));
+    WN_TRY(wn_strategy_find(&s, o->strategy));
+    WN_TRY(s->steps ? wn_store_match_steps(c->store, c->queries)
+                    : wn_store_match(c->store, c->queries));
     WN_TRY(wn_store_verify(c->queries, 0, wn_store_rows(c->queries)));
     return wn_store_verify(c->store, 0, wn_store_rows(c->store));
 }

@@ -5,8 +5,9 @@
  *              weight_t * cos(x_t(z), x_t(q))
  *
  * --metric ip takes inner products, the plain mean-gradient score. Weights (their average learning
- * rates) are normalised to sum 1. What the features are is the stores' business: Adam-scaled
- * gradients of the loss are LESS, plain gradients of a margin GradEx's baseline. Since gradients
+ * rates) are normalised to sum 1. What the features are is the stores' business: Adam's steps of
+ * rows against queries' plain gradients of the loss are LESS, gradients of a margin on both sides
+ * GradEx's baseline. Since gradients
  * only meet queries as sums over them, a row costs one inner product a task and checkpoint. */
 #include <math.h>
 #include <stdlib.h>
@@ -67,7 +68,7 @@ static wn_err open_point(struct point *p, const char *given)
     if (err == WN_OK)
         err = wn_store_open(&p->queries, part[1]);
     if (err == WN_OK)
-        err = wn_store_match(p->store, p->queries);
+        err = wn_store_match_steps(p->store, p->queries);
     if (err == WN_OK)
         err = wn_store_verify(p->store, 0, wn_store_rows(p->store));
     if (err == WN_OK)

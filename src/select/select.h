@@ -118,6 +118,7 @@ typedef struct wn_strategy {
     wn_feature feature;
     bool fills;  /* needs a budget or a cap, or it would take everything */
     bool seeded; /* what it picks depends on the seed */
+    bool steps;  /* rows may be Adam's steps, queries plain gradients (wn_store_match_steps) */
     /* Picks in any order; each candidate at most once, none that is skipped. */
     wn_err (*pick)(wn_picks *out, const wn_candidates *c, const wn_select_opts *o);
 } wn_strategy;

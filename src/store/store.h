@@ -68,6 +68,10 @@ const char *wn_store_sha(const wn_store *s); /* of store.json's bytes */
 /* Refuses two stores whose vectors cannot be compared (dim, kind, model, pooling, layer, ...): one
  * line naming the field and both values. */
 wn_err wn_store_match(const wn_store *a, const wn_store *b);
+/* The same, but rows may be Adam's steps where queries are plain gradients: the pairing of LESS
+ * (Xia et al. 2024, arXiv 2402.04333, section 3), which asks how far a step on a row moves a
+ * query's loss. */
+wn_err wn_store_match_steps(const wn_store *rows, const wn_store *queries);
 
 /* ---- writing ---- */
 typedef struct wn_store_row {

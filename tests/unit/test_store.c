@@ -294,6 +294,40 @@ Test(store, match_names_the_field, .init = set_up, .fini = tear_down)
     wn_store_close(b);
 }
 
+/* A store of one row whose manifest has "adam" where it is given. */
+static wn_store *with_adam(const char *name, const char *sha)
+{
+    wn_store_writer *w;
+    wn_store *s;
+    uint64_t done;
+    const float x[2] = {1, 2};
+    json_t *m = json_pack("{s:s, s:s}", "kind", "gradient", "quantity", "loss");
+    if (sha)
+        json_object_set_new(m, "adam", json_pack("{s:s, s:s}", "name", name, "sha256", sha));
+    cr_assert_eq(wn_store_writer_open(&w, at(name), m, 2, false, &done), WN_OK);
+    json_decref(m);
+    const wn_store_row row = {.vector = x, .id = {"r", 1}, .task = {"t", 1}};
+    cr_assert_eq(wn_store_writer_add(w, &row), WN_OK);
+    cr_assert_eq(wn_store_writer_finish(w, NULL), WN_OK);
+    cr_assert_eq(wn_store_open(&s, at(name)), WN_OK);
+    return s;
+}
+
+Test(store, only_rows_may_be_adam_s_steps, .init = set_up, .fini = tear_down)
+{
+    wn_store *plain = with_adam("p", NULL), *step = with_adam("s", "aa");
+    wn_store *other = with_adam("o", "bb");
+    expect(wn_store_match(step, plain), WN_EARG, "adam is \"aa\" there, but absent here");
+    cr_assert_eq(wn_store_match_steps(step, plain), WN_OK);
+    cr_assert_eq(wn_store_match_steps(step, step), WN_OK);
+    cr_assert_eq(wn_store_match_steps(plain, plain), WN_OK);
+    expect(wn_store_match_steps(plain, step), WN_EARG, "adam is absent there, but \"aa\" here");
+    expect(wn_store_match_steps(step, other), WN_EARG, "adam is \"aa\" there, but \"bb\" here");
+    wn_store_close(plain);
+    wn_store_close(step);
+    wn_store_close(other);
+}
+
 Test(store, every_failed_allocation_is_clean, .init = set_up, .fini = tear_down)
 {
     wn_err err = WN_ENOMEM;

@@ -12,3 +12,8 @@ winnow grad $M --pool rows.jsonl --out t --project 8 $f32 --adam ckpt --max-batc
 same_tree s t
 cmp -s plain/rows.bin s/rows.bin && echo "the moments change nothing"
 grep -c '"adam"' s/store.json
+# LESS pairs steps of rows with plain gradients of queries; nobody else does, and not the other way round
+winnow select --strategy less --store s --queries plain --budget 3 --out chosen --quiet && wc -l <chosen
+fails winnow select --strategy less --store plain --queries s --budget 3 2>err
+fails winnow select --strategy gradex-fs --store s --queries plain --budget 3 2>>err
+sed 's/{.*}\|"[0-9a-f]\{64\}"/CKPT/' err
