@@ -304,7 +304,7 @@ static wn_store *with_adam(const char *name, const char *sha)
     json_t *m = json_pack("{s:s, s:s}", "kind", "gradient", "quantity", "loss");
     if (sha)
         json_object_set_new(m, "adam", json_pack("{s:s, s:s}", "name", name, "sha256", sha));
-    cr_assert_eq(wn_store_writer_open(&w, at(name), m, 2, false, &done), WN_OK);
+    cr_assert_eq(wn_store_writer_open(&w, at(name), m, 2, NULL, false, &done), WN_OK);
     json_decref(m);
     const wn_store_row row = {.vector = x, .id = {"r", 1}, .task = {"t", 1}};
     cr_assert_eq(wn_store_writer_add(w, &row), WN_OK);
