@@ -210,8 +210,7 @@ static wn_err vector(wn_model *m, int *index, const char *name, size_t n, wn_row
 {
     const wn_tensor *t;
     size_t i;
-    if (m->files.is_gguf)
-        offset = 0; /* the converter has added it */
+    bool added = m->files.is_gguf; /* by the converter */
     WN_TRY(wn_weights_get(&t, &m->files, name, n, 0));
     WN_TRY(wn_params_add(&m->params, &i, name, n, 1, false));
     float *value;
@@ -220,7 +219,7 @@ static wn_err vector(wn_model *m, int *index, const char *name, size_t n, wn_row
     m->params.p[i].offset = offset;
     *index = (int)i;
     WN_TRY(wn_weights_rows(value, &m->files, t, 0, 1, order));
-    for (size_t k = 0; offset != 0 && k < n; k++)
+    for (size_t k = 0; offset != 0 && !added && k < n; k++)
         value[k] += offset;
     return WN_OK;
 }
@@ -245,6 +244,7 @@ wn_err wn_build_linear(wn_model *m, wn_linear *l, const char *module, size_t N, 
                      .lora_b = WN_NO_PARAM,
                      .ia3 = WN_NO_PARAM,
                      .transposed = turned,
+                     .order = form->order,
                      .number = m->n_linear++};
     l->module = wn_strdup(module);
     if (!l->module)
@@ -267,6 +267,32 @@ wn_err wn_build_linear(wn_model *m, wn_linear *l, const char *module, size_t N, 
         return WN_OK;
     snprintf(name, sizeof name, "%s.bias", module);
     return vector(m, &l->bias, name, N, form->order, 0);
+}
+
+wn_err wn_param_read(float *out, const wn_model *m, const wn_param *p)
+{
+    size_t n = p->rows * p->cols;
+    const wn_linear *l = NULL, *found = NULL;
+    for (size_t k = 0; p->value && k < n; k++)
+        out[k] = p->value[k] - p->offset;
+    if (p->value)
+        return WN_OK;
+    const wn_tensor *t = wn_weights_find(&m->files, p->name);
+    WN_ASSERT(t);
+    for (size_t i = 0; (l = wn_model_linear((wn_model *)m, i)) && !found; i++)
+        if (l->N && &m->params.p[l->weight] == p)
+            found = l;
+    if (!found || !found->transposed || !m->files.is_gguf)
+        return pack(m, t, NULL, out, p->rows, p->cols, found ? found->order : (wn_row_order){0});
+    float *turned = wn_malloc(n * sizeof *turned);
+    if (!turned)
+        return WN_ENOMEM;
+    wn_err e = pack(m, t, NULL, turned, p->cols, p->rows, (wn_row_order){0});
+    for (size_t r = 0; !e && r < p->rows; r++)
+        for (size_t c = 0; c < p->cols; c++)
+            out[r * p->cols + c] = turned[c * p->rows + r];
+    wn_free(turned);
+    return e;
 }
 
 wn_norm wn_no_norm(void)
@@ -306,6 +332,10 @@ wn_err wn_build_head(wn_model *m, const char *name, bool tied)
     size_t V = m->facts.vocab, D = m->project_out.N ? m->project_out.N : m->facts.width,
            i = (size_t)m->token.param;
     const wn_tensor *t = m->token.tensor;
+    if (m->unpacked && m->files.is_gguf && !tied) {
+        WN_TRY(wn_weights_get(&t, &m->files, name, V, D));
+        return wn_params_add(&m->params, &i, name, V, D, true);
+    }
     if (m->states_only || m->unpacked ||
         (m->headless && !tied && !wn_weights_find(&m->files, name)))
         return WN_OK;

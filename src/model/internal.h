@@ -125,6 +125,10 @@ wn_linear *wn_model_linear(wn_model *m, size_t i);
 /* The one line that refuses to train or differentiate at precision int8. */
 wn_err wn_int8_has_no_backward(void);
 
+/* A parameter of the base as a Hugging Face checkpoint holds it, out [rows, cols], whatever file it
+ * comes from. */
+wn_err wn_param_read(float *out, const wn_model *m, const wn_param *p);
+
 /* Packs a matrix anew from its master [N, K], or [K, N] if transposed. */
 void wn_repack(wn_mat *mat, const float *value, bool transposed);
 

@@ -9,6 +9,7 @@
 #include "kernel/kernel.h"
 #include "model/model.h"
 #include "model/params.h"
+#include "model/weights.h"
 
 enum { WN_NO_PARAM = -1 };
 
@@ -17,6 +18,7 @@ typedef struct wn_linear {
     wn_mat mat;
     size_t N, K;
     bool transposed;    /* the parameter is [K, N] */
+    wn_row_order order; /* of the rows in a GGUF file */
     int weight, bias;   /* indices into params; bias WN_NO_PARAM: none */
     int lora_a, lora_b; /* [r, K] and [N, r]; WN_NO_PARAM: no adapter */
     size_t r;

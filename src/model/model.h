@@ -102,8 +102,9 @@ wn_err wn_model_save_adapter(const wn_model *m, const char *dir, const char *bas
 
 /* A folder that transformers loads: all tensors of the checkpoint it came from, trained ones
  * replaced, an adapter merged into its layers (as PEFT does: W + scale B A, l W), with its config
- * and tokenizer files. Float8 is written as bf16, which holds it exactly. can_save refuses, before
- * the work, a model that cannot be saved so (one from a GGUF file). */
+ * and tokenizer files. Float8 is written as bf16, which holds it exactly. A GGUF file's tensors
+ * become f32 unless said otherwise, its config and tokenizer are made from its metadata. can_save
+ * refuses, before the work, a model that cannot be saved so. */
 typedef struct wn_save_opts {
     const char *dtype;    /* "f32", "f16", "bf16"; NULL: each tensor's own */
     uint64_t shard_bytes; /* largest weight file; 0: 5 GB */

@@ -305,8 +305,9 @@ static json_t *warnings_of(const wn_model *m, const struct lengths *l)
     if (m->facts.shape != WN_SHAPE_ENCODER && !m->head_mat.N)
         warn(list, "output matrix: missing, and not tied to the embedding: the model can embed, "
                    "not score, train or answer");
-    if (m->files.is_gguf && m->head_mat.N)
-        warn(list, "GGUF: method full cannot save such a model; lora and ia3 can");
+    if (m->files.is_gguf && m->head_mat.N && wn_model_can_save(m))
+        warn(list, "GGUF: neither method full nor merge can write this tokenizer; lora and ia3 "
+                   "write adapters");
     warn_tokens(list, m);
     warn_lengths(list, m, l);
     return list;

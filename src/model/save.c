@@ -5,18 +5,14 @@
 
 #include "base/report.h"
 #include "io/file.h"
-#include "model/internal.h"
+#include "model/save.h"
 
 #define SHARD_BYTES 5000000000u
 
 wn_err wn_model_can_save(const wn_model *m)
 {
     if (m->files.is_gguf)
-        return wn_fail(WN_EARG,
-                       "%s: a full model can be saved where it came from a Hugging Face folder, "
-                       "not from a GGUF file, which has no config.json and tokenizer.json to go "
-                       "with it; an adapter can be used on it as it is",
-                       m->files.path);
+        return wn_save_gguf_can(m);
     if (strcmp(m->path, m->files.path) != 0)
         return wn_fail(WN_EARG, "%s: its Transformer is in a folder of its own; expected %s",
                        m->path, m->files.path);
@@ -63,8 +59,7 @@ static wn_err copy_module(const char *from_dir, const char *to_dir, const char *
     return e;
 }
 
-/* j, which is given away, as a file; NULL: out of memory. */
-static wn_err write_json(const char *dir, const char *name, json_t *j)
+wn_err wn_save_json(const char *dir, const char *name, json_t *j)
 {
     char *path = NULL;
     wn_str text = {0};
@@ -97,7 +92,7 @@ static wn_err write_config(const wn_model *m, const char *dir, const char *dtype
                 json_object_set_new(c, keys[k], json_string(names[i][1]));
                 said = true;
             }
-    return write_json(dir, "config.json", c);
+    return wn_save_json(dir, "config.json", c);
 }
 
 /* Everything of the folder but weights: config, tokenizer, generation settings, what a sentence
@@ -131,7 +126,8 @@ static wn_err copy_rest(const wn_model *m, const char *dir, const char *dtype)
 
 struct save {
     const wn_model *m;
-    wn_tensor *t; /* [n] as they will be written, without data */
+    wn_tensor *t;           /* [n] as they will be written, without data */
+    const wn_param **param; /* [n] of a GGUF file; NULL: tensors are the folder's own */
     size_t n;
     size_t first; /* of the file being written */
     void *owned;  /* bytes of the last tensor */
@@ -231,9 +227,32 @@ static wn_err narrow(void *data, wn_dtype type, uint64_t n, const char *name)
     return WN_OK;
 }
 
+/* A parameter of a GGUF file. */
+static wn_err fill_param(struct save *s, size_t i, const void **data)
+{
+    const wn_tensor *to = &s->t[s->first + i];
+    const wn_param *p = s->param[s->first + i];
+    uint64_t n = wn_tensor_count(to);
+    wn_free(s->owned);
+    float *f = s->owned = wn_malloc((n ? n : 1) * sizeof *f);
+    if (!f)
+        return WN_ENOMEM;
+    *data = f;
+    s->done += to->bytes;
+    WN_TRY(wn_progress("write", "bytes", s->done, s->total, NULL));
+    WN_TRY(wn_param_read(f, s->m, p));
+    merge(f, s->m, p);
+    if (!wn_all_finite(f, n))
+        return wn_fail(WN_EARG, "tensor %s: expected finite numbers, found NaN or infinity",
+                       p->name);
+    return to->dtype == WN_F32 ? WN_OK : narrow(f, to->dtype, n, p->name);
+}
+
 static wn_err fill(void *ctx, size_t i, const void **data)
 {
     struct save *s = ctx;
+    if (s->param)
+        return fill_param(s, i, data);
     const wn_tensor *from = wn_safetensors_at(s->m->files.st, s->first + i),
                     *to = &s->t[s->first + i];
     const wn_param *p = is_real(from->dtype) ? param_of(s->m, from->name) : NULL;
@@ -271,7 +290,8 @@ static wn_err plan(struct save *s, const wn_save_opts *o)
         WN_TRY(parse_dtype(&dtype, o->dtype));
     for (size_t i = 0; i < s->n; i++) {
         wn_tensor *t = &s->t[i];
-        *t = *wn_safetensors_at(s->m->files.st, i);
+        if (!s->param)
+            *t = *wn_safetensors_at(s->m->files.st, i);
         bool f8 = t->dtype == WN_F8_E4M3 || t->dtype == WN_F8_E5M2;
         if (is_real(t->dtype) && (o->dtype || f8))
             t->dtype = o->dtype ? dtype : WN_BF16;
@@ -303,7 +323,7 @@ static wn_err write_index(const struct save *s, const char *dir, uint64_t most, 
         }
     json_t *j = json_pack("{s:{s:I}, s:o}", "metadata", "total_size", (json_int_t)s->total,
                           "weight_map", map);
-    return write_json(dir, "model.safetensors.index.json", j);
+    return wn_save_json(dir, "model.safetensors.index.json", j);
 }
 
 static wn_err write_weights(struct save *s, const char *dir, uint64_t most)
@@ -332,16 +352,25 @@ static wn_err write_weights(struct save *s, const char *dir, uint64_t most)
 wn_err wn_model_save(const wn_model *m, const char *dir, const wn_save_opts *o)
 {
     WN_TRY(wn_model_can_save(m));
-    struct save s = {.m = m, .n = wn_safetensors_count(m->files.st)};
-    WN_NEW(s.t, s.n + 1);
-    wn_err e = plan(&s, o);
+    bool gguf = m->files.is_gguf;
+    struct save s = {.m = m};
+    wn_err e = WN_OK;
+    if (gguf) {
+        e = wn_save_gguf_tensors(&s.t, &s.param, &s.n, m);
+    } else {
+        s.n = wn_safetensors_count(m->files.st);
+        WN_NEW(s.t, s.n + 1);
+    }
+    if (!e)
+        e = plan(&s, o);
     if (!e)
         e = wn_mkdirs(dir);
     if (!e)
         e = write_weights(&s, dir, o->shard_bytes ? o->shard_bytes : SHARD_BYTES);
     if (!e)
-        e = copy_rest(m, dir, o->dtype);
+        e = gguf ? wn_save_gguf_rest(m, dir, o->dtype) : copy_rest(m, dir, o->dtype);
     wn_free(s.owned);
+    wn_free(s.param);
     wn_free(s.t);
     return e;
 }

@@ -188,7 +188,8 @@ static wn_err decoder(json_t *c, const wn_gguf *g, const char *arch, unsigned fl
     WN_TRY(set_dim(c, "intermediate_size", g, "blk.0.ffn_down.weight", 1, 1));
     WN_TRY(set_dim(c, "vocab_size", g, "token_embd.weight", 0, 1));
     json_object_set_new(c, "tie_word_embeddings", json_boolean(!has(g, "output.weight")));
-    json_object_set_new(c, "attention_bias", json_boolean(has(g, "blk.0.attn_q.bias")));
+    json_object_set_new(c, "attention_bias",
+                        json_boolean(has(g, "blk.0.attn_q.bias") || has(g, "blk.0.attn_qkv.bias")));
     json_object_set_new(c, "mlp_bias", json_boolean(has(g, "blk.0.ffn_down.bias")));
     return flags & UNROTATED ? WN_OK : positions(c, g, arch);
 }

@@ -14,6 +14,7 @@
 
 #include "base/err.h"
 #include "io/hash.h"
+#include "io/json.h"
 
 /* A growing list of ids. */
 typedef struct wn_ids {
@@ -59,5 +60,8 @@ wn_err wn_tokenizer_lowercase(wn_tokenizer *t);
 /* Of the file it came from; for GGUF of the tokenizer's metadata, as the file also holds the
  * weights. */
 const char *wn_tokenizer_sha(const wn_tokenizer *t);
+/* What a tokenizer read from GGUF does, as tokenizer.json says it. A unigram of SentencePiece is
+ * refused: its normalisation has no words there. */
+wn_err wn_tokenizer_json(json_t **out, const wn_tokenizer *t);
 
 #endif

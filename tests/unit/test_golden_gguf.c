@@ -1,8 +1,10 @@
 /* A tiny model of every architecture that GGUF files are read of, as llama.cpp's converter lays
  * them out, against transformers with the same weights. */
 #include <dirent.h>
+#include <stdlib.h>
 
 #include "golden_model.h"
+#include "io/file.h"
 
 #define STATE_LIMIT 5e-5 /* largest difference, of the RMS */
 #define LOSS_LIMIT  2e-5 /* relative */
@@ -14,12 +16,11 @@ static bool has(const wn_safetensors *s, const char *name)
     return wn_safetensors_find(s, name) != NULL;
 }
 
-static wn_model *open_gguf(const char *name)
+static wn_model *open_model(const char *path)
 {
-    char path[GOLDEN_PATH];
     wn_model *m = NULL;
     const wn_model_opts o = {.precision = WN_PRECISION_F32};
-    GOLDEN_OK(wn_model_open(&m, golden_path(path, "gguf/%s.gguf", name), &o));
+    GOLDEN_OK(wn_model_open(&m, path, &o));
     return m;
 }
 
@@ -53,13 +54,14 @@ static wn_batch targets(const wn_model *m, const wn_safetensors *s, const wn_bat
                       .source_of = of};
 }
 
-static void check(const char *name)
+/* The model of that path against what is expected of NAME. */
+static void check(const char *model, const char *name)
 {
     char path[GOLDEN_PATH];
     wn_safetensors *s = NULL;
     wn_work *w = NULL;
     size_t T, n;
-    wn_model *m = open_gguf(name);
+    wn_model *m = open_model(model);
     GOLDEN_OK(wn_safetensors_open(&s, golden_path(path, "gguf/%s.safetensors", name)));
     wn_batch rows = {.id = golden_i32(s, &T, "ids"), .off = (uint32_t *)golden_i32(s, &n, "off")};
     rows.T = T;
@@ -84,9 +86,9 @@ static void check(const char *name)
     wn_safetensors_close(s);
 }
 
-Test(golden_gguf, states_and_losses_of_every_architecture, .timeout = 120)
+static size_t each(void (*fn)(const char *gguf, const char *name))
 {
-    char path[GOLDEN_PATH];
+    char path[GOLDEN_PATH], file[GOLDEN_PATH];
     size_t n = 0;
     DIR *d = opendir(golden_path(path, "gguf"));
     cr_assert(d, "%s is missing", path);
@@ -95,11 +97,36 @@ Test(golden_gguf, states_and_losses_of_every_architecture, .timeout = 120)
         if (len < 6 || strcmp(e->d_name + len - 5, ".gguf") != 0)
             continue;
         e->d_name[len - 5] = '\0';
-        check(e->d_name);
+        fn(golden_path(file, "gguf/%s.gguf", e->d_name), e->d_name);
         n++;
     }
     closedir(d);
-    cr_expect_geq(n, 22);
+    return n;
+}
+
+Test(golden_gguf, states_and_losses_of_every_architecture, .timeout = 120)
+{
+    cr_expect_geq(each(check), 22);
+}
+
+/* Saved as a folder, with the metadata as config.json, and read from there. */
+static void check_folder(const char *gguf, const char *name)
+{
+    char folder[] = "/tmp/winnow-gguf-XXXXXX";
+    wn_model *m = NULL;
+    const wn_model_opts o = {.precision = WN_PRECISION_F32, .unpacked = true};
+    cr_assert(mkdtemp(folder));
+    GOLDEN_OK(wn_model_open(&m, gguf, &o));
+    GOLDEN_OK(wn_model_can_save(m));
+    GOLDEN_OK(wn_model_save(m, folder, &(wn_save_opts){0}));
+    wn_model_close(m);
+    check(folder, name);
+    GOLDEN_OK(wn_remove_tree(folder));
+}
+
+Test(golden_gguf, folders_of_every_architecture, .timeout = 120)
+{
+    cr_expect_geq(each(check_folder), 22);
 }
 
 /* Names, rows and layouts of parameters are the Hugging Face checkpoint's: an adapter made there

@@ -117,6 +117,74 @@ Test(tokenizer, goldens_of_every_kind)
     wn_names_free(names, n);
 }
 
+/* name: a GGUF file; its tokenizer as tokenizer.json gives the same ids and texts. */
+static void check_written(const char *name)
+{
+    char path[] = "/tmp/wn_tokenizer_XXXXXX", file[128];
+    json_t *texts = load("strings.json"), *j = NULL;
+    wn_tokenizer *a, *b;
+    wn_str s = {0};
+    cr_assert_not_null(mkdtemp(path));
+    snprintf(file, sizeof file, "%s/tokenizer.json", path);
+    cr_assert_eq(wn_tokenizer_open(&a, golden(name)), WN_OK, "%s", wn_error_text());
+    cr_assert_eq(wn_tokenizer_json(&j, a), WN_OK, "%s", wn_error_text());
+    cr_assert_eq(wn_json_dump(&s, j, 0, false), WN_OK);
+    cr_assert_eq(wn_file_write(file, s.p, s.len), WN_OK);
+    cr_assert_eq(wn_tokenizer_open(&b, file), WN_OK, "%s: %s", name, wn_error_text());
+    for (size_t i = 0; i < json_array_size(texts); i++) {
+        const json_t *v = json_array_get(texts, i);
+        int32_t *x, *y;
+        size_t n, m;
+        char *p, *q;
+        cr_assert_eq(
+            wn_tokenizer_encode(a, json_string_value(v), json_string_length(v), true, &x, &n),
+            WN_OK);
+        cr_assert_eq(
+            wn_tokenizer_encode(b, json_string_value(v), json_string_length(v), true, &y, &m),
+            WN_OK);
+        cr_expect(n == m && !memcmp(x, y, n * sizeof *x), "%s: string %zu: other ids", name, i);
+        cr_assert_eq(wn_tokenizer_decode(a, x, n, true, &p), WN_OK);
+        cr_assert_eq(wn_tokenizer_decode(b, x, n, true, &q), WN_OK);
+        cr_expect_str_eq(p, q, "%s: string %zu", name, i);
+        wn_ids_free(x);
+        wn_ids_free(y);
+        wn_free(p);
+        wn_free(q);
+    }
+    wn_tokenizer_close(a);
+    wn_tokenizer_close(b);
+    wn_str_free(&s);
+    json_decref(j);
+    json_decref(texts);
+    wn_remove_tree(path);
+}
+
+Test(tokenizer, gguf_written_as_json)
+{
+    char **names;
+    size_t n, files = 0;
+    cr_assert_eq(wn_dir_list(&names, &n, golden("")), WN_OK, "%s", wn_error_text());
+    for (size_t i = 0; i < n; i++)
+        if (strstr(names[i], ".gguf")) {
+            check_written(names[i]);
+            files++;
+        }
+    cr_assert_geq(files, 12);
+    wn_names_free(names, n);
+}
+
+/* SentencePiece's unigram has no words there. */
+Test(tokenizer, unigram_is_not_written)
+{
+    wn_tokenizer *t;
+    json_t *j;
+    cr_assert_eq(wn_tokenizer_open(&t, golden("spm-t5")), WN_OK);
+    cr_assert_eq(wn_tokenizer_json(&j, t), WN_EARG);
+    cr_assert_null(j);
+    cr_assert_not_null(strstr(wn_error_text(), "(unigram)"), "%s", wn_error_text());
+    wn_tokenizer_close(t);
+}
+
 Test(tokenizer, no_memory_is_kept)
 {
     size_t before = wn_mem_live();

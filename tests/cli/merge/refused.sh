@@ -4,10 +4,8 @@ try() {
     gone o
 }
 m=$MODELS/llama-tiny
-try --model $MODELS/llama-tiny-gguf/model.gguf --adapter $m/adapter
 try --model $MODELS/bert-tiny --adapter $m/adapter
 try --model $m --adapter nosuch
-try --model $m
 try --model $m --adapter $m/adapter --save-dtype int4
 # a factor of 2^16 times a number that no f16 holds
 mkdir a
