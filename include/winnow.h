@@ -375,6 +375,18 @@ WN_API wn_err wn_run_job(const wn_run_opts *o, char **table);
 /* Writes DIR/report.html again from DIR/verdict.json. */
 WN_API wn_err wn_report_job(const char *dir, const wn_common *common);
 
+typedef struct wn_plan_opts {
+    wn_common common;
+    const char
+        *recipe; /* what it names need not be there, where its `sizes` says how large it is */
+    size_t cores, nodes; /* of the machines it is priced for; 0: this one's threads, one machine */
+    double core_rate;    /* GFLOP/s of one core there, at the precision; 0: as measured here */
+    uint64_t disk_rate;  /* bytes a second that a store is read with there; 0: as measured here */
+    bool json;
+} wn_plan_opts;
+/* *text: tokens, FLOPs, time, disk and memory of each part, from a measurement of some seconds. */
+WN_API wn_err wn_plan_job(const wn_plan_opts *o, char **text);
+
 typedef struct wn_explain_opts {
     wn_common common;
     const char *selection, *id;

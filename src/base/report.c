@@ -11,6 +11,7 @@ static void *progress_ctx;
 static wn_message_fn message_fn;
 static void *message_ctx;
 static double last_call;
+static bool hushed;
 
 double wn_seconds(void)
 {
@@ -22,7 +23,7 @@ double wn_seconds(void)
 wn_err wn_progress(const char *stage, const char *unit, uint64_t done, uint64_t total,
                    const char *note)
 {
-    if (!progress_fn)
+    if (!progress_fn || hushed)
         return WN_OK;
     double now = wn_seconds();
     if (done != total && done != 0 && now - last_call < 0.2)
@@ -36,7 +37,7 @@ wn_err wn_progress(const char *stage, const char *unit, uint64_t done, uint64_t 
 
 void wn_message(const char *fmt, ...)
 {
-    if (!message_fn)
+    if (!message_fn || hushed)
         return;
     char line[WN_ERROR_TEXT_BYTES];
     va_list ap;
@@ -44,6 +45,11 @@ void wn_message(const char *fmt, ...)
     vsnprintf(line, sizeof line, fmt, ap);
     va_end(ap);
     message_fn(message_ctx, line);
+}
+
+void wn_hush(bool on)
+{
+    hushed = on;
 }
 
 void wn_set_progress(wn_progress_fn fn, void *ctx)

@@ -68,6 +68,7 @@ typedef struct wn_command {
     X(train)                                                                                       \
     X(eval)                                                                                        \
     X(run)                                                                                         \
+    X(plan)                                                                                        \
     X(explain)                                                                                     \
     X(diff)                                                                                        \
     X(report)                                                                                      \

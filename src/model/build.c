@@ -362,8 +362,9 @@ wn_err wn_build_head(wn_model *m, const char *name, bool tied)
 
 wn_err wn_layer_new(const wn_model *m, wn_stack *s)
 {
-    size_t tensors =
-        m->files.is_gguf ? wn_gguf_count(m->files.gguf) : wn_safetensors_count(m->files.st);
+    size_t tensors = m->files.made_up   ? SIZE_MAX
+                     : m->files.is_gguf ? wn_gguf_count(m->files.gguf)
+                                        : wn_safetensors_count(m->files.st);
     if (s->L > tensors)
         return wn_fail(WN_EFORMAT, "%s: %zu layers: the file has %zu tensors", m->files.place, s->L,
                        tensors);

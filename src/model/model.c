@@ -68,7 +68,8 @@ wn_err wn_int8_has_no_backward(void)
     return wn_fail(WN_EARG, "precision int8 is for models that are only run; expected f32 or bf16");
 }
 
-static wn_err open_all(wn_model *m, const char *path, const wn_model_opts *opts)
+/* What the options say, before any file is read. */
+static wn_err begin(wn_model *m, const char *path, const wn_model_opts *opts)
 {
     wn_precision p = opts ? opts->precision : WN_PRECISION_AUTO;
     if (p == WN_PRECISION_INT8 && opts->train_full)
@@ -87,20 +88,30 @@ static wn_err open_all(wn_model *m, const char *path, const wn_model_opts *opts)
     m->stack.bias = m->encoder.bias = WN_NO_PARAM;
     m->embed_norm = m->final_norm = m->encoder_norm = wn_no_norm();
     m->path = wn_strdup(path);
-    if (!m->path)
-        return WN_ENOMEM;
     m->facts.path = m->path;
+    return m->path ? WN_OK : WN_ENOMEM;
+}
+
+static wn_err build_all(wn_model *m)
+{
+    WN_TRY(build(m));
+    m->facts.layers = m->encoder.L ? m->encoder.L : m->stack.L;
+    m->facts.heads = m->stack.H;
+    m->facts.same_angles = m->stack.longer.from;
+    m->facts.parameters = wn_params_count(&m->params);
+    return WN_OK;
+}
+
+static wn_err open_all(wn_model *m, const char *path, const wn_model_opts *opts)
+{
+    WN_TRY(begin(m, path, opts));
     if (wn_is_dir(path))
         WN_TRY(wn_sentence_open(&m->sentence, path));
     m->facts.sentence = m->sentence;
     if (m->sentence)
         path = m->sentence->model; /* where modules.json says that the weights are */
     WN_TRY(wn_weights_open(&m->files, path));
-    WN_TRY(build(m));
-    m->facts.layers = m->encoder.L ? m->encoder.L : m->stack.L;
-    m->facts.heads = m->stack.H;
-    m->facts.same_angles = m->stack.longer.from;
-    m->facts.parameters = wn_params_count(&m->params);
+    WN_TRY(build_all(m));
     WN_TRY(wn_tokenizer_open(&m->tokenizer, path));
     if (m->sentence && m->sentence->lower)
         WN_TRY(wn_tokenizer_lowercase(m->tokenizer));
@@ -119,6 +130,36 @@ wn_err wn_model_open(wn_model **out, const char *path, const wn_model_opts *opts
     wn_model *m;
     WN_NEW(m, 1);
     wn_err e = open_all(m, path, opts);
+    if (e)
+        wn_model_close(m);
+    else
+        *out = m;
+    return e;
+}
+
+static wn_err make_up_all(wn_model *m, const json_t *config, const char *place, size_t layers,
+                          const wn_model_opts *opts)
+{
+    static const char *const keys[] = {"num_hidden_layers", "num_layers", "num_decoder_layers",
+                                       "n_layer", "n_layers"};
+    WN_TRY(begin(m, place, opts));
+    json_t *own = json_deep_copy(config);
+    if (!own)
+        return wn_fail_nomem(256, "a config");
+    for (size_t i = 0; layers && i < sizeof keys / sizeof *keys; i++)
+        if (json_object_get(own, keys[i]))
+            json_object_set_new(own, keys[i], json_integer((json_int_t)layers));
+    WN_TRY(wn_weights_make_up(&m->files, own, place));
+    return build_all(m);
+}
+
+wn_err wn_model_make_up(wn_model **out, const json_t *config, const char *place, size_t layers,
+                        const wn_model_opts *opts)
+{
+    *out = NULL;
+    wn_model *m;
+    WN_NEW(m, 1);
+    wn_err e = make_up_all(m, config, place, layers, opts);
     if (e)
         wn_model_close(m);
     else

@@ -39,6 +39,12 @@ typedef struct wn_model_opts {
 /* path: a Hugging Face folder or a .gguf file. Opens weights and tokenizer. Errors name the file
  * and what is wrong: unknown architecture, missing or misshapen tensor, NaN in a weight. */
 wn_err wn_model_open(wn_model **out, const char *path, const wn_model_opts *opts);
+/* A model that is a config alone: numbers are made up, there is no tokenizer, nothing can be saved.
+ * Its shape, memory and the time of its passes are those of a real one, in memory for as many
+ * layers as `layers` says (0: the config's; an encoder-decoder gets that many on each side).
+ * config: as config.json, copied; `place` stands in errors. */
+wn_err wn_model_make_up(wn_model **out, const json_t *config, const char *place, size_t layers,
+                        const wn_model_opts *opts);
 void wn_model_close(wn_model *m);
 
 typedef struct wn_model_facts {

@@ -78,8 +78,71 @@ wn_err wn_weights_open(wn_weights *w, const char *path)
     return e;
 }
 
+/* ---- without files ---- */
+
+struct wn_made_up {
+    wn_tensor any;
+    wn_tensor **tensor; /* kept until close: tables borrow them */
+    size_t n, cap;
+};
+
+wn_err wn_weights_make_up(wn_weights *w, json_t *config, const char *place)
+{
+    *w = (wn_weights){.prefix = "", .config = config};
+    w->path = wn_strdup(place);
+    w->place = wn_strdup(place);
+    w->made_up = wn_calloc(1, sizeof *w->made_up);
+    if (w->path && w->place && w->made_up) {
+        w->made_up->any.name = "made up";
+        return WN_OK;
+    }
+    wn_weights_close(w);
+    return WN_ENOMEM;
+}
+
+static wn_err make_tensor(const wn_tensor **out, const wn_weights *w, size_t rows, size_t cols)
+{
+    struct wn_made_up *m = w->made_up;
+    if (!WN_GROW(m->tensor, m->n, m->cap))
+        return WN_ENOMEM;
+    wn_tensor *t = wn_calloc(1, sizeof *t);
+    if (!t)
+        return WN_ENOMEM;
+    *t = (wn_tensor){.name = m->any.name, .dtype = WN_BF16, .ndim = cols ? 2 : 1};
+    t->dim[0] = rows;
+    t->dim[1] = cols;
+    m->tensor[m->n++] = t;
+    *out = t;
+    return WN_OK;
+}
+
+/* Vectors are ones, which suits norms; matrices numbers of the size that keeps states of one
+ * length.
+ */
+static void make_rows(float *out, size_t first, size_t n, size_t cols)
+{
+    float size = 1.7f / sqrtf((float)cols);
+    for (size_t r = 0; r < n; r++) {
+        uint32_t x = (uint32_t)(first + r) * 2654435761u + 1;
+        for (size_t c = 0; c < cols; c++) {
+            x = x * 1664525u + 1013904223u;
+            out[r * cols + c] = size * ((float)(int32_t)x * 0x1p-31f);
+        }
+    }
+}
+
+static void free_made_up(struct wn_made_up *m)
+{
+    for (size_t i = 0; m && i < m->n; i++)
+        wn_free(m->tensor[i]);
+    if (m)
+        wn_free(m->tensor);
+    wn_free(m);
+}
+
 void wn_weights_close(wn_weights *w)
 {
+    free_made_up(w->made_up);
     wn_safetensors_close(w->st);
     wn_gguf_close(w->gguf);
     json_decref(w->config);
@@ -94,6 +157,8 @@ void wn_weights_close(wn_weights *w)
 const wn_tensor *wn_weights_find(const wn_weights *w, const char *name)
 {
     char other[256];
+    if (w->made_up)
+        return &w->made_up->any;
     if (!w->is_gguf && strlen(name) > w->skip)
         name += w->skip;
     if (w->is_gguf)
@@ -114,6 +179,8 @@ static void shape_text(char *out, size_t size, const wn_tensor *t)
 wn_err wn_weights_get(const wn_tensor **out, const wn_weights *w, const char *name, size_t rows,
                       size_t cols)
 {
+    if (w->made_up)
+        return make_tensor(out, w, rows, cols);
     const wn_tensor *t = wn_weights_find(w, name);
     const char *file = w->is_gguf ? w->place : wn_safetensors_path(w->st);
     if (!t)
@@ -168,6 +235,13 @@ wn_err wn_weights_rows(float *out, const wn_weights *w, const wn_tensor *t, size
 {
     size_t rows = (size_t)t->dim[0], cols = t->ndim > 1 ? (size_t)t->dim[1] : rows;
     bool other = w->is_gguf && order.head;
+    if (w->made_up) {
+        for (size_t i = 0; t->ndim == 1 && i < cols; i++)
+            out[i] = 1;
+        if (t->ndim > 1)
+            make_rows(out, first, n, cols);
+        return WN_OK;
+    }
     if (other && t->ndim == 1)
         WN_TRY(reordered(out, w, t, order));
     for (size_t i = 0; other && t->ndim > 1 && i < n; i++)

@@ -1,5 +1,6 @@
 /* A model's files, behind Hugging Face's names: config.json and safetensors of a folder, or the
- * same facts read from a GGUF file (weights_gguf.h). */
+ * same facts read from a GGUF file (weights_gguf.h). Or none: a config alone, with numbers made up
+ * as they are asked for, to plan and to time what a model of that shape would do. */
 #ifndef WN_MODEL_WEIGHTS_H
 #define WN_MODEL_WEIGHTS_H
 
@@ -21,9 +22,12 @@ typedef struct wn_weights {
     const char
         *prefix; /* before every tensor's name in this checkpoint, "" or "model." or "bert." */
     const struct wn_gguf_arch *arch; /* of a GGUF file, else NULL */
+    struct wn_made_up *made_up;      /* there is no file: every tensor asked for exists */
 } wn_weights;
 
 wn_err wn_weights_open(wn_weights *w, const char *path);
+/* config (as config.json) is taken over; `place` stands in errors. */
+wn_err wn_weights_make_up(wn_weights *w, json_t *config, const char *place);
 void wn_weights_close(wn_weights *w);
 
 /* The tensor of that Hugging Face name, NULL if there is none. */

@@ -17,6 +17,7 @@
 #include "kernel/kernel.h"
 #include "model/model.h"
 #include "report/bench_grad.h"
+#include "report/pace_data.h"
 #include "train/train.h"
 
 enum { SEGMENTS = 8, LENGTH = 128, MOST = SEGMENTS * LENGTH, LABELS = 16 };
@@ -58,38 +59,15 @@ static wn_err note(bench *b, const char *what, const char *detail, double rate, 
                                                                    : wn_fail_nomem(0, "bench");
 }
 
-/* ---- bare multiply-adds ---- */
-
-typedef struct spins {
-    wn_mat_kind kind;
-    double work[64][8]; /* a thread's, a cache line each */
-} spins;
-
-static void spin(void *ctx, size_t i, int thread)
-{
-    (void)thread;
-    spins *s = ctx;
-    s->work[i][0] = wn_mat_spin(s->kind, 200000);
-}
-
 /* Shares are of this kind's rate from now on, or of f32's where the processor has no products of
- * it: the best of twenty short runs. */
+ * it. */
 static wn_err yardstick(bench *b, wn_mat_kind kind)
 {
     static const char *const names[] = {"multiply-adds f32", "multiply-adds bf16",
                                         "multiply-adds int8"};
-    int threads = wn_par_threads() < 64 ? wn_par_threads() : 64;
     bool known = b->rate[kind] > 0;
-    for (int i = 0; i < 20 && !known; i++) {
-        spins s = {.kind = kind};
-        double start = wn_seconds(), work = 0;
-        wn_par_do((size_t)threads, spin, &s);
-        double sec = wn_seconds() - start;
-        for (int t = 0; t < threads; t++)
-            work += s.work[t][0];
-        if (work / sec * 1e-9 > b->rate[kind])
-            b->rate[kind] = work / sec * 1e-9;
-    }
+    if (!known)
+        b->rate[kind] = wn_pace_peak(kind);
     if (b->rate[kind] <= 0)
         return yardstick(b, WN_MAT_F32);
     b->peak = b->rate[kind];

@@ -195,6 +195,9 @@ void wn_cost_text(wn_str *s, double seconds)
     else if (t < 3600)
         wn_str_printf(s, "%llu min %02llu s", (unsigned long long)t / 60,
                       (unsigned long long)t % 60);
+    else if (t >= 48 * 3600)
+        wn_str_printf(s, "%llu d %02llu h", (unsigned long long)t / 86400,
+                      (unsigned long long)t / 3600 % 24);
     else
         wn_str_printf(s, "%llu h %02llu min", (unsigned long long)t / 3600,
                       (unsigned long long)t / 60 % 60);

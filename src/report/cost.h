@@ -26,7 +26,7 @@ double wn_cost_of(const wn_cost *c, const char *part);
 /* What a part of this stage will take by the finished ones of it; false where there is none. */
 bool wn_cost_guess(double *seconds, const wn_cost *c, const char *stage, uint64_t work);
 
-/* "3.1 s", "42 s", "2 min 05 s", "1 h 12 min". */
+/* "3.1 s", "42 s", "2 min 05 s", "1 h 12 min", "3 d 07 h". */
 void wn_cost_text(wn_str *s, double seconds);
 
 #endif

@@ -12,7 +12,7 @@ static json_t *text_or_null(const char *s)
     return s ? json_string(s) : json_null();
 }
 
-static wn_err input(json_t *inputs, wn_run *r, const char *name, const char *path)
+wn_err wn_part_input(json_t *inputs, wn_run *r, const char *name, const char *path)
 {
     const char *hex;
     WN_TRY(wn_run_sha(&hex, r, path));
@@ -25,7 +25,9 @@ static wn_common common_of(const wn_run *r, const wn_part *p)
     wn_common c = r->o->common;
     c.out = p->out;
     c.overwrite = false;
-    c.seed = p->seed == WN_NO_SEED ? 0 : r->recipe.seed[p->seed];
+    c.seed = p->seed == WN_NO_SEED
+                 ? 0
+                 : wn_recipe_seed(&r->recipe, &r->recipe.arm[p->arm], (size_t)p->seed);
     return c;
 }
 
@@ -44,10 +46,10 @@ static wn_err pool_key(json_t *options, json_t *inputs, wn_run *r)
     for (size_t i = 0; i < c->n_sources; i++) {
         char name[40];
         snprintf(name, sizeof name, "source %zu", i + 1);
-        WN_TRY(input(inputs, r, name, c->sources[i]));
+        WN_TRY(wn_part_input(inputs, r, name, c->sources[i]));
     }
     if (c->map && wn_file_exists(c->map))
-        WN_TRY(input(inputs, r, "map", c->map));
+        WN_TRY(wn_part_input(inputs, r, "map", c->map));
     return WN_OK;
 }
 
@@ -93,8 +95,8 @@ static wn_err embed_key(json_t *options, json_t *inputs, wn_run *r, const wn_par
     json_object_set_new(options, "prompt_name", text_or_null(e.prompt_name));
     json_object_set_new(options, "layer", json_integer(e.layer));
     json_object_set_new(options, "max_tokens", json_integer((json_int_t)e.max_tokens));
-    WN_TRY(input(inputs, r, "encoder", r->recipe.encoder));
-    return input(inputs, r, "rows", embedded_rows(r, p));
+    WN_TRY(wn_part_input(inputs, r, "encoder", r->recipe.encoder));
+    return wn_part_input(inputs, r, "rows", embedded_rows(r, p));
 }
 
 static wn_err embed_do(wn_run *r, const wn_part *p)
@@ -142,9 +144,16 @@ static wn_err select_opts(wn_select_opts *o, wn_run *r, const wn_part *p)
     return WN_OK;
 }
 
+static bool is_few(const wn_run *r, const wn_part *p)
+{
+    return r->recipe.arm[p->arm].few;
+}
+
 static wn_err select_key(json_t *options, json_t *inputs, wn_run *r, const wn_part *p)
 {
     wn_select_opts o;
+    if (is_few(r, p))
+        return wn_shots_key(options, inputs, r, p);
     WN_TRY(select_opts(&o, r, p));
     json_object_set_new(options, "strategy", text_or_null(o.strategy));
     json_object_set_new(options, "distance", text_or_null(o.metric));
@@ -154,17 +163,17 @@ static wn_err select_key(json_t *options, json_t *inputs, wn_run *r, const wn_pa
     json_object_set_new(options, "per_task", json_integer((json_int_t)o.per_task));
     json_object_set_new(options, "dedup", text_or_null(o.dedup));
     json_object_set_new(options, "veto", json_boolean(r->recipe.veto));
-    WN_TRY(input(inputs, r, "pool", o.pool));
+    WN_TRY(wn_part_input(inputs, r, "pool", o.pool));
     if (o.store)
-        WN_TRY(input(inputs, r, "store", o.store));
+        WN_TRY(wn_part_input(inputs, r, "store", o.store));
     if (o.queries)
-        WN_TRY(input(inputs, r, "query store", o.queries));
+        WN_TRY(wn_part_input(inputs, r, "query store", o.queries));
     if (o.model)
-        WN_TRY(input(inputs, r, "model", o.model));
+        WN_TRY(wn_part_input(inputs, r, "model", o.model));
     if (!r->recipe.veto)
         return WN_OK;
-    WN_TRY(input(inputs, r, "queries", r->target[p->target].queries));
-    return input(inputs, r, "test", r->target[p->target].test);
+    WN_TRY(wn_part_input(inputs, r, "queries", r->target[p->target].queries));
+    return wn_part_input(inputs, r, "test", r->target[p->target].test);
 }
 
 static wn_err select_do(wn_run *r, const wn_part *p)
@@ -172,6 +181,8 @@ static wn_err select_do(wn_run *r, const wn_part *p)
     wn_select_opts o;
     const wn_run_target *t = &r->target[p->target];
     const char *const avoid[] = {t->queries, t->test};
+    if (is_few(r, p))
+        return wn_shots_do(r, p);
     WN_TRY(select_opts(&o, r, p));
     o.avoid = avoid;
     o.n_avoid = r->recipe.veto ? 2 : 0;
@@ -185,37 +196,92 @@ static const char *selection_of(const wn_run *r, const wn_part *p)
     return wn_plan_find(r, WN_PART_SELECT, p->target, p->arm, p->seed)->out;
 }
 
+static bool writes_adapter(const wn_train_opts *o)
+{
+    return !o->method || strcmp(o->method, "full") != 0;
+}
+
+/* The model, and the adapter on top of it, that training begins with. */
+static void begins_with(const char **model, const char **adapter, const wn_run *r, const wn_part *p)
+{
+    const wn_part *start = wn_plan_start(r, p), *merged = NULL;
+    *model = r->recipe.model;
+    *adapter = NULL;
+    if (start)
+        merged = wn_plan_find(r, WN_PART_MERGE, p->target, start->arm, start->seed);
+    if (merged)
+        *model = merged->out;
+    else if (start && writes_adapter(&r->recipe.train))
+        *adapter = start->out;
+    else if (start)
+        *model = start->out;
+}
+
 static wn_err train_key(json_t *options, json_t *inputs, wn_run *r, const wn_part *p)
 {
-    const json_t *training = json_object_get(r->recipe.tree, "training");
+    const json_t *tree = r->recipe.tree, *few = json_object_get(tree, "few_shot");
+    const json_t *training = json_object_get(is_few(r, p) ? few : tree, "training");
+    const char *model, *adapter;
+    begins_with(&model, &adapter, r, p);
     json_object_set_new(options, "training", training ? json_deep_copy(training) : json_object());
-    WN_TRY(input(inputs, r, "model", r->recipe.model));
-    return input(inputs, r, "data", selection_of(r, p));
+    if (is_few(r, p))
+        json_object_set_new(options, "few-shot max_tokens",
+                            json_integer((json_int_t)r->recipe.few.max_tokens));
+    WN_TRY(wn_part_input(inputs, r, "model", model));
+    if (adapter)
+        WN_TRY(wn_part_input(inputs, r, "adapter", adapter));
+    return wn_part_input(inputs, r, "data", selection_of(r, p));
 }
 
 static wn_err train_do(wn_run *r, const wn_part *p)
 {
-    wn_train_opts o = r->recipe.train;
+    wn_train_opts o = is_few(r, p) ? r->recipe.few.train : r->recipe.train;
+    begins_with(&o.model, &o.adapter, r, p);
     o.common = common_of(r, p);
-    o.model = r->recipe.model;
     o.data = selection_of(r, p);
     return wn_train_job(&o);
 }
 
-/* ---- eval ---- */
+/* ---- merge ---- */
 
-static bool trains_adapter(const wn_run *r)
+static const char *adapter_of(const wn_run *r, const wn_part *p)
 {
-    return !r->recipe.train.method || strcmp(r->recipe.train.method, "full") != 0;
+    return wn_plan_find(r, WN_PART_TRAIN, p->target, p->arm, p->seed)->out;
 }
+
+static wn_err merge_key(json_t *inputs, wn_run *r, const wn_part *p)
+{
+    WN_TRY(wn_part_input(inputs, r, "model", r->recipe.model));
+    return wn_part_input(inputs, r, "adapter", adapter_of(r, p));
+}
+
+static wn_err merge_do(wn_run *r, const wn_part *p)
+{
+    return wn_merge_job(&(wn_merge_opts){
+        .common = common_of(r, p), .model = r->recipe.model, .adapter = adapter_of(r, p)});
+}
+
+/* ---- eval ---- */
 
 /* The model and adapter that the part evaluates. */
 static void evaluated(const char **model, const char **adapter, const wn_run *r, const wn_part *p)
 {
     const wn_part *trained = wn_plan_find(r, WN_PART_TRAIN, p->target, p->arm, p->seed);
-    bool on_top = !trained || trains_adapter(r);
-    *model = on_top ? r->recipe.model : trained->out;
-    *adapter = on_top && trained ? trained->out : NULL;
+    begins_with(model, adapter, r, p);
+    if (!trained)
+        return;
+    if (writes_adapter(is_few(r, p) ? &r->recipe.few.train : &r->recipe.train)) {
+        *adapter = trained->out;
+    } else {
+        *model = trained->out;
+        *adapter = NULL;
+    }
+}
+
+static size_t eval_tokens(const wn_run *r, const wn_part *p)
+{
+    size_t few = r->recipe.few.max_tokens;
+    return is_few(r, p) && few ? few : r->recipe.eval.max_tokens;
 }
 
 static wn_err eval_key(json_t *options, json_t *inputs, wn_run *r, const wn_part *p)
@@ -225,10 +291,12 @@ static wn_err eval_key(json_t *options, json_t *inputs, wn_run *r, const wn_part
     evaluated(&model, &adapter, r, p);
     json_object_set_new(options, "eval", eval ? json_deep_copy(eval) : json_object());
     json_object_set_new(options, "metric", text_or_null(r->recipe.target[p->target].metric));
-    WN_TRY(input(inputs, r, "model", model));
+    if (is_few(r, p))
+        json_object_set_new(options, "max_tokens", json_integer((json_int_t)eval_tokens(r, p)));
+    WN_TRY(wn_part_input(inputs, r, "model", model));
     if (adapter)
-        WN_TRY(input(inputs, r, "adapter", adapter));
-    return input(inputs, r, "test", r->target[p->target].test);
+        WN_TRY(wn_part_input(inputs, r, "adapter", adapter));
+    return wn_part_input(inputs, r, "test", r->target[p->target].test);
 }
 
 static wn_err eval_do(wn_run *r, const wn_part *p)
@@ -238,6 +306,7 @@ static wn_err eval_do(wn_run *r, const wn_part *p)
     o.common = common_of(r, p);
     o.metric = r->recipe.target[p->target].metric;
     o.rows = r->target[p->target].test;
+    o.max_tokens = eval_tokens(r, p);
     evaluated(&o.model, &o.adapter, r, p);
     wn_err err = wn_eval_job(&o, &json);
     wn_text_free(json);
@@ -258,6 +327,8 @@ static wn_err fill_key(json_t *options, json_t *inputs, wn_run *r, const wn_part
         return select_key(options, inputs, r, p);
     case WN_PART_TRAIN:
         return train_key(options, inputs, r, p);
+    case WN_PART_MERGE:
+        return merge_key(inputs, r, p);
     case WN_PART_EVAL:
         return eval_key(options, inputs, r, p);
     }
@@ -310,6 +381,8 @@ wn_err wn_part_do(wn_run *r, const wn_part *p)
         return select_do(r, p);
     case WN_PART_TRAIN:
         return train_do(r, p);
+    case WN_PART_MERGE:
+        return merge_do(r, p);
     case WN_PART_EVAL:
         return eval_do(r, p);
     }

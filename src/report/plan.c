@@ -7,7 +7,8 @@
 
 const char *wn_stage_name(wn_part_kind k)
 {
-    static const char *const name[] = {"pool", "embed", "embed", "select", "train", "eval"};
+    static const char *const name[] = {"pool",  "embed", "embed", "select",
+                                       "train", "merge", "eval"};
     return name[k];
 }
 
@@ -51,7 +52,7 @@ static wn_err add_queries(wn_run *r, size_t t)
                &n, &out);
 }
 
-/* One of select, train, eval: DIR/targets/TARGET/STAGE/ARM[-SEED][.jsonl]. */
+/* One of select, train, merge, eval: DIR/targets/TARGET/STAGE/ARM[-SEED][.jsonl]. */
 static wn_err add_arm(wn_run *r, wn_part_kind k, size_t t, size_t a, int seed)
 {
     wn_str n = {0}, out = {0};
@@ -60,11 +61,12 @@ static wn_err add_arm(wn_run *r, wn_part_kind k, size_t t, size_t a, int seed)
     wn_str_printf(&n, "%s %s", stage, arm);
     wn_str_printf(&out, "%s/targets/%s/%s/%s", r->dir, target, stage, arm);
     if (seed != WN_NO_SEED) {
-        wn_str_printf(&n, " seed %llu", (unsigned long long)r->recipe.seed[seed]);
-        wn_str_printf(&out, "-%llu", (unsigned long long)r->recipe.seed[seed]);
+        uint64_t s = wn_recipe_seed(&r->recipe, &r->recipe.arm[a], (size_t)seed);
+        wn_str_printf(&n, " seed %llu", (unsigned long long)s);
+        wn_str_printf(&out, "-%llu", (unsigned long long)s);
     }
     wn_str_printf(&n, " %s %s", k == WN_PART_SELECT ? "for" : "on", target);
-    wn_str_puts(&out, k == WN_PART_TRAIN ? "" : ".jsonl");
+    wn_str_puts(&out, k == WN_PART_TRAIN || k == WN_PART_MERGE ? "" : ".jsonl");
     return add(r,
                (wn_part){.kind = k,
                          .target = t,
@@ -74,21 +76,34 @@ static wn_err add_arm(wn_run *r, wn_part_kind k, size_t t, size_t a, int seed)
                &n, &out);
 }
 
-static bool is_zero_shot(const wn_recipe_arm *a)
-{
-    return strcmp(a->strategy, "zero-shot") == 0;
-}
-
 static wn_err add_selections(wn_run *r, size_t t, size_t a)
 {
     const wn_recipe_arm *arm = &r->recipe.arm[a];
-    if (is_zero_shot(arm))
+    if (wn_arm_is_zero_shot(arm))
         return WN_OK;
     if (!arm->by_seed)
         return add_arm(r, WN_PART_SELECT, t, a, WN_NO_SEED);
-    for (size_t s = 0; s < r->recipe.n_seeds; s++)
+    for (size_t s = 0; s < wn_recipe_seeds(&r->recipe, arm); s++)
         WN_TRY(add_arm(r, WN_PART_SELECT, t, a, (int)s));
     return WN_OK;
+}
+
+static const char *method_of(const wn_train_opts *o)
+{
+    return o->method ? o->method : "lora";
+}
+
+/* An adapter of another method cannot be trained on: it is merged first, once for each model. */
+static wn_err add_start(wn_run *r, size_t t, size_t a, int seed)
+{
+    const wn_recipe *c = &r->recipe;
+    const wn_part *start =
+        wn_plan_start(r, &(wn_part){.kind = WN_PART_TRAIN, .target = t, .arm = a, .seed = seed});
+    const char *before = method_of(&c->train), *after = method_of(&c->few.train);
+    if (!start || strcmp(before, "full") == 0 || strcmp(before, after) == 0 ||
+        wn_plan_find(r, WN_PART_MERGE, t, start->arm, start->seed))
+        return WN_OK;
+    return add_arm(r, WN_PART_MERGE, t, start->arm, start->seed);
 }
 
 /* The reference's selection comes before those that match its size. */
@@ -103,11 +118,12 @@ static wn_err add_target(wn_run *r, size_t t)
         if (a != r->reference)
             WN_TRY(add_selections(r, t, a));
     for (size_t a = 0; a < c->n_arms; a++) {
-        if (is_zero_shot(&c->arm[a])) {
+        if (wn_arm_is_zero_shot(&c->arm[a])) {
             WN_TRY(add_arm(r, WN_PART_EVAL, t, a, WN_NO_SEED));
             continue;
         }
-        for (size_t s = 0; s < c->n_seeds; s++) {
+        for (size_t s = 0; s < wn_recipe_seeds(c, &c->arm[a]); s++) {
+            WN_TRY(add_start(r, t, a, (int)s));
             WN_TRY(add_arm(r, WN_PART_TRAIN, t, a, (int)s));
             WN_TRY(add_arm(r, WN_PART_EVAL, t, a, (int)s));
         }
@@ -174,6 +190,27 @@ const wn_part *wn_plan_find(const wn_run *r, wn_part_kind k, size_t target, size
             return p;
     }
     return NULL;
+}
+
+const wn_part *wn_plan_start(const wn_run *r, const wn_part *p)
+{
+    const wn_recipe_arm *a = &r->recipe.arm[p->arm];
+    if (!a->few || p->seed == WN_NO_SEED)
+        return NULL;
+    int seed = p->seed % (int)r->recipe.n_seeds;
+    return wn_plan_find(r, WN_PART_TRAIN, p->target, a->base, seed);
+}
+
+wn_err wn_plan_shots(wn_str *path, const wn_run *r, size_t target, size_t s)
+{
+    const char *text = r->recipe.target[target].shots, *at;
+    while ((at = strstr(text, "{seed}"))) {
+        wn_str_add(path, text, (size_t)(at - text));
+        wn_str_printf(path, "%llu", (unsigned long long)r->recipe.few.seed[s]);
+        text = at + strlen("{seed}");
+    }
+    wn_str_puts(path, text);
+    return wn_str_check(path);
 }
 
 wn_err wn_run_sha(const char **hex, wn_run *r, const char *path)

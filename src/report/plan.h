@@ -12,6 +12,7 @@ typedef enum wn_part_kind {
     WN_PART_EMBED_QUERIES,
     WN_PART_SELECT,
     WN_PART_TRAIN,
+    WN_PART_MERGE, /* an arm's adapter into its model, for the few-shot stage to start from */
     WN_PART_EVAL
 } wn_part_kind;
 
@@ -20,7 +21,7 @@ enum { WN_NO_SEED = -1 };
 typedef struct wn_part {
     wn_part_kind kind;
     size_t target, arm; /* where they apply */
-    int seed;           /* index of the recipe's seeds, or WN_NO_SEED */
+    int seed;           /* index of the arm's seeds, or WN_NO_SEED */
     char *name;         /* "train deft seed 1 on wic": unique, for people and for the log */
     char *out;          /* what it makes; OUT.stamp.json says that it is finished */
     uint64_t work;      /* rows, for guesses of time; 0 unknown */
@@ -50,7 +51,7 @@ typedef struct wn_run {
     size_t n_memo, memo_cap;
 } wn_run;
 
-const char *wn_stage_name(wn_part_kind k); /* "pool", "embed", "select", "train", "eval" */
+const char *wn_stage_name(wn_part_kind k); /* "pool", "embed", "select", "train", "merge", "eval" */
 
 /* Fills part from the recipe. */
 wn_err wn_plan_make(wn_run *r);
@@ -59,10 +60,23 @@ void wn_plan_free(wn_run *r);
  * for every seed. NULL: there is none. */
 const wn_part *wn_plan_find(const wn_run *r, wn_part_kind k, size_t target, size_t arm, int seed);
 
+/* The part that trained what a few-shot arm's part starts from; NULL: it starts from the recipe's
+ * model, or the arm is no few-shot arm. */
+const wn_part *wn_plan_start(const wn_run *r, const wn_part *p);
+/* The file of a target's shots for the s-th seed of the few-shot stage. */
+wn_err wn_plan_shots(wn_str *path, const wn_run *r, size_t target, size_t s);
+
 /* What the part depends on: options and hashes of its inputs, which must be there. */
 wn_err wn_part_key(json_t **key, wn_run *r, const wn_part *p);
 /* Does it. Goes on with what an earlier run of the same key left. */
 wn_err wn_part_do(wn_run *r, const wn_part *p);
+/* For keys: the hash of a file or folder under a name. */
+wn_err wn_part_input(json_t *inputs, wn_run *r, const char *name, const char *path);
+/* The rows of the few-shot stage, as a part of kind WN_PART_SELECT. */
+wn_err wn_shots_key(json_t *options, json_t *inputs, wn_run *r, const wn_part *p);
+wn_err wn_shots_do(wn_run *r, const wn_part *p);
+/* Refuses, before any work, shots that are no rows to train on, or fewer than the recipe says. */
+wn_err wn_shots_check(const wn_run *r);
 /* Removes everything of it. */
 wn_err wn_part_remove(const wn_part *p);
 

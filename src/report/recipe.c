@@ -27,6 +27,8 @@ static const wn_field top_fields[] = {
     {"embed", WN_KEY_OTHER, 0, false},
     {"training", WN_KEY_OTHER, 0, false},
     {"eval", WN_KEY_OTHER, 0, false},
+    {"few_shot", WN_KEY_OTHER, 0, false},
+    {"sizes", WN_KEY_OTHER, 0, false}, /* `winnow plan` reads it */
     {NULL, WN_KEY_OTHER, 0, false},
 };
 
@@ -45,6 +47,7 @@ static const wn_field target_fields[] = {
     WN_FIELD(wn_recipe_target, metric, "metric", WN_KEY_TEXT),
     WN_FIELD(wn_recipe_target, max_queries, "max_queries", WN_KEY_WHOLE),
     WN_FIELD(wn_recipe_target, max_test, "max_test", WN_KEY_WHOLE),
+    WN_FIELD(wn_recipe_target, shots, "shots", WN_KEY_PATH),
     {NULL, WN_KEY_OTHER, 0, false},
 };
 
@@ -74,7 +77,7 @@ static const wn_field embed_fields[] = {
     {NULL, WN_KEY_OTHER, 0, false},
 };
 
-static const wn_field train_fields[] = {
+const wn_field wn_recipe_train_fields[] = {
     WN_FIELD(wn_train_opts, method, "method", WN_KEY_TEXT),
     WN_FIELD(wn_train_opts, epochs, "epochs", WN_KEY_REAL),
     WN_FIELD(wn_train_opts, steps, "steps", WN_KEY_WHOLE),
@@ -222,27 +225,39 @@ static wn_err read_targets(wn_recipe *r)
     return WN_OK;
 }
 
+wn_err wn_recipe_seed_list(uint64_t **seed, size_t *n, const json_t *list, const char *where)
+{
+    if (!json_is_array(list) || json_array_size(list) == 0)
+        return wn_fail(WN_EARG, "%s: expected a list that is not empty", where);
+    WN_NEW(*seed, json_array_size(list));
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *s = json_array_get(list, i);
+        if (!json_is_integer(s) || json_integer_value(s) < 0)
+            return wn_fail(WN_EARG, "%s: expected whole numbers that are not negative", where);
+        for (size_t j = 0; j < i; j++)
+            if ((*seed)[j] == (uint64_t)json_integer_value(s))
+                return wn_fail(WN_EARG, "%s: %lld is there twice", where,
+                               (long long)json_integer_value(s));
+        (*seed)[(*n)++] = (uint64_t)json_integer_value(s);
+    }
+    return WN_OK;
+}
+
 static wn_err read_seeds(wn_recipe *r)
 {
-    json_t *v = json_object_get(r->tree, "seeds"), *list = NULL;
+    json_t *v = json_object_get(r->tree, "seeds");
+    wn_str where = {0};
     if (!v) {
         v = json_pack("[i, i, i]", 0, 1, 2);
         if (!v || json_object_set_new(r->tree, "seeds", v) != 0)
             return wn_fail_nomem(64, "recipe");
     }
-    WN_TRY(as_list(&list, r, "seeds", v));
-    WN_NEW(r->seed, json_array_size(list));
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const json_t *s = json_array_get(list, i);
-        if (!json_is_integer(s) || json_integer_value(s) < 0)
-            return wrong(r->path, "seeds", "whole numbers that are not negative");
-        for (size_t j = 0; j < i; j++)
-            if (r->seed[j] == (uint64_t)json_integer_value(s))
-                return wn_fail(WN_EARG, "%s: seeds: %lld is there twice", r->path,
-                               (long long)json_integer_value(s));
-        r->seed[r->n_seeds++] = (uint64_t)json_integer_value(s);
-    }
-    return WN_OK;
+    wn_str_printf(&where, "%s: seeds", r->path);
+    wn_err err = wn_str_check(&where);
+    if (err == WN_OK)
+        err = wn_recipe_seed_list(&r->seed, &r->n_seeds, v, where.p);
+    wn_str_free(&where);
+    return err;
 }
 
 /* ---- arms ---- */
@@ -366,7 +381,7 @@ static wn_err read_arms(wn_recipe *r)
         return wn_fail_nomem(64, "recipe");
     WN_TRY(wn_section_read(&defaults, shared, arm_fields, r->path, r->path));
     WN_TRY(as_list(&list, r, "strategies", v));
-    WN_NEW(r->arm, json_array_size(list) + 3);
+    WN_NEW(r->arm, 2 * (json_array_size(list) + STANDARD_BASELINES)); /* few-shot arms too */
     WN_TRY(read_baselines(r, list, &defaults));
     for (size_t i = 0; i < json_array_size(list); i++) {
         wn_recipe_arm a;
@@ -413,8 +428,9 @@ static wn_err read_recipe(wn_recipe *r)
     WN_TRY(read_seeds(r));
     WN_TRY(read_arms(r));
     WN_TRY(sub_section(&r->embed, r, "embed", embed_fields));
-    WN_TRY(sub_section(&r->train, r, "training", train_fields));
+    WN_TRY(sub_section(&r->train, r, "training", wn_recipe_train_fields));
     WN_TRY(read_eval(r));
+    WN_TRY(wn_recipe_read_few(r));
     for (size_t i = 0; i < r->n_arms; i++)
         if (r->arm[i].uses_store && !r->encoder)
             return wn_fail(WN_EARG,
@@ -423,15 +439,27 @@ static wn_err read_recipe(wn_recipe *r)
     return WN_OK;
 }
 
-wn_err wn_recipe_open(wn_recipe *r, const char *path)
+static wn_err open_recipe(wn_recipe *r, const char *path, bool absent)
 {
     *r = (wn_recipe){.veto = true};
     WN_TRY(wn_yaml_load(&r->tree, path));
     r->path = path;
-    wn_err err = read_recipe(r);
+    wn_err err = absent ? wn_section_name_unset(r->tree) : WN_OK;
+    if (err == WN_OK)
+        err = read_recipe(r);
     if (err)
         wn_recipe_close(r);
     return err;
+}
+
+wn_err wn_recipe_open(wn_recipe *r, const char *path)
+{
+    return open_recipe(r, path, false);
+}
+
+wn_err wn_recipe_open_absent(wn_recipe *r, const char *path)
+{
+    return open_recipe(r, path, true);
 }
 
 void wn_recipe_close(wn_recipe *r)
@@ -440,8 +468,12 @@ void wn_recipe_close(wn_recipe *r)
     wn_free(r->eval_parse);
     wn_free(r->eval_stop);
     wn_free(r->target);
-    wn_free(r->arm);
     wn_free(r->seed);
+    for (size_t i = 0; i < r->n_arms; i++)
+        if (r->arm[i].few)
+            wn_free((void *)(uintptr_t)r->arm[i].name);
+    wn_free(r->arm);
+    wn_free(r->few.seed);
     json_decref(r->tree);
     *r = (wn_recipe){0};
 }

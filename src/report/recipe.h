@@ -5,10 +5,14 @@
 #define WN_REPORT_RECIPE_H
 
 #include "io/json.h"
+#include "report/section.h"
+#include "winnow.h"
 
 typedef struct wn_recipe_target {
     const char *name, *queries, *test, *map, *metric; /* map, metric NULL: none given */
     uint64_t max_queries, max_test;                   /* 0: all rows */
+    const char
+        *shots; /* labelled rows of the few-shot stage, "{seed}" in it is the seed; or NULL */
 } wn_recipe_target;
 
 typedef struct wn_recipe_arm {
@@ -22,7 +26,19 @@ typedef struct wn_recipe_arm {
     bool by_seed;    /* its selection depends on the seed */
     bool fills;      /* takes as many rows as it may: those of the reference, or its own budget */
     bool baseline;   /* zero-shot, random, balanced-random, all: what others are compared with */
+    bool few;        /* trained on the target's shots, on top of what arm `base` trained */
+    size_t base;
 } wn_recipe_arm;
+
+/* The few-shot stage: what the arms NAME+few-shot do. */
+typedef struct wn_recipe_few {
+    bool there;
+    uint64_t rows;  /* drawn by seed from the target's shots; 0: all of them */
+    uint64_t *seed; /* each start model is trained once a seed */
+    size_t n_seeds;
+    size_t max_tokens; /* of training and evaluation; 0: as they are elsewhere */
+    wn_train_opts train;
+} wn_recipe_few;
 
 typedef struct wn_recipe_embed {
     wn_embed_opts o;                              /* of the pool */
@@ -46,12 +62,28 @@ typedef struct wn_recipe {
     wn_recipe_embed embed;
     wn_train_opts train;
     wn_eval_opts eval;
+    wn_recipe_few few;
     const char **eval_parse, **eval_stop; /* the lists that eval borrows */
     json_t *tree;                         /* owns all strings */
 } wn_recipe;
 
 /* Paths are taken relative to the recipe's folder. `path` is borrowed until close. */
 wn_err wn_recipe_open(wn_recipe *r, const char *path);
+/* The same for a recipe whose files need not be there: ${NAME} of a name that the environment has
+ * not stays as <NAME>. */
+wn_err wn_recipe_open_absent(wn_recipe *r, const char *path);
 void wn_recipe_close(wn_recipe *r); /* idempotent */
+
+/* Seeds that an arm is trained with; its s-th. The arm that a few-shot arm's s-th seed starts from
+ * was trained with the seed of the same place, over again where those are fewer. */
+size_t wn_recipe_seeds(const wn_recipe *r, const wn_recipe_arm *a);
+uint64_t wn_recipe_seed(const wn_recipe *r, const wn_recipe_arm *a, size_t s);
+bool wn_arm_is_zero_shot(const wn_recipe_arm *a); /* nothing is trained */
+
+/* ---- between recipe.c and recipe_few.c ---- */
+extern const wn_field wn_recipe_train_fields[];
+wn_err wn_recipe_seed_list(uint64_t **seed, size_t *n, const json_t *list, const char *where);
+/* Reads `few_shot` and adds its arms behind the others. */
+wn_err wn_recipe_read_few(wn_recipe *r);
 
 #endif

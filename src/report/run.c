@@ -347,6 +347,7 @@ static wn_err run_all(wn_run *r, char **table)
     size_t stood = 0;
     WN_TRY(claim_folder(r));
     WN_TRY(check_targets(r));
+    WN_TRY(wn_shots_check(r));
     WN_TRY(wn_plan_make(r));
     WN_TRY(open_folder(r));
     WN_TRY(copy_targets(r));

@@ -33,6 +33,44 @@ static wn_err expand(wn_str *out, const char *text, const char *where, const cha
     return wn_str_check(out);
 }
 
+static wn_err name_unset(json_t *string)
+{
+    wn_str out = {0};
+    bool any = false;
+    for (const char *text = json_string_value(string); *text;) {
+        const char *open = strstr(text, "${"), *close = open ? strchr(open, '}') : NULL;
+        if (!close) {
+            wn_str_puts(&out, text);
+            break;
+        }
+        char *name = wn_strndup(open + 2, (size_t)(close - open - 2));
+        bool set = name && getenv(name);
+        wn_str_add(&out, text, (size_t)((set ? close + 1 : open) - text));
+        if (!set)
+            wn_str_printf(&out, "<%s>", name ? name : "");
+        any = any || !set;
+        wn_free(name);
+        text = close + 1;
+    }
+    wn_err err = any ? wn_str_check(&out) : WN_OK;
+    if (err == WN_OK && any && json_string_setn(string, out.p, out.len) != 0)
+        err = wn_fail_nomem(64, "recipe");
+    wn_str_free(&out);
+    return err;
+}
+
+wn_err wn_section_name_unset(json_t *tree)
+{
+    const char *key;
+    json_t *v;
+    if (json_is_string(tree))
+        return name_unset(tree);
+    json_object_foreach(tree, key, v) WN_TRY(wn_section_name_unset(v));
+    for (size_t i = 0; json_is_array(tree) && i < json_array_size(tree); i++)
+        WN_TRY(wn_section_name_unset(json_array_get(tree, i)));
+    return WN_OK;
+}
+
 static bool looks_like_path(const char *s)
 {
     const char *dot = strrchr(s, '.');

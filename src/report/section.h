@@ -45,6 +45,9 @@ wn_err wn_section_read(void *base, json_t *o, const wn_field *fields, const char
  * the recipe's folder. */
 wn_err wn_section_path(json_t *string, const char *recipe, const char *key);
 
+/* Replaces ${NAME} in every text of the tree by <NAME> where the environment has no NAME. */
+wn_err wn_section_name_unset(json_t *tree);
+
 /* 1 yes or true, 0 no or false, -1 neither: YAML 1.2 reads yes and no as texts, but people write
  * them. */
 int wn_yaml_truth(const json_t *v);

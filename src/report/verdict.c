@@ -85,9 +85,8 @@ static wn_err read_arm(struct maker *m, size_t a)
     struct arm *arm = &m->arm[a];
     const wn_run *r = m->run;
     arm->recipe = &r->recipe.arm[a];
-    bool trained = wn_plan_find(r, WN_PART_TRAIN, m->target, a, 0) != NULL;
     arm->n = wn_pool_rows(m->test);
-    size_t S = trained ? r->recipe.n_seeds : 1;
+    size_t S = wn_recipe_seeds(&r->recipe, arm->recipe);
     WN_NEW(arm->score, S);
     for (size_t s = 0; s < S; s++) {
         WN_NEW(arm->score[s], arm->n);
@@ -179,7 +178,7 @@ static wn_err seed_facts(json_t *seed, json_t *arm, uint64_t sum[2], const struc
     const wn_part *trained = wn_plan_find(r, WN_PART_TRAIN, m->target, a, (int)s);
     wn_selection_facts f;
     json_t *v;
-    set(seed, "seed", json_integer((json_int_t)r->recipe.seed[s]));
+    set(seed, "seed", json_integer((json_int_t)wn_recipe_seed(&r->recipe, m->arm[a].recipe, s)));
     WN_TRY(wn_selection_read(&f, selected->out, &r->recipe));
     set(seed, "rows", json_integer((json_int_t)f.rows));
     set(seed, "tokens", json_integer((json_int_t)f.tokens));
@@ -217,6 +216,8 @@ static wn_err make_arm(json_t *o, const struct maker *m, size_t a)
     bool trained = wn_plan_find(m->run, WN_PART_TRAIN, m->target, a, 0) != NULL;
     set(o, "name", json_string(arm->recipe->name));
     set(o, "strategy", json_string(arm->recipe->strategy));
+    if (arm->recipe->few)
+        set(o, "starts_from", json_string(m->run->recipe.arm[arm->recipe->base].name));
     set(o, "rows", json_integer(0));
     set(o, "tokens", json_integer(0));
     set(o, "seeds", seeds);
@@ -272,7 +273,7 @@ static json_t *make_compare(const struct maker *m, size_t a, size_t b)
 }
 
 /* Strategies against baselines; where a recipe has no strategy, its trained baselines against
- * zero-shot. */
+ * zero-shot. Few-shot arms are compared among themselves. */
 static json_t *make_compares(const struct maker *m)
 {
     const wn_recipe *c = &m->run->recipe;
@@ -283,6 +284,8 @@ static json_t *make_compares(const struct maker *m)
     for (size_t a = 0; a < c->n_arms; a++)
         for (size_t b = 0; b < c->n_arms; b++) {
             bool zero = strcmp(c->arm[b].strategy, "zero-shot") == 0;
+            if (c->arm[a].few != c->arm[b].few)
+                continue;
             if (any ? !c->arm[a].baseline && c->arm[b].baseline : zero && a != b)
                 json_array_append_new(list, make_compare(m, a, b));
         }
@@ -334,7 +337,7 @@ static wn_err make_target(json_t *o, wn_run *r, size_t t)
 
 static json_t *total_seconds(const wn_run *r)
 {
-    static const char *const stages[] = {"pool", "embed", "select", "train", "eval"};
+    static const char *const stages[] = {"pool", "embed", "select", "train", "merge", "eval"};
     json_t *o = json_object();
     double total = 0;
     for (size_t k = 0; k < sizeof stages / sizeof *stages; k++) {
