@@ -48,6 +48,75 @@ static void columns(void *ctx, size_t i, int thread)
     }
 }
 
+/* ---- f32, one side narrow: a LoRA factor's gradient ----
+ *
+ * The wide matrix is read once, some rows at a time and along them, while the sums of a piece of
+ * its columns stay in the first cache: going down its columns, each step would be another page. */
+
+enum { FEW = 32, FEW_ROWS = 16, FEW_BLOCK = 384, FEW_LINE = FEW_BLOCK + 16 };
+_Static_assert(FEW *FEW_LINE + 2 * FEW * PIECE + FEW_BLOCK * WN_NR <= WN_SCRATCH, "scratch");
+
+/* f [T, r] of width ldf against w [T, .]: sums [r, PIECE] of w's columns [k0, k0 + n). */
+typedef struct few {
+    const float *f, *w;
+    size_t ldf, ldw, r, k0, n;
+} few;
+
+static void few_sums(float *sums, const few *a, size_t T)
+{
+    const wn_kernels *t = wn_kernel_table();
+    float *turned = sums + 2 * FEW * PIECE, *panel = turned + FEW * FEW_LINE;
+    size_t whole = a->n / WN_NR * WN_NR, rest = a->n - whole;
+    for (size_t b = 0; b < T; b += FEW_BLOCK) {
+        size_t k = wn_min(FEW_BLOCK, T - b);
+        t->transpose(turned, FEW_LINE, a->f + b * a->ldf, a->ldf, k, a->r);
+        for (size_t i = 0; i < k; i += FEW_ROWS) {
+            const float *w = a->w + (b + i) * a->ldw + a->k0;
+            size_t rows = wn_min(FEW_ROWS, k - i);
+            if (whole)
+                t->mm(sums, PIECE, turned + i, FEW_LINE, w, a->ldw, WN_NR, a->r, whole, rows,
+                      b + i > 0);
+            for (size_t j = 0; rest && j < rows; j++)
+                memcpy(panel + (i + j) * WN_NR, w + j * a->ldw + whole, rest * sizeof *w);
+        }
+        if (rest)
+            t->mm(sums + whole, PIECE, turned, FEW_LINE, panel, WN_NR, 0, a->r, rest, k, b > 0);
+    }
+}
+
+static void few_columns(void *ctx, size_t i, int thread)
+{
+    (void)thread;
+    const grad *g = ctx;
+    const wn_kernels *t = wn_kernel_table();
+    bool rows = g->N <= g->K; /* of dW are few */
+    float *sums = wn_kernel_scratch(), *turned = sums + FEW * PIECE;
+    few a = {.f = rows ? g->dy : g->x,
+             .w = rows ? g->x : g->dy,
+             .ldf = rows ? g->lddy : g->ldx,
+             .ldw = rows ? g->ldx : g->lddy,
+             .r = rows ? g->N : g->K,
+             .k0 = i * PIECE};
+    const few all = a;
+    a.n = wn_min(PIECE, (rows ? g->K : g->N) - a.k0);
+    for (size_t b = 0; b < g->B; b++) {
+        size_t first = g->off[b], T = g->off[b + 1] - first;
+        if (!T)
+            continue;
+        a.f = all.f + first * a.ldf;
+        a.w = all.w + first * a.ldw;
+        few_sums(sums, &a, T);
+        if (rows) {
+            for (size_t j = 0; j < a.r; j++)
+                t->axpy(g->dW + j * g->lddw + a.k0, g->scale, sums + j * PIECE, a.n);
+            continue;
+        }
+        t->transpose(turned, a.r, sums, PIECE, a.r, a.n);
+        for (size_t j = 0; j < a.n; j++)
+            t->axpy(g->dW + (a.k0 + j) * g->lddw, g->scale, turned + j * a.r, a.r);
+    }
+}
+
 /* ---- bf16 ---- */
 
 /* A group of tokens of one example. */
@@ -148,6 +217,10 @@ void wn_mm_grad(float *dW, size_t lddw, const float *dy, size_t lddy, const floa
               .n = wn_narrow_table()};
     if (!N || !K)
         return;
+    if (!bf16 && wn_min(N, K) <= FEW) {
+        wn_par_do(wn_div_up(N > K ? N : K, PIECE), few_columns, &g);
+        return;
+    }
     if (!bf16 || !g.n->mm16) {
         wn_par_do(wn_div_up(K, PIECE), columns, &g);
         return;

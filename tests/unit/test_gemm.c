@@ -487,6 +487,8 @@ Test(gemm, gradients_are_sums_over_examples)
             check_grad(1, 1, bf16);
             check_grad(45, 17, bf16);
             check_grad(31, 70, bf16);
+            check_grad(8, 500, bf16);
+            check_grad(500, 9, bf16);
             if (v)
                 check_grad(300, 530, bf16);
         }
