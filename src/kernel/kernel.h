@@ -111,6 +111,21 @@ void wn_mm_fused(float *y, size_t ldy, const float *x, size_t ldx, const wn_mat 
 void wn_mm_back(float *dx, size_t lddx, const float *dy, size_t lddy, const wn_mat *W, size_t T,
                 int flags);
 
+/* A LoRA beside a packed weight: A [r, K], B [N, r]. */
+typedef struct wn_low {
+    const float *A, *B;
+    size_t r;
+    float scale;
+    float *kept; /* [T, r] out: forward x A^T, backward scale * dy B */
+} wn_low;
+/* y (+)= x W^T + bias + scale * (x A^T) B^T, flags as wn_mm; dx (+)= dy W + kept A. Where W's
+ * products are of numbers rounded to bf16 and the processor has such products, so are the LoRA's:
+ * they ride on the same packed rows (r at most 32); else they are float products of their own. */
+void wn_mm_low(float *y, size_t ldy, const float *x, size_t ldx, const wn_mat *W, const float *bias,
+               size_t T, int flags, const wn_low *low);
+void wn_mm_low_back(float *dx, size_t lddx, const float *dy, size_t lddy, const wn_mat *W, size_t T,
+                    int flags, const wn_low *low);
+
 /* A linear layer's gradient from B examples, rows [off[b], off[b+1]) of dy [., N] and x [., K]:
  * dW [N, K] += scale * dy^T x, example after example in order, so that the bits do not depend on
  * how examples are cut into calls. bf16: of numbers rounded to bf16, summed in f32 (scale must be

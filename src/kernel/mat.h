@@ -46,6 +46,7 @@ static inline bool wn_mat_rounds(const wn_mat *m)
 typedef struct wn_product {
     const wn_kernels *t;
     const wn_mat *W, *up;
+    const wn_low *low; /* mm_narrow.c alone; NULL: none */
     float *y;
     const float *x;
     size_t ldy, ldx, T, out, in;

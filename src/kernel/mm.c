@@ -243,6 +243,14 @@ static void run(const wn_product *p)
     wn_par_do(tiles, p->back ? back_tile : mm_tile, &j);
 }
 
+/* Whether a LoRA's products ride on W's. */
+static bool rides(const wn_low *low, const wn_mat *W, size_t in)
+{
+    const char *s = getenv("WN_GEMM");
+    return wn_mat_rounds(W) && W->kind != WN_MAT_INT8 && wn_narrow_table()->mm16 && in &&
+           low->r <= WN_BLOCK_K && !(s && strcmp(s, "onednn") == 0);
+}
+
 static wn_act activation(int flags)
 {
     return flags & WN_MM_GELU        ? WN_ACT_GELU
@@ -297,6 +305,55 @@ void wn_mm_back(float *dx, size_t lddx, const float *dy, size_t lddy, const wn_m
                       .back = true,
                       .add = flags & WN_MM_ADD,
                       .after = {.act = WN_ACT_IDENTITY}});
+}
+
+void wn_mm_low(float *y, size_t ldy, const float *x, size_t ldx, const wn_mat *W, const float *bias,
+               size_t T, int flags, const wn_low *low)
+{
+    if (rides(low, W, W->K)) {
+        run(&(wn_product){.t = wn_kernel_table(),
+                          .W = W,
+                          .low = low,
+                          .y = y,
+                          .x = x,
+                          .ldy = ldy,
+                          .ldx = ldx,
+                          .T = T,
+                          .out = W->N,
+                          .in = W->K,
+                          .add = flags & WN_MM_ADD,
+                          .after = {.bias = bias, .act = WN_ACT_IDENTITY}});
+        return;
+    }
+    wn_mm(y, ldy, x, ldx, W, bias, T, flags);
+    wn_gemm(false, true, T, low->r, W->K, 1, x, ldx, low->A, W->K, false, low->kept, low->r);
+    wn_gemm(false, true, T, W->N, low->r, low->scale, low->kept, low->r, low->B, low->r, true, y,
+            ldy);
+}
+
+void wn_mm_low_back(float *dx, size_t lddx, const float *dy, size_t lddy, const wn_mat *W, size_t T,
+                    int flags, const wn_low *low)
+{
+    if (rides(low, W, W->N)) {
+        run(&(wn_product){.t = wn_kernel_table(),
+                          .W = W,
+                          .low = low,
+                          .y = dx,
+                          .x = dy,
+                          .ldy = lddx,
+                          .ldx = lddy,
+                          .T = T,
+                          .out = W->K,
+                          .in = W->N,
+                          .back = true,
+                          .add = flags & WN_MM_ADD,
+                          .after = {.act = WN_ACT_IDENTITY}});
+        return;
+    }
+    wn_mm_back(dx, lddx, dy, lddy, W, T, flags);
+    wn_gemm(false, false, T, low->r, W->N, low->scale, dy, lddy, low->B, low->r, false, low->kept,
+            low->r);
+    wn_gemm(false, false, T, W->K, low->r, 1, low->kept, low->r, low->A, W->K, true, dx, lddx);
 }
 
 double wn_mat_spin(wn_mat_kind kind, size_t rounds)

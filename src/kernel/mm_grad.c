@@ -62,6 +62,14 @@ typedef struct few {
     size_t ldf, ldw, r, k0, n;
 } few;
 
+/* The next rows, while the present ones are at work. */
+static void ask_for(const float *w, size_t ldw, size_t rows, size_t n)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t j = 0; j < n; j += WN_NR)
+            __builtin_prefetch(w + r * ldw + j, 0, 2);
+}
+
 static void few_sums(float *sums, const few *a, size_t T)
 {
     const wn_kernels *t = wn_kernel_table();
@@ -73,6 +81,8 @@ static void few_sums(float *sums, const few *a, size_t T)
         for (size_t i = 0; i < k; i += FEW_ROWS) {
             const float *w = a->w + (b + i) * a->ldw + a->k0;
             size_t rows = wn_min(FEW_ROWS, k - i);
+            if (i + FEW_ROWS < k)
+                ask_for(w + FEW_ROWS * a->ldw, a->ldw, wn_min(FEW_ROWS, k - i - FEW_ROWS), a->n);
             if (whole)
                 t->mm(sums, PIECE, turned + i, FEW_LINE, w, a->ldw, WN_NR, a->r, whole, rows,
                       b + i > 0);

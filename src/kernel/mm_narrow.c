@@ -20,9 +20,11 @@ enum {
     MOST_STRIPS = 16,
     FORWARD_KT = 80, /* most tiles of the inner dimension at once */
     BACK_KT = 48,
-    FEW_STRIPS = 4 /* to a thread: fewer, and columns are cut instead */
+    FEW_STRIPS = 4, /* to a thread: fewer, and columns are cut instead */
+    LOW_BYTES = MOST_STRIPS * (STRIP * STRIP * 4 + 2 * TILE * 2) + 2 * FORWARD_KT * TILE * 2
 };
-_Static_assert(STRIPS_BYTES + 4 * FORWARD_KT * TILE * 2 + 2 * STRIP * STRIP * 4 <= WN_SCRATCH * 4,
+_Static_assert(STRIPS_BYTES + 4 * FORWARD_KT * TILE * 2 + LOW_BYTES + 2 * STRIP * STRIP * 4 <=
+                   WN_SCRATCH * 4,
                "scratch");
 
 typedef struct job {
@@ -50,6 +52,23 @@ static float *sums_buf(void)
 static int32_t *integers_buf(void)
 {
     return (int32_t *)(void *)sums_buf() + STRIP * STRIP;
+}
+
+/* A LoRA's part of a tile of rows: its first product [strips, STRIP, STRIP], that as strips, and
+ * panels of its first factor. */
+static float *low_buf(void)
+{
+    return sums_buf() - LOW_BYTES / 4;
+}
+
+static uint16_t *low_strips(void)
+{
+    return (uint16_t *)(void *)(low_buf() + MOST_STRIPS * STRIP * STRIP);
+}
+
+static uint16_t *low_panels(void)
+{
+    return low_strips() + MOST_STRIPS * 2 * TILE;
 }
 
 /* Tile i of panel q, in `room` where the weight is not held as bf16. */
@@ -111,6 +130,61 @@ static void fetch(const wn_mat *W, size_t c, size_t k0, size_t kt, size_t i, siz
     }
 }
 
+/* ---- LoRA ---- */
+
+/* Tile i of panel q of the factor that rows meet first, A forward and B^T backward. */
+static void first_tile(uint16_t *out, const job *j, size_t q, size_t i)
+{
+    const wn_low *l = j->p.low;
+    size_t k0 = i * WN_BLOCK_K, k = wn_min(WN_BLOCK_K, j->p.in - k0), c = q * WN_NR;
+    size_t n = wn_min(WN_NR, l->r - c);
+    if (j->p.back)
+        j->n->down16(out, l->B + k0 * l->r + c, l->r, k, n, false);
+    else
+        j->n->across16(out, l->A + c * j->p.in + k0, j->p.in, n, k);
+}
+
+/* The two tiles of the other factor for columns [c, c + n) of y. */
+static void second_tiles(uint16_t *out, const job *j, size_t c, size_t n)
+{
+    const wn_low *l = j->p.low;
+    for (size_t i = 0; i < n; i += WN_NR, out += TILE) {
+        size_t some = wn_min(WN_NR, n - i);
+        if (j->p.back)
+            j->n->down16(out, l->A + c + i, j->p.out, l->r, some, false);
+        else
+            j->n->across16(out, l->B + (c + i) * l->r, l->r, some, l->r);
+    }
+}
+
+/* The first product over the tiles [k0, k0 + kt) of the inner dimension. */
+static void low_sums(const job *j, size_t m, size_t k0, size_t kt)
+{
+    size_t r = j->p.low->r;
+    for (size_t q = 0; q * WN_NR < r; q++)
+        for (size_t i = 0; i < kt; i++)
+            first_tile(low_panels() + (q * kt + i) * TILE, j, q, k0 + i);
+    for (size_t s = 0; s * STRIP < m; s++)
+        j->n->mm16(low_buf() + s * STRIP * STRIP, STRIP, strips_buf() + s * kt * 2 * TILE,
+                   low_panels(), kt * TILE, kt, wn_min(STRIP, m - s * STRIP), r, k0 > 0, NULL, 0);
+}
+
+/* Made strips, scaled; `keep`: and handed out, which one range of columns does. */
+static void low_done(const job *j, size_t t0, size_t m, bool keep)
+{
+    const wn_low *l = j->p.low;
+    for (size_t t = 0; t < m; t++) {
+        float *low = low_buf() + t * STRIP, *kept = l->kept + (t0 + t) * l->r;
+        for (size_t i = 0; i < l->r; i++) {
+            float scaled = l->scale * low[i];
+            if (keep)
+                kept[i] = j->p.back ? scaled : low[i];
+            low[i] = scaled;
+        }
+    }
+    j->n->pack16(low_strips(), low_buf(), STRIP, m, l->r);
+}
+
 /* One pair of panels against all strips of a tile of rows. */
 typedef struct pair {
     size_t t0, m, c, n, k0, kt;
@@ -130,6 +204,10 @@ static void forward_pair(const job *j, const pair *a)
                        ? wn_div_up(32, strips)
                        : 0;
     float *c = sums_buf(), *up = p->up ? sums_buf() + STRIP * STRIP : NULL;
+    _Alignas(64) uint16_t second[2 * TILE];
+    bool low = p->low && a->last;
+    if (low)
+        second_tiles(second, j, a->c, a->n);
     for (size_t s = 0; s < strips; s++) {
         size_t m = wn_min(STRIP, a->m - s * STRIP), t = a->t0 + s * STRIP;
         const uint16_t *x = strips_buf() + s * a->kt * 2 * TILE;
@@ -138,6 +216,9 @@ static void forward_pair(const job *j, const pair *a)
         j->n->mm16(apart ? c : y, apart ? STRIP : p->ldy, x, b, bp, a->kt, m, a->n,
                    !a->first || p->add, next, lines);
         next += lines * a->kt * 64;
+        if (low)
+            j->n->mm16(apart ? c : y, apart ? STRIP : p->ldy, low_strips() + s * 2 * TILE, second,
+                       TILE, 1, m, a->n, true, NULL, 0);
         if (u)
             j->n->mm16(up, STRIP, x, u, bp, a->kt, m, a->n, false, NULL, 0);
         if (any && a->last) {
@@ -152,12 +233,20 @@ static void backward_pair(const job *j, const pair *a)
     const wn_product *p = &j->p;
     size_t bp, strips = wn_div_up(a->m, STRIP);
     const uint16_t *b = backward_panels(j, a->c, a->k0, a->kt, &bp);
+    _Alignas(64) uint16_t second[2 * TILE];
+    bool low = p->low && a->last;
+    if (low)
+        second_tiles(second, j, a->c, a->n);
     for (size_t s = 0; s < strips; s++) {
         size_t m = wn_min(STRIP, a->m - s * STRIP), t = a->t0 + s * STRIP;
+        float *y = p->y + t * p->ldy + a->c;
         if (a->c + STRIP < p->out)
             fetch(p->W, a->c + STRIP, a->k0, a->kt, s, strips);
-        j->n->mm16(p->y + t * p->ldy + a->c, p->ldy, strips_buf() + s * a->kt * 2 * TILE, b, bp,
-                   a->kt, m, a->n, !a->first || p->add, NULL, 0);
+        j->n->mm16(y, p->ldy, strips_buf() + s * a->kt * 2 * TILE, b, bp, a->kt, m, a->n,
+                   !a->first || p->add, NULL, 0);
+        if (low)
+            j->n->mm16(y, p->ldy, low_strips() + s * 2 * TILE, second, TILE, 1, m, a->n, true, NULL,
+                       0);
     }
 }
 
@@ -248,6 +337,10 @@ static void work(void *ctx, size_t i, int thread)
         size_t kt = wn_min(j->step, j->kt - k0), at = k0 * WN_BLOCK_K;
         j->n->pack16(strips_buf(), p->x + t0 * p->ldx + at, p->ldx, t1 - t0,
                      wn_min(kt * WN_BLOCK_K, p->in - at));
+        if (p->low)
+            low_sums(j, t1 - t0, k0, kt);
+        if (p->low && k0 + kt == j->kt)
+            low_done(j, t0, t1 - t0, c == 0);
         for (size_t col = c0; col < c1; col += STRIP) {
             pair a = {.t0 = t0,
                       .m = t1 - t0,

@@ -138,4 +138,17 @@ static inline void down16(uint16_t *tile, const float *x, size_t ldx, size_t t, 
         _mm512_store_si512(tile + i * 32, r[i]);
 }
 
+static inline void across16(uint16_t *tile, const float *x, size_t ldx, size_t n, size_t k)
+{
+    __mmask16 low = first_lanes(k), high = first_lanes(k > 16 ? k - 16 : 0);
+    __m512i r[16];
+    for (size_t i = 0; i < 16; i++)
+        r[i] = i < n ? to_bf16(_mm512_maskz_loadu_ps(low, x + i * ldx),
+                               _mm512_maskz_loadu_ps(high, x + i * ldx + 16))
+                     : _mm512_setzero_si512();
+    transpose_pairs(r);
+    for (size_t i = 0; i < 16; i++)
+        _mm512_store_si512(tile + i * 32, r[i]);
+}
+
 #endif

@@ -181,6 +181,7 @@ const wn_narrow wn_narrow_amx = {.name = "amx",
                                  .mm16 = mm16,
                                  .turn16 = turn16,
                                  .down16 = down16,
+                                 .across16 = across16,
                                  .mm8 = mm8,
                                  .spin8 = spin8,
                                  .spin16 = spin16};

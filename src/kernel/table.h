@@ -146,6 +146,8 @@ typedef struct wn_narrow {
     /* One tile with the inner dimension down the rows of x [t <= 32, n <= 16]: of a panel, or
      * (strip) of a strip, whose rows are x's columns. */
     void (*down16)(uint16_t *tile, const float *x, size_t ldx, size_t t, size_t n, bool strip);
+    /* One tile of a panel with the inner dimension along the rows of x [n <= 16, k <= 32]. */
+    void (*across16)(uint16_t *tile, const float *x, size_t ldx, size_t n, size_t k);
     /* c [m <= 32, n <= 32], row stride 32, = one strip times two panels, bp bytes apart; sums [16]
      * of the first panel's weights, the second's bp bytes on. What lies outside m, n may change. */
     void (*mm8)(int32_t *c, const uint8_t *strip, const int8_t *panel, const int32_t *sums,
@@ -169,7 +171,7 @@ bool wn_amx_allowed(void); /* asks the system for the tile registers, once */
 /* This thread's scratch of WN_SCRATCH floats, 64-byte aligned, for the operation that is running: a
  * driver's tile may not call another driver. Kept under 1 MB, since it comes out of thread stacks.
  */
-enum { WN_SCRATCH = 225 * 1024 };
+enum { WN_SCRATCH = 288 * 1024 };
 float *wn_kernel_scratch(void);
 
 /* oneDNN's packed forms of W [N, K] (dnnl.c): what products are compared with. NULL where oneDNN

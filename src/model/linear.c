@@ -1,5 +1,3 @@
-/* LoRA's factors are small (r is 4 to 64), so their products run on unpacked matrices beside the
- * packed base product. */
 #include "model/linear.h"
 
 #include "base/mem.h"
@@ -118,6 +116,12 @@ static void ia3_bwd(float *dx, size_t lddx, const float *dy, size_t ldy, const f
 
 /* ---- the layer ---- */
 
+static wn_low factors(const wn_linear *l, const wn_pass *pass)
+{
+    const wn_param *p = pass->params->p;
+    return (wn_low){p[l->lora_a].value, p[l->lora_b].value, l->r, l->scale, pass->low};
+}
+
 void wn_linear_fwd(float *y, size_t ldy, const float *x, size_t ldx, const wn_linear *l,
                    wn_pass *pass, float *kept, int flags)
 {
@@ -127,18 +131,20 @@ void wn_linear_fwd(float *y, size_t ldy, const float *x, size_t ldx, const wn_li
         ia3_fwd(y, ldy, x, ldx, l, pass, kept, flags);
         return;
     }
-    wn_mm(y, ldy, x, ldx, &l->mat, bias, T, flags);
-    if (l->lora_a == WN_NO_PARAM)
+    if (l->lora_a == WN_NO_PARAM) {
+        wn_mm(y, ldy, x, ldx, &l->mat, bias, T, flags);
         return;
-    const float *A = pass->params->p[l->lora_a].value, *B = pass->params->p[l->lora_b].value;
-    float *xa = kept ? kept : pass->low;
-    if (wn_dropping(pass) && l->dropout > 0) {
-        wn_drop(pass->drop, x, ldx, T, l->K, l->dropout, l->number, NULL, pass);
-        x = pass->drop;
-        ldx = l->K;
     }
-    wn_gemm(false, true, T, l->r, l->K, 1, x, ldx, A, l->K, false, xa, l->r);
-    wn_gemm(false, true, T, l->N, l->r, l->scale, xa, l->r, B, l->r, true, y, ldy);
+    wn_low low = factors(l, pass);
+    low.kept = kept ? kept : pass->low;
+    if (!wn_dropping(pass) || !(l->dropout > 0)) {
+        wn_mm_low(y, ldy, x, ldx, &l->mat, bias, T, flags, &low);
+        return;
+    }
+    wn_mm(y, ldy, x, ldx, &l->mat, bias, T, flags);
+    wn_drop(pass->drop, x, ldx, T, l->K, l->dropout, l->number, NULL, pass);
+    wn_gemm(false, true, T, l->r, l->K, 1, pass->drop, l->K, low.A, l->K, false, low.kept, l->r);
+    wn_gemm(false, true, T, l->N, l->r, l->scale, low.kept, l->r, low.B, l->r, true, y, ldy);
 }
 
 bool wn_linear_plain(const wn_linear *l)
@@ -163,30 +169,32 @@ void wn_linear_fused(float *y, size_t ldy, const float *x, size_t ldx, const wn_
 /* Of y += scale * xa B^T, xa = drop(x) A^T: dB = scale * dy^T xa, with low = scale * dy B: dA =
  * low^T drop(x), dx += drop'(low A). */
 static void lora_bwd(float *dx, size_t lddx, const float *dy, size_t ldy, const float *x,
-                     size_t ldx, const float *xa, const wn_linear *l, wn_pass *pass)
+                     size_t ldx, const float *xa, const wn_linear *l, wn_pass *pass, int flags)
 {
     size_t T = pass->batch->T;
     wn_param *A = &pass->params->p[l->lora_a], *B = &pass->params->p[l->lora_b];
     wn_seg seg = segments(pass);
     bool dropped = wn_dropping(pass) && l->dropout > 0;
-    float *low = pass->low;
+    wn_low low = factors(l, pass);
     if (B->trainable)
         pass->sink->linear(pass->sink->ctx, B, NULL, l->scale, dy, ldy, xa, l->r, l->N, l->r, &seg);
-    wn_gemm(false, false, T, l->r, l->N, l->scale, dy, ldy, B->value, l->r, false, low, l->r);
+    if (dx && !dropped) {
+        wn_mm_low_back(dx, lddx, dy, ldy, &l->mat, T, flags, &low);
+    } else {
+        if (dx)
+            wn_mm_back(dx, lddx, dy, ldy, &l->mat, T, flags);
+        wn_gemm(false, false, T, l->r, l->N, l->scale, dy, ldy, low.B, l->r, false, low.kept, l->r);
+    }
     if (dropped) {
         wn_drop(pass->drop, x, ldx, T, l->K, l->dropout, l->number, NULL, pass);
         x = pass->drop;
         ldx = l->K;
     }
     if (A->trainable)
-        pass->sink->linear(pass->sink->ctx, A, NULL, 1, low, l->r, x, ldx, l->r, l->K, &seg);
-    if (!dx)
+        pass->sink->linear(pass->sink->ctx, A, NULL, 1, low.kept, l->r, x, ldx, l->r, l->K, &seg);
+    if (!dx || !dropped)
         return;
-    if (!dropped) {
-        wn_gemm(false, false, T, l->K, l->r, 1, low, l->r, A->value, l->K, true, dx, lddx);
-        return;
-    }
-    wn_gemm(false, false, T, l->K, l->r, 1, low, l->r, A->value, l->K, false, pass->drop, l->K);
+    wn_gemm(false, false, T, l->K, l->r, 1, low.kept, l->r, low.A, l->K, false, pass->drop, l->K);
     wn_drop(pass->drop, pass->drop, l->K, T, l->K, l->dropout, l->number, NULL, pass);
     for (size_t t = 0; t < T; t++)
         wn_add(dx + t * lddx, pass->drop + t * l->K, l->K);
@@ -200,10 +208,10 @@ void wn_linear_bwd(float *dx, size_t lddx, const float *dy, size_t ldy, const fl
         return;
     }
     base_sink(dy, ldy, x, ldx, l, pass);
-    if (dx)
-        wn_mm_back(dx, lddx, dy, ldy, &l->mat, pass->batch->T, flags);
     if (l->lora_a != WN_NO_PARAM)
-        lora_bwd(dx, lddx, dy, ldy, x, ldx, kept, l, pass);
+        lora_bwd(dx, lddx, dy, ldy, x, ldx, kept, l, pass, flags);
+    else if (dx)
+        wn_mm_back(dx, lddx, dy, ldy, &l->mat, pass->batch->T, flags);
 }
 
 void wn_linear_free(wn_linear *l)

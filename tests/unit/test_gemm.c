@@ -448,6 +448,107 @@ Test(gemm, plain_products_do_not_depend_on_threads)
     wn_free(A), wn_free(B), wn_free(C), wn_free(D);
 }
 
+/* One element of a LoRA's product in double, and the sum of its terms' sizes: first and second [.,
+ * r] by strides are the factors that rows meet first and then. */
+static double low_of(const float *x, size_t in, size_t r, matrix first, matrix second, size_t n,
+                     double *size)
+{
+    double sum = 0;
+    *size = 0;
+    for (size_t i = 0; i < r; i++) {
+        double low = 0, most = 0, b = second.p[n * second.row + i * second.col];
+        for (size_t k = 0; k < in; k++) {
+            double v = (double)x[k] * first.p[k * first.row + i * first.col];
+            low += v;
+            most += fabs(v);
+        }
+        sum += low * b;
+        *size += most * fabs(b);
+    }
+    return sum;
+}
+
+static void check_low(size_t T, size_t N, size_t K, size_t r, wn_mat_kind kind, bool back, bool add)
+{
+    size_t in = back ? N : K, out = back ? K : N, ldx = in + 3, ldy = out + 5;
+    float *W = noise(N * K, 1), *x = noise(T * ldx, 2), *y = noise(T * ldy, 3),
+          *z = noise(T * ldy, 3);
+    float *A = noise(r * K, 4), *B = noise(N * r, 5), *kept = noise(T * r, 6), *bias = noise(N, 7);
+    wn_mat m = pack(W, N, K, kind);
+    wn_low low = {A, B, r, 0.5f, kept};
+    matrix a = {A, 1, K}, b = {B, r, 1};
+    int flags = add ? WN_MM_ADD : 0;
+    if (back) {
+        wn_mm_back(z, ldy, x, ldx, &m, T, flags);
+        wn_mm_low_back(y, ldy, x, ldx, &m, T, flags, &low);
+    } else {
+        wn_mm(z, ldy, x, ldx, &m, bias, T, flags);
+        wn_mm_low(y, ldy, x, ldx, &m, bias, T, flags, &low);
+    }
+    double most = kind == WN_MAT_F32 ? 1e-6 : 1 / 128.;
+    for (size_t t = 0; t < T; t++) {
+        for (size_t n = 0; n < out; n++) {
+            double size, want = 0.5 * low_of(x + t * ldx, in, r, back ? b : a,
+                                             back ? (matrix){A, 1, K} : b, n, &size);
+            cr_assert_float_eq(y[t * ldy + n] - z[t * ldy + n], want, most * size + 1e-5,
+                               "%s %d [%zu,%zu,%zu] r %zu back %d at %zu %zu: %g %g",
+                               wn_kernel_name(), kind, T, N, K, r, back, t, n,
+                               y[t * ldy + n] - z[t * ldy + n], want);
+        }
+        for (size_t i = 0; i < r; i++) {
+            double slack,
+                want = sum_of((matrix){x, ldx, 1}, back ? b : (matrix){A, 1, K}, t, i, in, &slack);
+            cr_assert_float_eq(kept[t * r + i], back ? want / 2 : want,
+                               slack + most * 4 * sqrt((double)in));
+        }
+        cr_assert_eq(memcmp(y + t * ldy + out, z + t * ldy + out, 5 * sizeof *y), 0);
+    }
+    unpack(&m);
+    wn_free(W), wn_free(x), wn_free(y), wn_free(z), wn_free(A), wn_free(B), wn_free(kept),
+        wn_free(bias);
+}
+
+Test(gemm, a_lora_rides_on_its_layers_product)
+{
+    static const size_t SHAPES[][4] = {{1, 1, 1, 1},     {40, 33, 70, 8},   {70, 100, 45, 17},
+                                       {600, 40, 37, 8}, {33, 70, 2700, 4}, {33, 2700, 70, 4},
+                                       {20, 50, 64, 40}};
+    for (size_t v = 0; v < TABLE_COUNT; v++) {
+        wn_kernel_use(TABLES[v]);
+        for (size_t i = 0; i < sizeof SHAPES / sizeof *SHAPES; i++)
+            for (int bits = 0; bits < 8; bits++)
+                check_low(SHAPES[i][0], SHAPES[i][1], SHAPES[i][2], SHAPES[i][3],
+                          bits & 4 ? WN_MAT_BF16 : WN_MAT_F32, bits & 1, bits & 2);
+    }
+    wn_kernel_use(NULL);
+}
+
+/* Whole, in parts, and with more threads: the same bits, of what is kept too. */
+Test(gemm, a_loras_rows_do_not_depend_on_batch_or_threads)
+{
+    enum { T = 300, N = 150, K = 610, R = 8 };
+    float *W = noise(N * K, 1), *x = noise(T * K, 2), *A = noise(R * K, 3), *B = noise(N * R, 4);
+    float *y = noise(T * N, 5), *y2 = noise(T * N, 6), *k = noise(T * R, 7), *k2 = noise(T * R, 8);
+    wn_mat m = pack(W, N, K, WN_MAT_BF16);
+    wn_par_set_threads(1);
+    wn_mm_low(y, N, x, K, &m, NULL, T, 0, &(wn_low){A, B, R, 2, k});
+    for (int threads = 1; threads <= 7; threads += 3)
+        for (size_t part = 7; part <= T; part += T - 7) {
+            wn_par_set_threads(threads);
+            for (size_t t = 0; t < T; t += part) {
+                size_t n = T - t < part ? T - t : part;
+                wn_mm_low(y2 + t * N, N, x + t * K, K, &m, NULL, n, 0,
+                          &(wn_low){A, B, R, 2, k2 + t * R});
+            }
+            cr_assert_eq(memcmp(y, y2, T * N * sizeof *y), 0, "parts of %zu", part);
+            cr_assert_eq(memcmp(k, k2, T * R * sizeof *y), 0, "parts of %zu", part);
+        }
+    wn_par_set_threads(0);
+    unpack(&m);
+    wn_free(W), wn_free(x), wn_free(A), wn_free(B), wn_free(y), wn_free(y2), wn_free(k),
+        wn_free(k2);
+}
+
 /* dW += dy^T x over examples, whole and cut into calls, with 1 and 3 threads: sums of rounded
  * numbers, the same bits. */
 static void check_grad(size_t N, size_t K, bool bf16)
