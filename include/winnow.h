@@ -109,6 +109,9 @@ typedef struct wn_pool_build_opts {
     size_t n_sources;
     const char *map;   /* name or YAML file; NULL: winnow's own rows */
     const char *dedup; /* "exact" (NULL), "near", "none" */
+    const char *split; /* of folders only the files of that name; NULL: all */
+    const char *tasks; /* a file, a task a line: only rows of these; NULL: all */
+    uint64_t per_task; /* the first so many rows of each task; 0: all */
 } wn_pool_build_opts;
 WN_API wn_err wn_pool_build_job(const wn_pool_build_opts *o);
 /* JSON text on facts of a pool: rows, tasks with rows, duplicates, rejected lines with reasons. */

@@ -2,7 +2,9 @@
 #include "cli/cli.h"
 
 #define MAP_HELP                                                                                   \
-    "reads other shapes of rows: p3, superni, alpaca, messages, bigbench, dolly, or a YAML file"
+    "reads other shapes of rows: p3, deft, superni, superni-raw, alpaca, messages, bigbench, "     \
+    "dolly, "                                                                                      \
+    "or a YAML file"
 
 /* ---- build ---- */
 
@@ -10,6 +12,11 @@ static const wn_opt build_opts[] = {
     OPT_STR(wn_pool_build_opts, map, "map", "NAME|FILE", "winnow's own rows", MAP_HELP),
     OPT_CHOICE(wn_pool_build_opts, dedup, "dedup", "exact|near|none", "exact",
                "which rows count as duplicates and are left out"),
+    OPT_STR(wn_pool_build_opts, split, "split", "NAME", "all",
+            "of folders only the files named so: NAME.jsonl, NAME-00000-of-00008.jsonl"),
+    OPT_STR(wn_pool_build_opts, tasks, "tasks", "FILE", "all",
+            "only the tasks that the file lists, a name a line"),
+    OPT_U64(wn_pool_build_opts, per_task, "per-task", 1, "all", "the first N rows of each task"),
     OPT_END};
 
 static wn_err build(const wn_call *c)
@@ -26,8 +33,9 @@ const wn_command wn_cmd_pool_build = {
     "SRC...",
     "read, map, check, hash and index rows into a pool",
     "SRC is a file of JSON Lines, plain, .gz or .zst, a folder of such files, or - for standard "
-    "input. A "
-    "row has `prompt` and `target`, and may have `id`, `task`, `choices`, `references`, `source`, "
+    "input. A folder that has none stands for those of its sub-folders, whose names are then the "
+    "tasks. A row has `prompt` and `target`, and may have `id`, `task`, `choices`, `references`, "
+    "`source`, "
     "`category`; other fields travel through unchanged. Rows that cannot be used are counted with "
     "their "
     "reason; `winnow pool info` lists them.",

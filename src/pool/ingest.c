@@ -44,6 +44,7 @@ typedef struct reader {
     wn_source *source;
     const char *base; /* FILE of ids */
     char *task;       /* of rows that name none */
+    json_t *listed;   /* names of tasks that are read, true once seen; NULL: all */
     wn_str text;      /* the block */
     line *lines;
     size_t n_lines;
@@ -172,13 +173,19 @@ static wn_err find_same(bool *found, reader *r, const result *res, const wn_str 
     return WN_OK;
 }
 
+static bool find_task(uint32_t *number, wn_ingest *g, const char *name)
+{
+    size_t at = SIZE_MAX;
+    while ((*number = wn_seen_next(&g->tasks, wn_id_hash(name, strlen(name)), &at)) != WN_SEEN_NONE)
+        if (strcmp(g->task[*number], name) == 0)
+            return true;
+    return false;
+}
+
 static wn_err task_number(uint32_t *number, wn_ingest *g, const char *name)
 {
-    uint64_t hash = wn_id_hash(name, strlen(name));
-    size_t at = SIZE_MAX;
-    while ((*number = wn_seen_next(&g->tasks, hash, &at)) != WN_SEEN_NONE)
-        if (strcmp(g->task[*number], name) == 0)
-            return WN_OK;
+    if (find_task(number, g, name))
+        return WN_OK;
     if (!WN_GROW(g->task, g->n_tasks, g->cap_tasks) ||
         !WN_GROW(g->task_rows, g->n_tasks, g->cap_task_rows))
         return WN_ENOMEM;
@@ -188,7 +195,7 @@ static wn_err task_number(uint32_t *number, wn_ingest *g, const char *name)
     *number = (uint32_t)g->n_tasks;
     g->task[g->n_tasks] = copy;
     g->task_rows[g->n_tasks++] = 0;
-    return wn_seen_add(&g->tasks, hash, *number);
+    return wn_seen_add(&g->tasks, wn_id_hash(name, strlen(name)), *number);
 }
 
 static wn_err accept(reader *r, const result *res, const wn_str *text)
@@ -215,10 +222,26 @@ static wn_err accept(reader *r, const result *res, const wn_str *text)
     return WN_OK;
 }
 
+/* Whether the row's task is not listed, or has its rows already. */
+static bool beyond(reader *r, const char *task)
+{
+    if (r->listed && !json_object_get(r->listed, task))
+        return true;
+    if (r->listed)
+        json_object_set(r->listed, task, json_true());
+    uint32_t number;
+    return r->o->per_task && find_task(&number, r->g, task) &&
+           r->g->task_rows[number] >= r->o->per_task;
+}
+
 static wn_err take(reader *r, const line *l, const result *res, const wn_str *text)
 {
     if (res->why != WN_ROW_GOOD)
         return count_reject(r, res->why, text->p + res->off);
+    if (beyond(r, text->p + res->task_off)) {
+        r->g->left_out++;
+        return WN_OK;
+    }
     bool found;
     WN_TRY(find_same(&found, r, res, text, SAME_ID));
     if (found) {
@@ -305,10 +328,13 @@ static wn_err read_document(reader *r, wn_lines *in)
     return finish_block(r);
 }
 
-/* FILE of an id is the file's base name, or its path where an earlier source has that base name. */
+/* FILE of an id is the file's base name, or its path where an earlier source has that base name;
+ * of a file in a sub-folder, both names. */
 static const char *id_base(const wn_ingest *g, size_t source)
 {
     const char *path = g->source[source].path, *base = wn_path_base(path);
+    if (g->source[source].task)
+        return base - strlen(g->source[source].task) - 1;
     if (strcmp(path, "-") == 0)
         return "stdin";
     for (size_t i = 0; i < source; i++)
@@ -322,12 +348,14 @@ static wn_err read_source(reader *r, size_t i)
     r->source = &r->g->source[i];
     r->base = id_base(r->g, i);
     wn_free(r->task);
-    r->task = wn_source_task(r->source->path);
+    r->task = r->source->task ? wn_strdup(r->source->task) : wn_source_task(r->source->path);
     if (!r->task)
         return WN_ENOMEM;
+    bool document = r->map && wn_rowmap_is_document(r->map);
+    if (document && r->listed && !json_object_get(r->listed, r->task))
+        return WN_OK; /* all its rows are of that task */
     wn_lines *in;
     WN_TRY(wn_lines_open(&in, r->source->path));
-    bool document = r->map && wn_rowmap_is_document(r->map);
     wn_err e = document ? read_document(r, in) : read_lines(r, in);
     wn_lines_close(in);
     return e;
@@ -380,10 +408,50 @@ static wn_err open_spools(wn_ingest *g, const char *dir)
     return wn_spool_add(&g->index, &empty, sizeof empty);
 }
 
+/* Names of tasks, a line each. */
+static wn_err read_names(json_t **set, const char *path)
+{
+    wn_lines *in;
+    wn_span text;
+    wn_err e = WN_OK;
+    WN_TRY(wn_lines_open(&in, path));
+    *set = json_object();
+    while (*set && !e && wn_lines_next(in, &text, &e)) {
+        wn_span name = wn_span_trim(text);
+        if (name.len && json_object_setn_new(*set, name.p, name.len, json_false()) != 0)
+            e = wn_fail(WN_EFORMAT, "%s:%llu: expected a task's name in UTF-8", path,
+                        (unsigned long long)wn_lines_number(in));
+    }
+    wn_lines_close(in);
+    if (!e && json_object_size(*set) == 0)
+        e = wn_fail(WN_EFORMAT, "%s: expected names of tasks, a line each, found none", path);
+    return e;
+}
+
+/* A name that no row had is a mistake in the list, or a file that is missing. */
+static wn_err check_names(const reader *r)
+{
+    const char *name, *first = NULL;
+    json_t *seen;
+    size_t n = 0;
+    json_object_foreach(r->listed, name, seen)
+    {
+        if (json_is_true(seen))
+            continue;
+        first = first ? first : name;
+        n++;
+    }
+    return n ? wn_fail(WN_EARG, "%s: task \"%s\": no row is of it%s", r->o->tasks, first,
+                       n > 1 ? ", nor of others that are listed" : "")
+             : WN_OK;
+}
+
 static wn_err open_reader(reader *r, const wn_ingest_opts *o)
 {
     if (o->map)
         WN_TRY(wn_rowmap_open(&r->map, o->map));
+    if (o->tasks)
+        WN_TRY(read_names(&r->listed, o->tasks));
     r->threads = wn_par_threads();
     WN_NEW(r->scratch, (size_t)r->threads);
     WN_NEW(r->lines, BLOCK_LINES);
@@ -400,6 +468,7 @@ static void close_reader(reader *r)
     for (size_t i = 0; i < PIECES; i++)
         wn_str_free(&r->piece[i]);
     wn_rowmap_close(r->map);
+    json_decref(r->listed);
     wn_free(r->scratch);
     wn_free(r->lines);
     wn_free(r->results);
@@ -421,6 +490,8 @@ wn_err wn_ingest_run(wn_ingest *g, const wn_ingest_opts *o)
         e = open_spools(g, o->dir);
     for (size_t i = 0; i < g->n_sources && !e; i++)
         e = read_source(&r, i);
+    if (!e)
+        e = check_names(&r);
     close_reader(&r);
     wn_seen_free(&g->ids);
     wn_seen_free(&g->texts);
@@ -436,8 +507,10 @@ void wn_ingest_close(wn_ingest *g)
             wn_free(g->reject[i].place[k]);
     for (size_t i = 0; i < g->n_tasks; i++)
         wn_free(g->task[i]);
-    for (size_t i = 0; i < g->n_sources; i++)
+    for (size_t i = 0; i < g->n_sources; i++) {
         wn_free(g->source[i].path);
+        wn_free(g->source[i].task);
+    }
     wn_free(g->task);
     wn_free(g->task_rows);
     wn_free(g->source);

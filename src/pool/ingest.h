@@ -38,6 +38,9 @@ typedef struct wn_ingest_opts {
     const char *map;
     const char *dir;          /* rows.jsonl and rows.idx go there; NULL: unlinked temporaries */
     wn_duplicates duplicates; /* what a second row with the same prompt and target is */
+    const char *split;        /* of folders only files of that name; NULL: all */
+    const char *tasks;        /* file of task names; NULL: all */
+    uint64_t per_task;        /* 0: all */
     bool strict;              /* the first bad line is an error */
     bool need_target;
 } wn_ingest_opts;
@@ -51,12 +54,14 @@ typedef struct wn_reject_list {
 
 typedef struct wn_source {
     char *path;
+    char *task; /* of rows that name none: the sub-folder's name; NULL: by the file's name */
     uint64_t lines, rows; /* read; accepted */
 } wn_source;
 
 typedef struct wn_ingest {
     wn_spool rows, index;
     uint64_t n_rows, text_bytes, duplicates, rejected;
+    uint64_t left_out; /* rows of tasks not listed, or beyond per_task */
     wn_reject_list reject[WN_REJECT_COUNT];
     char **task;
     uint64_t *task_rows;

@@ -22,7 +22,7 @@
 
 typedef struct wn_pool wn_pool;
 
-/* map: NULL for winnow's own rows, else a name (p3, superni, alpaca, messages, bigbench, dolly) or
+/* map: NULL for winnow's own rows, else a name (p3, superni, alpaca, ...; rowmap.h) or
  * a YAML file; ignored for a built pool, which has been mapped. strict: the first bad line is an
  * error (rows to train on, queries, test rows); otherwise bad lines are counted and can be asked
  * for. An empty source is an error that names it. */

@@ -94,12 +94,31 @@ static wn_err add_map(json_t *m, const char *map)
     return set(m, "map_sha256", json_string(sha));
 }
 
+/* What was asked for of the sources; nothing where that is all. */
+static wn_err add_choice(json_t *m, const build *b)
+{
+    const wn_pool_build_opts *o = b->o;
+    char sha[WN_SHA_HEX];
+    if (o->split)
+        WN_TRY(set(m, "split", json_string(o->split)));
+    if (o->tasks) {
+        WN_TRY(wn_sha_file(sha, o->tasks));
+        WN_TRY(set(m, "tasks_listed_sha256", json_string(sha)));
+    }
+    if (o->per_task)
+        WN_TRY(set(m, "per_task", json_integer((json_int_t)o->per_task)));
+    if (!o->tasks && !o->per_task)
+        return WN_OK;
+    return set(m, "left_out", json_integer((json_int_t)b->g.left_out));
+}
+
 static wn_err fill_manifest(json_t *m, const build *b)
 {
     WN_TRY(set(m, "format", json_string(WN_POOL_FORMAT)));
     WN_TRY(set(m, "version", json_string(WN_VERSION)));
     WN_TRY(add_map(m, b->o->map));
     WN_TRY(set(m, "dedup", json_string(b->o->dedup ? b->o->dedup : "exact")));
+    WN_TRY(add_choice(m, b));
     WN_TRY(wn_ingest_facts(m, &b->g));
     WN_TRY(set(m, "near_duplicates", json_integer((json_int_t)b->near)));
     WN_TRY(add_sources(m, &b->g));
@@ -143,6 +162,9 @@ static wn_err make(build *b)
                          .n_sources = b->o->n_sources,
                          .map = b->o->map,
                          .dir = b->partial,
+                         .split = b->o->split,
+                         .tasks = b->o->tasks,
+                         .per_task = b->o->per_task,
                          .duplicates = d,
                          .need_target = true};
     WN_TRY(wn_ingest_run(&b->g, &io));
@@ -178,6 +200,9 @@ static wn_err say(const build *b)
     if (g->rejected)
         wn_message("%" PRIu64 " of the lines were no rows; `pool info` lists reasons and places",
                    g->rejected);
+    if (g->left_out)
+        wn_message("%" PRIu64 " rows left out: their tasks are not listed, or have their rows",
+                   g->left_out);
     if (g->duplicates && b->o->dedup && strcmp(b->o->dedup, "none") == 0)
         wn_message("%" PRIu64 " duplicates kept", g->duplicates);
     else if (g->duplicates)

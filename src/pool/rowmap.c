@@ -1,4 +1,4 @@
-/* Maps that are templates: p3, alpaca, dolly and every YAML map are the same engine with other
+/* Maps that are templates: alpaca, dolly and every YAML map are the same engine with other
  * strings. A template is text with {path} in it; [ ] encloses what is left out when a field inside
  * is missing or empty. Where a needed field is missing, the row's field is not written at all, and
  * the reader says so ("no prompt"). docs/rows.md describes the language. */
@@ -47,10 +47,6 @@ typedef struct named {
 } named;
 
 static const named names[] = {
-    {"p3",
-     {[PROMPT] = "{inputs_pretokenized}",
-      [TARGET] = "{targets_pretokenized|strip}",
-      [CHOICES] = "{answer_choices|strip}"}},
     {"alpaca", {[PROMPT] = "{instruction}[\n\n{input}]", [TARGET] = "{output}"}},
     {"dolly", {[PROMPT] = "{instruction}[\n\n{context}]", [TARGET] = "{response}"}},
 };
@@ -492,8 +488,8 @@ static wn_err open_map(wn_rowmap *m, const char *map)
     }
     if (!wn_file_exists(map) || wn_is_dir(map))
         return wn_fail(WN_EARG,
-                       "--map: expected p3, superni, alpaca, messages, bigbench, dolly or a YAML "
-                       "file, found %.200s",
+                       "--map: expected p3, deft, superni, superni-raw, alpaca, messages, "
+                       "bigbench, dolly or a YAML file, found %.200s",
                        map);
     json_t *root;
     WN_TRY(wn_yaml_load(&root, map));

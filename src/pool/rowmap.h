@@ -9,7 +9,8 @@
 
 typedef struct wn_rowmap wn_rowmap;
 
-/* "p3", "superni", "alpaca", "messages", "bigbench", "dolly", or a YAML file. */
+/* "p3", "deft", "superni", "superni-raw", "alpaca", "messages", "bigbench", "dolly", or a YAML
+ * file. */
 wn_err wn_rowmap_open(wn_rowmap **out, const char *map);
 void wn_rowmap_close(wn_rowmap *m);
 bool wn_rowmap_is_name(const char *map); /* a named shape, not a file */

@@ -90,6 +90,77 @@ static wn_err messages_line(wn_str *out, wn_reject *why, const json_t *root, wn_
     return WN_OK;
 }
 
+/* ---- rendered pairs: P3, and the files of DEFT's authors ---- */
+
+/* A text as it is, or trimmed; anything else stays as it is, and is refused by the reader. */
+static wn_err add_pair_text(wn_str *out, const char *key, const json_t *v, bool strip)
+{
+    if (!v || json_is_null(v))
+        return WN_OK;
+    if (!json_is_string(v)) {
+        wn_member_key(out, key);
+        return wn_json_dump(out, json_is_object(v) || json_is_array(v) ? json_null() : v, 0, false);
+    }
+    wn_span t = {json_string_value(v), json_string_length(v)};
+    if (strip)
+        t = wn_span_trim(t);
+    wn_member_string(out, key, t.p, t.len);
+    return WN_OK;
+}
+
+static wn_err add_options(wn_str *out, const json_t *v)
+{
+    if (!v || json_is_null(v) || (json_is_array(v) && json_array_size(v) == 0))
+        return WN_OK;
+    wn_member_key(out, "choices");
+    if (!json_is_array(v))
+        return wn_json_dump(out, json_false(), 0, false);
+    for (size_t i = 0; i < json_array_size(v); i++) {
+        const json_t *c = json_array_get(v, i);
+        wn_span t = {json_string_value(c), json_string_length(c)};
+        wn_str_puts(out, i ? ", " : "[");
+        if (json_is_string(c)) {
+            t = wn_span_trim(t);
+            wn_json_string(out, t.p, t.len);
+        } else {
+            wn_str_puts(out, "null");
+        }
+    }
+    wn_str_putc(out, ']');
+    return WN_OK;
+}
+
+static wn_err pair_line(wn_str *out, const json_t *root, wn_span raw, const char *prompt,
+                        const char *target, const char *const *used)
+{
+    wn_str_putc(out, '{');
+    WN_TRY(add_pair_text(out, "prompt", json_object_get(root, prompt), false));
+    WN_TRY(add_pair_text(out, "target", json_object_get(root, target), true));
+    WN_TRY(add_options(out, json_object_get(root, "answer_choices")));
+    wn_member_rest(out, raw, used);
+    wn_str_putc(out, '}');
+    return WN_OK;
+}
+
+static wn_err p3_line(wn_str *out, wn_reject *why, const json_t *root, wn_span raw,
+                      const wn_place *at)
+{
+    static const char *const used[] = {"inputs_pretokenized", "targets_pretokenized",
+                                       "answer_choices", NULL};
+    (void)why;
+    (void)at;
+    return pair_line(out, root, raw, "inputs_pretokenized", "targets_pretokenized", used);
+}
+
+static wn_err deft_line(wn_str *out, wn_reject *why, const json_t *root, wn_span raw,
+                        const wn_place *at)
+{
+    static const char *const used[] = {"input", "target", "answer_choices", NULL};
+    (void)why;
+    (void)at;
+    return pair_line(out, root, raw, "input", "target", used);
+}
+
 /* ---- documents ---- */
 
 /* What the rows of a document are written with. */
@@ -153,7 +224,8 @@ static void add_trimmed(wn_str *s, const char *text)
     wn_str_add(s, t.p, t.len);
 }
 
-static wn_err superni_row(writer *w, const json_t *root, const json_t *instance, uint64_t number)
+static wn_err superni_row(writer *w, const json_t *root, const json_t *instance, uint64_t number,
+                          bool raw)
 {
     static const char *const used[] = {"input", "output", NULL};
     const char *definition = first_string(json_object_get(root, "Definition"));
@@ -164,10 +236,13 @@ static wn_err superni_row(writer *w, const json_t *root, const json_t *instance,
     wn_str_putc(&w->line, '{');
     if (input) {
         wn_str prompt = {0};
-        wn_str_puts(&prompt, "Definition: ");
-        add_trimmed(&prompt, definition);
-        end_sentence(&prompt);
-        wn_str_puts(&prompt, "\n\nNow complete the following example -\nInput: ");
+        if (!raw) {
+            wn_str_puts(&prompt, "Definition: ");
+            add_trimmed(&prompt, definition);
+            end_sentence(&prompt);
+            wn_str_puts(&prompt, "\n\n");
+        }
+        wn_str_puts(&prompt, "Now complete the following example -\nInput: ");
         add_trimmed(&prompt, input);
         end_sentence(&prompt);
         wn_str_puts(&prompt, "\nOutput: ");
@@ -182,8 +257,8 @@ static wn_err superni_row(writer *w, const json_t *root, const json_t *instance,
     return finish_row(w, instance, used, number);
 }
 
-static wn_err superni_rows(wn_reject *why, const json_t *root, const wn_place *at,
-                           wn_rowmap_emit emit, void *ctx)
+static wn_err task_rows(wn_reject *why, const json_t *root, const wn_place *at, wn_rowmap_emit emit,
+                        void *ctx, bool raw)
 {
     const json_t *list = json_object_get(root, "Instances");
     if (!first_string(json_object_get(root, "Definition")) || !json_is_array(list))
@@ -192,11 +267,23 @@ static wn_err superni_rows(wn_reject *why, const json_t *root, const wn_place *a
     wn_err e = WN_OK;
     for (size_t i = 0; i < json_array_size(list) && !e; i++) {
         const json_t *v = json_array_get(list, i);
-        e = json_is_object(v) ? superni_row(&w, root, v, i + 1)
+        e = json_is_object(v) ? superni_row(&w, root, v, i + 1, raw)
                               : misshaped(why, at, "expected objects in Instances");
     }
     free_writer(&w);
     return e;
+}
+
+static wn_err superni_rows(wn_reject *why, const json_t *root, const wn_place *at,
+                           wn_rowmap_emit emit, void *ctx)
+{
+    return task_rows(why, root, at, emit, ctx, false);
+}
+
+static wn_err superni_raw_rows(wn_reject *why, const json_t *root, const wn_place *at,
+                               wn_rowmap_emit emit, void *ctx)
+{
+    return task_rows(why, root, at, emit, ctx, true);
 }
 
 /* Choices in the file's order; the target is the best-scored, of equal ones the first. */
@@ -267,7 +354,10 @@ const wn_shape *wn_shape_find(const char *name)
 {
     static const wn_shape shapes[] = {
         {"messages", false, messages_line, NULL},
+        {"p3", false, p3_line, NULL},
+        {"deft", false, deft_line, NULL},
         {"superni", true, NULL, superni_rows},
+        {"superni-raw", true, NULL, superni_raw_rows},
         {"bigbench", true, NULL, bigbench_rows},
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)

@@ -43,6 +43,10 @@ static wn_err pool_key(json_t *options, json_t *inputs, wn_run *r)
     const wn_recipe *c = &r->recipe;
     json_object_set_new(options, "map", text_or_null(c->map));
     json_object_set_new(options, "dedup", text_or_null(c->dedup));
+    json_object_set_new(options, "split", text_or_null(c->split));
+    json_object_set_new(options, "per_task", json_integer((json_int_t)c->pool_per_task));
+    if (c->tasks)
+        WN_TRY(wn_part_input(inputs, r, "tasks", c->tasks));
     for (size_t i = 0; i < c->n_sources; i++) {
         char name[40];
         snprintf(name, sizeof name, "source %zu", i + 1);
@@ -60,7 +64,10 @@ static wn_err pool_do(wn_run *r, const wn_part *p)
                                   .sources = c->sources,
                                   .n_sources = c->n_sources,
                                   .map = c->map,
-                                  .dedup = c->dedup};
+                                  .dedup = c->dedup,
+                                  .split = c->split,
+                                  .tasks = c->tasks,
+                                  .per_task = c->pool_per_task};
     return wn_pool_build_job(&o);
 }
 

@@ -36,6 +36,9 @@ static const wn_field pool_fields[] = {
     {"sources", WN_KEY_OTHER, 0, true},
     WN_FIELD(wn_recipe, map, "map", WN_KEY_NAME_OR_PATH),
     WN_FIELD(wn_recipe, dedup, "dedup", WN_KEY_TEXT),
+    WN_FIELD(wn_recipe, split, "split", WN_KEY_TEXT),
+    WN_FIELD(wn_recipe, tasks, "tasks", WN_KEY_PATH),
+    WN_FIELD(wn_recipe, pool_per_task, "per_task", WN_KEY_WHOLE),
     {NULL, WN_KEY_OTHER, 0, false},
 };
 

@@ -49,7 +49,8 @@ typedef struct wn_recipe {
     const char *path, *title;
     const char **sources;
     size_t n_sources;
-    const char *map, *dedup;
+    const char *map, *dedup, *split, *tasks; /* of the pool; as wn_pool_build_opts */
+    uint64_t pool_per_task;
     const char *encoder, *model; /* encoder NULL where no arm uses a store */
     wn_recipe_target *target;
     size_t n_targets;

@@ -42,8 +42,9 @@ enum {
     WN_STORE_SHARD_STEP = 4096, /* S is a multiple of it */
     WN_STORE_ROWS_AT = 16
 };
-#define WN_STORE_SHARD_BYTES ((uint64_t)4 << 30) /* of a file of rows, where nothing else is said  \
-                                                  */
+#define WN_STORE_SHARD_BYTES                                                                       \
+    ((uint64_t)4 << 30) /* of a file of rows, where nothing else is said                           \
+                         */
 
 static inline uint32_t wn_get32(const char *p)
 {

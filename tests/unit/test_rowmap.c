@@ -104,6 +104,82 @@ Test(rowmap, superni)
     wn_pool_close(p);
 }
 
+/* The prompt that a task file of one instance becomes. */
+static void expect_prompt(const char *definition, const char *input, const char *map,
+                          const char *prompt)
+{
+    wn_str text = {0};
+    wn_pool *p;
+    wn_row r = {0};
+    wn_str_puts(&text, "{\"Definition\": ");
+    wn_json_cstring(&text, definition);
+    wn_str_puts(&text, ", \"Instances\": [{\"input\": ");
+    wn_json_cstring(&text, input);
+    wn_str_puts(&text, ", \"output\": [\"x\"]}]}");
+    put("t.json", text.p);
+    cr_assert_eq(wn_pool_open(&p, in("t.json"), map, true), WN_OK, "%s", wn_error_message());
+    wn_pool_row(p, 0, &r);
+    expect_span(r.prompt, prompt);
+    wn_row_free(&r);
+    wn_pool_close(p);
+    wn_str_free(&text);
+}
+
+/* Wang et al. 2022 (arXiv 2204.07705): a full stop behind definition and input, unless their last
+ * character is one of Python's string.punctuation. */
+Test(rowmap, superni_full_stops)
+{
+    static const char punctuation[] = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~";
+    for (char c = '!'; c < 0x7f; c++) {
+        char text[3] = {'a', c, '\0'}, prompt[200];
+        const char *stop = strchr(punctuation, c) ? "" : ".";
+        snprintf(prompt, sizeof prompt,
+                 "Definition: a%c%s\n\nNow complete the following example -\nInput: a%c%s\n"
+                 "Output: ",
+                 c, stop, c, stop);
+        expect_prompt(text, text, "superni", prompt);
+        expect_prompt(text, text, "superni-raw", strstr(prompt, "Now complete"));
+    }
+#define HEADER "\n\nNow complete the following example -\nInput: "
+    expect_prompt(" \n Do it. \t", "  a\nb  ", "superni",
+                  "Definition: Do it." HEADER "a\nb.\nOutput: ");
+    expect_prompt("Tu das \xc3\xa9", "\xe3\x80\x82", "superni", /* not ASCII: no mark */
+                  "Definition: Tu das \xc3\xa9." HEADER "\xe3\x80\x82.\nOutput: ");
+    expect_prompt("", "", "superni", "Definition: ." HEADER ".\nOutput: ");
+    expect_prompt("", " ", "superni-raw",
+                  "Now complete the following example -\nInput: .\nOutput: ");
+}
+
+/* A value that is no text is refused, not turned into one. */
+Test(rowmap, rendered_pairs_are_texts)
+{
+    static const struct {
+        const char *line, *map, *why;
+    } bad[] = {
+        {"{\"inputs_pretokenized\":\"q\",\"targets_pretokenized\":5}", "p3",
+         "target is not a string"},
+        {"{\"inputs_pretokenized\":[\"q\"],\"targets_pretokenized\":\"a\"}", "p3", "no prompt"},
+        {"{\"inputs_pretokenized\":1,\"targets_pretokenized\":\"a\"}", "p3",
+         "prompt is not a string"},
+        {"{\"inputs_pretokenized\":\"q\",\"targets_pretokenized\":\"a\",\"answer_choices\":"
+         "[\"a\",3]}",
+         "p3", "choices are not an array of strings"},
+        {"{\"input\":\"q\",\"target\":true}", "deft", "target is not a string"},
+        {"{\"input\":\"q\"}", "deft", "no target"},
+        {"{\"input\":\"q\",\"target\":\"c\",\"answer_choices\":[\"a\",\"b\"]}", "deft",
+         "target is not among the choices"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        const char *source = put("b.jsonl", bad[i].line);
+        expect_error(build(in("B"), source, bad[i].map, NULL), bad[i].why);
+    }
+    put("g.jsonl", "{\"input\":\" q \",\"target\":\" a\\n\",\"answer_choices\":[\"b \",\" a\"],"
+                   "\"index_id\":3}");
+    expect_row(in("g.jsonl"), "deft",
+               "{\"id\": \"g.jsonl:1\", \"task\": \"g\", \"prompt\": \" q \", \"target\": \"a\", "
+               "\"choices\": [\"b\", \"a\"], \"index_id\": 3}");
+}
+
 Test(rowmap, bigbench)
 {
     put("task.json",
@@ -188,7 +264,7 @@ Test(rowmap, yaml_faults_name_the_file)
         expect_error(wn_pool_open(&p, in("r.jsonl"), in("m.yaml"), true), bad[i].message);
         expect_error(wn_pool_open(&p, in("r.jsonl"), in("m.yaml"), true), "m.yaml");
     }
-    expect_error(wn_pool_open(&p, in("r.jsonl"), "p4", true), "expected p3, superni");
+    expect_error(wn_pool_open(&p, in("r.jsonl"), "p4", true), "expected p3, deft, superni");
 }
 
 Test(rowmap, a_missing_field_is_the_reader_s_to_refuse)
