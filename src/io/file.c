@@ -85,6 +85,12 @@ void wn_map_close(wn_map *m)
     *m = (wn_map){0};
 }
 
+void wn_map_forget(const wn_map *m)
+{
+    if (m->base)
+        madvise(m->base, (size_t)m->size, MADV_DONTNEED);
+}
+
 static wn_err read_all(wn_str *s, int fd, const char *path, size_t limit)
 {
     char *step = wn_malloc(READ_STEP);

@@ -382,6 +382,12 @@ void wn_gguf_close(wn_gguf *g)
     wn_free(g);
 }
 
+void wn_gguf_forget(const wn_gguf *g)
+{
+    if (g)
+        wn_map_forget(&g->map);
+}
+
 size_t wn_gguf_count(const wn_gguf *g)
 {
     return g->table.n;

@@ -15,6 +15,7 @@ wn_err wn_gguf_open(wn_gguf **out, const char *path);
 /* The same for bytes that the caller keeps until close; `name` stands in errors. */
 wn_err wn_gguf_open_memory(wn_gguf **out, const void *bytes, uint64_t size, const char *name);
 void wn_gguf_close(wn_gguf *g);
+void wn_gguf_forget(const wn_gguf *g); /* wn_map_forget of its file; NULL: nothing */
 size_t wn_gguf_count(const wn_gguf *g);
 const wn_tensor *wn_gguf_at(const wn_gguf *g, size_t i);
 const wn_tensor *wn_gguf_find(const wn_gguf *g, const char *name);

@@ -353,6 +353,12 @@ void wn_safetensors_close(wn_safetensors *s)
     wn_free(s);
 }
 
+void wn_safetensors_forget(const wn_safetensors *s)
+{
+    for (size_t i = 0; s && i < s->n_shards; i++)
+        wn_map_forget(&s->shard[i].map);
+}
+
 size_t wn_safetensors_count(const wn_safetensors *s)
 {
     return s->table.n;

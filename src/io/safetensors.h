@@ -17,6 +17,7 @@ wn_err wn_safetensors_open(wn_safetensors **out, const char *path);
 wn_err wn_safetensors_open_memory(wn_safetensors **out, const void *bytes, uint64_t size,
                                   const char *name);
 void wn_safetensors_close(wn_safetensors *s);
+void wn_safetensors_forget(const wn_safetensors *s); /* wn_map_forget of its files; NULL: nothing */
 size_t wn_safetensors_count(const wn_safetensors *s);
 const wn_tensor *wn_safetensors_at(const wn_safetensors *s, size_t i);
 const wn_tensor *wn_safetensors_find(const wn_safetensors *s, const char *name); /* NULL: none */

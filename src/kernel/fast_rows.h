@@ -127,6 +127,25 @@ static void round_bf16(float *y, const float *x, size_t n)
     }
 }
 
+/* Nearest even, as the conversion instructions do; NaNs stay NaNs. */
+static void to_bf16(uint16_t *restrict y, const float *restrict x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t u;
+        memcpy(&u, x + i, sizeof u);
+        uint32_t near = u + 0x7fff + (u >> 16 & 1), quiet = u | 0x400000;
+        y[i] = (uint16_t)(((u & 0x7fffffff) > 0x7f800000 ? quiet : near) >> 16);
+    }
+}
+
+static void from_bf16(float *restrict y, const uint16_t *restrict x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t u = (uint32_t)x[i] << 16;
+        memcpy(y + i, &u, sizeof u);
+    }
+}
+
 /* Sums run in four vectors at once: the latency of an addition is four cycles. */
 #define EACH_FOUR(i, n, expr)                                                                      \
     vf s0 = vset(0), s1 = s0, s2 = s0, s3 = s0;                                                    \

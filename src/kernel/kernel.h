@@ -206,6 +206,12 @@ void wn_act_gate(float *y, const float *gate, const float *up, size_t ld, size_t
 void wn_act_gate_back(float *dgate, float *dup, const float *dy, const float *gate, const float *up,
                       size_t ld, size_t T, size_t F, wn_act act);
 
+/* y [n] = x rounded to bf16 (nearest even), and back. */
+void wn_to_bf16(uint16_t *y, const float *x, size_t n);
+void wn_from_bf16(float *y, const uint16_t *x, size_t n);
+/* Both in place. */
+void wn_round_bf16(float *x, size_t n);
+
 /* ---- rotary positions
  * ---------------------------------------------------------------------------- */
 

@@ -355,6 +355,55 @@ void wn_add(float *y, const float *x, size_t n)
     wn_par_do((n + TILE - 1) / TILE, add_tile, &f);
 }
 
+struct halves {
+    const wn_kernels *k;
+    uint16_t *half;
+    float *x;
+    size_t n;
+};
+
+static void to_tile(void *ctx, size_t i, int thread)
+{
+    (void)thread;
+    const struct halves *h = ctx;
+    size_t at = i * TILE, n = h->n - at < TILE ? h->n - at : TILE;
+    h->k->to_bf16(h->half + at, h->x + at, n);
+}
+
+static void from_tile(void *ctx, size_t i, int thread)
+{
+    (void)thread;
+    const struct halves *h = ctx;
+    size_t at = i * TILE, n = h->n - at < TILE ? h->n - at : TILE;
+    h->k->from_bf16(h->x + at, h->half + at, n);
+}
+
+static void round_tile(void *ctx, size_t i, int thread)
+{
+    (void)thread;
+    const struct halves *h = ctx;
+    float *x = h->x + i * TILE;
+    h->k->round_bf16(x, x, h->n - i * TILE < TILE ? h->n - i * TILE : TILE);
+}
+
+void wn_round_bf16(float *x, size_t n)
+{
+    struct halves h = {.k = wn_kernel_table(), .x = x, .n = n};
+    wn_par_do((n + TILE - 1) / TILE, round_tile, &h);
+}
+
+void wn_to_bf16(uint16_t *y, const float *x, size_t n)
+{
+    struct halves h = {wn_kernel_table(), y, (float *)x, n};
+    wn_par_do((n + TILE - 1) / TILE, to_tile, &h);
+}
+
+void wn_from_bf16(float *y, const uint16_t *x, size_t n)
+{
+    struct halves h = {wn_kernel_table(), (uint16_t *)x, y, n};
+    wn_par_do((n + TILE - 1) / TILE, from_tile, &h);
+}
+
 void wn_scale(float *y, float a, size_t n)
 {
     flat f = {.k = wn_kernel_table(), .y = y, .a = a, .n = n};

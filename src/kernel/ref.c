@@ -126,16 +126,30 @@ static void mm8(int32_t *c, const uint8_t *a, const int8_t *b, const int32_t *su
 const wn_narrow wn_narrow_ref = {.name = "ref", .mm8 = mm8};
 
 /* Nearest even, as the conversion instructions do; NaNs stay NaNs. */
-static void round_bf16(float *y, const float *x, size_t n)
+static void to_bf16(uint16_t *y, const float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         uint32_t u;
         memcpy(&u, x + i, sizeof u);
-        if ((u & 0x7fffffff) > 0x7f800000)
-            u = (u | 0x400000) & 0xffff0000;
-        else
-            u = (u + 0x7fff + (u >> 16 & 1)) & 0xffff0000;
+        uint32_t near = u + 0x7fff + (u >> 16 & 1), quiet = u | 0x400000;
+        y[i] = (uint16_t)(((u & 0x7fffffff) > 0x7f800000 ? quiet : near) >> 16);
+    }
+}
+
+static void from_bf16(float *y, const uint16_t *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t u = (uint32_t)x[i] << 16;
         memcpy(y + i, &u, sizeof u);
+    }
+}
+
+static void round_bf16(float *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint16_t h;
+        to_bf16(&h, x + i, 1);
+        from_bf16(y + i, &h, 1);
     }
 }
 
@@ -437,6 +451,8 @@ const wn_kernels wn_kernel_table_ref = {
     .row_int8 = row_int8,
     .from_int32 = from_int32,
     .round_bf16 = round_bf16,
+    .to_bf16 = to_bf16,
+    .from_bf16 = from_bf16,
     .rmsnorm = rmsnorm,
     .rmsnorm_back = rmsnorm_back,
     .rmsnorm_gain = rmsnorm_gain,

@@ -59,6 +59,8 @@ typedef struct wn_kernels {
     void (*from_int32)(float *y, size_t ldy, const int32_t *c, const wn_int8 *f, size_t m, size_t n,
                        bool add);
     void (*round_bf16)(float *y, const float *x, size_t n);
+    void (*to_bf16)(uint16_t *y, const float *x, size_t n);
+    void (*from_bf16)(float *y, const uint16_t *x, size_t n);
 
     /* One row each; the norms return or take 1/rms and the like. */
     float (*rmsnorm)(float *y, const float *x, const float *g, size_t D, float eps);

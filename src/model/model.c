@@ -130,11 +130,14 @@ wn_err wn_model_open(wn_model **out, const char *path, const wn_model_opts *opts
     wn_model *m;
     WN_NEW(m, 1);
     wn_err e = open_all(m, path, opts);
-    if (e)
+    if (e) {
         wn_model_close(m);
-    else
-        *out = m;
-    return e;
+        return e;
+    }
+    wn_safetensors_forget(m->files.st); /* all but tables was copied */
+    wn_gguf_forget(m->files.gguf);
+    *out = m;
+    return WN_OK;
 }
 
 static wn_err make_up_all(wn_model *m, const json_t *config, const char *place, size_t layers,

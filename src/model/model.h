@@ -147,14 +147,18 @@ typedef struct wn_seg {
 /* All memory of a step for batches of at most max_tokens tokens (on each side of an
  * encoder-decoder), max_segments segments and max_labels supervised positions. */
 typedef enum wn_work_kind {
-    WN_WORK_FORWARD,  /* no backward */
-    WN_WORK_TRAIN,    /* every layer keeps what its backward needs */
+    WN_WORK_FORWARD, /* no backward */
+    WN_WORK_TRAIN,   /* every layer keeps what its backward needs */
+    WN_WORK_NARROW,  /* the same, but queries, keys, values, attention's output and the feed-forward
+                        part's inner values as bf16: two fifths less memory. For models of bf16
+                        products, whose backward rounds most of them anyway */
     WN_WORK_EXAMPLES, /* as WN_WORK_TRAIN, and the head keeps all supervised positions in one tile
                          (labels * vocabulary floats), so that a sink sees every example's share of
                          the output matrix in one call; its two matrices then stay as they are until
                          the pass ends */
     WN_WORK_RECOMPUTE /* only a layer's input is kept; the rest is computed again (Chen et al. 2016,
-                         arXiv 1604.06174): a third more arithmetic, the same bits */
+                         arXiv 1604.06174): a third more arithmetic, the same bits (in bf16: as
+                         those of WN_WORK_NARROW) */
 } wn_work_kind;
 typedef struct wn_work wn_work;
 wn_err wn_work_new(wn_work **out, const wn_model *m, size_t max_tokens, size_t max_segments,

@@ -169,6 +169,11 @@ static void fit_lengths(struct lengths *l, size_t most)
     l->n = n;
 }
 
+static wn_work_kind train_kind(const wn_model *m)
+{
+    return m->facts.precision == WN_PRECISION_BF16 ? WN_WORK_NARROW : WN_WORK_TRAIN;
+}
+
 /* A step of ROWS rows: weights, what the method keeps of its parameters (master or adapter,
  * gradient, AdamW's two moments), activations. */
 static uint64_t step_bytes(const wn_model *m, size_t length, wn_work_kind kind, uint64_t kept)
@@ -189,7 +194,7 @@ static json_t *memory_of(const wn_model *m, const struct lengths *l)
         put(j, "embed_bytes", step_bytes(m, l->at[i], WN_WORK_FORWARD, 0));
         if (m->head_mat.N) {
             put(j, "grad_bytes", step_bytes(m, l->at[i], WN_WORK_EXAMPLES, all));
-            put(j, "train_full_bytes", step_bytes(m, l->at[i], WN_WORK_TRAIN, 4 * all));
+            put(j, "train_full_bytes", step_bytes(m, l->at[i], train_kind(m), 4 * all));
         }
         json_array_append_new(rows, j);
     }
@@ -231,7 +236,7 @@ static wn_err trained_of(json_t *rows, wn_model *m, bool adapter, json_t *memory
     uint64_t kept = 4 * wn_params_trainable(ps) * sizeof(float);
     for (size_t i = 0; !e && i < l->n; i++)
         put(json_array_get(memory, i), "train_lora_bytes",
-            step_bytes(m, l->at[i], WN_WORK_TRAIN, kept));
+            step_bytes(m, l->at[i], train_kind(m), kept));
     return e;
 }
 

@@ -23,6 +23,8 @@ static void plan(wn_work *w, const wn_model *m, size_t T, size_t segments, size_
         wn_stack_plan(&w->source, &m->encoder, a, w->source_acts, T, segments, kind);
     }
     wn_stack_plan(&w->stack, &m->stack, a, w->acts, T, segments, kind);
+    w->stack.round = w->source.round =
+        kind == WN_WORK_RECOMPUTE && m->facts.precision == WN_PRECISION_BF16;
     if (m->head_mat.N)
         wn_head_plan(&w->head, &m->head, a, labels, segments, kind);
 }

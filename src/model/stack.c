@@ -595,14 +595,40 @@ static void layer_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
     join(x, c->mlp, c->mlp_mean, c->mlp_rinv, s, &l->mlp_out, ps, w->h, T, added);
 }
 
+enum narrowing { WN_TO_BF16, WN_FROM_BF16, WN_ROUND_BF16 };
+
+/* qkv, ctx and up of T tokens to where they are kept as bf16, back, or rounded where they are. */
+static void narrow(wn_acts *c, const wn_stack *s, size_t T, enum narrowing how)
+{
+    float *part[] = {c->qkv, c->ctx, c->up};
+    const size_t width[] = {wn_qkv_width(s), s->H * s->d, wn_up_width(s)};
+    uint16_t *half = c->narrow;
+    for (size_t i = 0; i < 3; i++) {
+        size_t n = T * width[i];
+        if (how == WN_ROUND_BF16) {
+            wn_round_bf16(part[i], n);
+            continue;
+        }
+        if (how == WN_TO_BF16)
+            wn_to_bf16(half, part[i], n);
+        else
+            wn_from_bf16(part[i], half, n);
+        half += n;
+    }
+}
+
 void wn_stack_fwd(const wn_stack *s, wn_stack_work *w, wn_pass *pass, float *x, size_t last,
                   bool keep)
 {
     pass->drop = w->drop;
     pass->low = w->low;
     pass->scaled = w->scaled;
-    for (size_t i = 0; i < last; i++)
-        layer_fwd(s, &s->layer[i], &w->acts[keep ? i : 0], w, pass, x, keep);
+    for (size_t i = 0; i < last; i++) {
+        wn_acts *c = &w->acts[keep ? i : 0];
+        layer_fwd(s, &s->layer[i], c, w, pass, x, keep);
+        if (keep && c->narrow)
+            narrow(c, s, pass->batch->T, WN_TO_BF16);
+    }
 }
 
 /* Gradient of a half's raw output from that of the state behind it. post_norm: g becomes the
@@ -714,7 +740,11 @@ void wn_stack_bwd(const wn_stack *s, wn_stack_work *w, wn_pass *pass, bool below
         if (w->recompute && i + 1 < s->L) { /* the last layer's are still there */
             memcpy(w->again, c->in, pass->batch->T * D * sizeof(float));
             layer_fwd(s, &s->layer[i], c, w, pass, w->again, true);
+            if (w->round)
+                narrow(c, s, pass->batch->T, WN_ROUND_BF16);
         }
+        if (c->narrow)
+            narrow(c, s, pass->batch->T, WN_FROM_BF16);
         layer_bwd(s, &s->layer[i], c, w, pass, i > lowest || below);
     }
 }

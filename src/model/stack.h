@@ -96,6 +96,9 @@ static inline size_t wn_up_width(const wn_stack *s)
     return s->gated ? 2 * s->F : s->F;
 }
 
+/* Numbers a token of qkv, ctx and up together. */
+size_t wn_stack_inner(const wn_stack *s);
+
 /* The i-th of a layer's WN_LAYER_LINEARS linear layers: queries, keys, values, attention's output,
  * gate, up, down, then queries, keys, values and output of attention to an encoder. N is 0 where
  * the family has none. */
@@ -114,6 +117,7 @@ typedef struct wn_acts {
     float *mlp, *mlp_mean, *mlp_rinv;
     float *cross, *cross_mean, *cross_rinv; /* the state before attention to the source */
     float *cross_q, *cross_kv, *cross_ctx, *cross_lse;
+    uint16_t *narrow;              /* qkv, ctx and up as bf16, NULL: they are kept as they are */
     float *kept[WN_LAYER_LINEARS]; /* of adapters, in the order of wn_layer_linear */
 } wn_acts;
 
@@ -132,6 +136,8 @@ typedef struct wn_stack_work {
     const wn_kv *kv; /* NULL: keys and values live for this pass */
     bool
         recompute; /* layers share their activations but for `in`: computed again in the backward */
+    bool narrow;   /* layers share qkv, ctx and up, and keep them as bf16 */
+    bool round;    /* what is computed again is rounded as narrow layers' is */
     wn_acts *acts; /* [L] when training, else one for all layers */
     float *again;  /* [T, D] with recompute */
     float *h, *act, *gradient, *d_mid, *d_h, *d_qkv, *d_ctx, *d_up, *d_act;

@@ -1,7 +1,8 @@
 /* What is kept of a layer for its backward, a token: its input, queries|keys|values, attention's
  * output, the state between the halves, the feed-forward part's inner values: 5,760 floats for
- * SmolLM2-135M. The outputs of norms and activations are made again from these: they cost a pass
- * over memory that is read anyway, and keeping them would add 2,700 floats. */
+ * SmolLM2-135M, 4,608 of which can be kept as bf16. The outputs of norms and activations are made
+ * again from these: they cost a pass over memory that is read anyway, and keeping them would add
+ * 2,700 floats. */
 #include "model/stack.h"
 
 #include <string.h>
@@ -19,9 +20,15 @@ static void plan_norm(float **mean, float **rinv, const wn_norm *n, wn_arena *a,
     *mean = there && !n->rms ? push(a, T) : NULL;
 }
 
-/* kept [WN_LAYER_LINEARS]: numbers a token that each linear layer's adapter keeps. */
-static void plan_acts(wn_acts *c, const wn_stack *s, wn_layer *l, const size_t *kept, wn_arena *a,
-                      size_t T, bool train)
+size_t wn_stack_inner(const wn_stack *s)
+{
+    return wn_qkv_width(s) + s->H * s->d + wn_up_width(s);
+}
+
+/* inner: whose qkv, ctx and up the layer shares, NULL: it has its own. kept [WN_LAYER_LINEARS]:
+ * numbers a token that each linear layer's adapter keeps. */
+static void plan_acts(wn_acts *c, const wn_acts *inner, const wn_stack *s, wn_layer *l,
+                      const size_t *kept, wn_arena *a, size_t T, bool train)
 {
     size_t heads = s->H + s->G;
     *c = (wn_acts){0};
@@ -50,9 +57,9 @@ static void plan_acts(wn_acts *c, const wn_stack *s, wn_layer *l, const size_t *
         c->cross_kv = push(a, T * 2 * s->H * s->d);
         c->cross_ctx = push(a, T * s->H * s->d);
     }
-    c->qkv = push(a, T * wn_qkv_width(s));
-    c->ctx = push(a, T * s->H * s->d);
-    c->up = push(a, T * wn_up_width(s));
+    c->qkv = inner ? inner->qkv : push(a, T * wn_qkv_width(s));
+    c->ctx = inner ? inner->ctx : push(a, T * s->H * s->d);
+    c->up = inner ? inner->up : push(a, T * wn_up_width(s));
     c->attn = !train || l->attn_out.gain != WN_NO_PARAM ? push(a, T * s->D) : NULL;
     c->mlp = !train ? c->attn : l->mlp_out.gain != WN_NO_PARAM ? push(a, T * s->D) : NULL;
 }
@@ -91,12 +98,15 @@ static void plan_layers(wn_stack_work *w, const wn_stack *s, wn_arena *a, bool t
         for (size_t i = 0; i < (train ? s->L : 1); i++) {
             memset(kept, 0, sizeof kept);
             most_kept(kept, &s->layer[i]);
-            plan_acts(&w->acts[i], s, &s->layer[i], kept, a, T, train);
+            plan_acts(&w->acts[i], w->narrow && i ? w->acts : NULL, s, &s->layer[i], kept, a, T,
+                      train);
+            if (w->narrow && i + 1 < s->L) /* the last layer's are still there in its backward */
+                w->acts[i].narrow = wn_arena_push(a, T * wn_stack_inner(s) * sizeof(uint16_t));
         }
         return;
     }
     wn_layer all = all_layers(s, kept);
-    plan_acts(&w->acts[0], s, &all, kept, a, T, true);
+    plan_acts(&w->acts[0], NULL, s, &all, kept, a, T, true);
     for (size_t i = 1; i < s->L; i++) {
         w->acts[i] = w->acts[0];
         w->acts[i].in = push(a, T * s->D);
@@ -139,7 +149,10 @@ void wn_stack_plan(wn_stack_work *w, const wn_stack *s, wn_arena *a, wn_acts *ac
             if (wn_linear_scaled(l) > scaled)
                 scaled = wn_linear_scaled(l);
         }
-    *w = (wn_stack_work){.T = T, .acts = acts, .recompute = kind == WN_WORK_RECOMPUTE};
+    *w = (wn_stack_work){.T = T,
+                         .acts = acts,
+                         .recompute = kind == WN_WORK_RECOMPUTE,
+                         .narrow = kind == WN_WORK_NARROW};
     plan_layers(w, s, a, kind != WN_WORK_FORWARD);
     /* h and act also hold a layer's input, d_ctx also a state's gradient */
     size_t heads = s->H * s->d, wide = s->D > heads ? s->D : heads;

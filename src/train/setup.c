@@ -321,6 +321,14 @@ static struct sizes both_sizes(const wn_train_run *r, size_t tokens)
                           larger(s.labels, e.labels)};
 }
 
+static wn_work_kind kind_of(const wn_train_run *r)
+{
+    if (r->recompute)
+        return WN_WORK_RECOMPUTE;
+    bool bf16 = wn_model_facts_of(r->model)->precision == WN_PRECISION_BF16;
+    return bf16 ? WN_WORK_NARROW : WN_WORK_TRAIN;
+}
+
 /* Chooses whether layers are kept, and how many tokens are computed at once, within the limit. */
 static wn_err plan_work(wn_train_run *r, struct sizes *s, const wn_optim_opts *optim)
 {
@@ -334,7 +342,7 @@ static wn_err plan_work(wn_train_run *r, struct sizes *s, const wn_optim_opts *o
                    wn_params_trainable(r->params) * sizeof(float);
     r->recompute = mode == 1;
     *s = both_sizes(r, tokens);
-    size_t need = fixed + bytes_of(r, s, r->recompute ? WN_WORK_RECOMPUTE : WN_WORK_TRAIN);
+    size_t need = fixed + bytes_of(r, s, kind_of(r));
     if (need > limit && mode == 2) {
         r->recompute = true;
         need = fixed + bytes_of(r, s, WN_WORK_RECOMPUTE);
@@ -342,7 +350,7 @@ static wn_err plan_work(wn_train_run *r, struct sizes *s, const wn_optim_opts *o
     while (need > limit && !o->max_batch_tokens && tokens > 1) {
         tokens /= 2;
         *s = both_sizes(r, tokens);
-        need = fixed + bytes_of(r, s, r->recompute ? WN_WORK_RECOMPUTE : WN_WORK_TRAIN);
+        need = fixed + bytes_of(r, s, kind_of(r));
     }
     if (need > limit)
         return wn_fail(WN_ENOMEM,
@@ -409,8 +417,7 @@ wn_err wn_train_plan(wn_train_run *r)
     WN_TRY(plan_work(r, &s, &w));
     WN_TRY(wn_optim_init(&r->optim, &w, r->params));
     WN_TRY(wn_params_make_grads(r->params));
-    WN_TRY(wn_work_new(&r->work, r->model, s.tokens, s.segments, s.labels,
-                       r->recompute ? WN_WORK_RECOMPUTE : WN_WORK_TRAIN));
+    WN_TRY(wn_work_new(&r->work, r->model, s.tokens, s.segments, s.labels, kind_of(r)));
     WN_TRY(wn_data_batch_new(&r->batch, &r->data, s.tokens, s.segments));
     if (r->o->eval)
         WN_TRY(wn_data_batch_new(&r->eval_batch, &r->eval_data, s.tokens, s.segments));

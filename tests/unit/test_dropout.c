@@ -119,6 +119,8 @@ Test(dropout, gradients_are_of_the_masked_loss)
     check_slopes("families/t5-v1.1", false, WN_WORK_RECOMPUTE);
     check_slopes("families/t5-v1.0", true, WN_WORK_TRAIN);
     check_slopes("families/gemma3-text", true, WN_WORK_TRAIN);
+    check_slopes("families/gemma3-text", true, WN_WORK_NARROW);
+    check_slopes("families/t5-v1.1", false, WN_WORK_NARROW);
 }
 
 Test(dropout, updates_have_masks_of_their_own)

@@ -326,3 +326,47 @@ Test(golden_training, computed_again)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         check_case(&cases[i], WN_WORK_RECOMPUTE);
 }
+
+/* The first update's gradients in memory of a kind: one array of all trained parameters. */
+static float *gradients_in(const training_case *c, wn_work_kind kind, size_t *n, double *loss)
+{
+    wn_safetensors *e = golden_open("training");
+    wn_model *m = make_model(c, e);
+    wn_params *ps = wn_model_params(m);
+    wn_data d = make_data(c, m, e);
+    wn_data_batch b;
+    wn_work *w;
+    GOLDEN_OK(wn_data_batch_new(&b, &d, 512, 64));
+    GOLDEN_OK(wn_work_new(&w, m, 512, 64, 512, kind));
+    *loss = gradients(c, m, w, &d, &b, 0);
+    *n = 0;
+    for (size_t i = 0; i < ps->n; i++)
+        *n += ps->p[i].trainable ? ps->p[i].rows * ps->p[i].cols : 0;
+    float *all = golden_alloc(*n, sizeof *all), *at = all;
+    for (size_t i = 0; i < ps->n; i++) {
+        size_t k = ps->p[i].trainable ? ps->p[i].rows * ps->p[i].cols : 0;
+        if (k)
+            memcpy(at, ps->p[i].grad, k * sizeof *at);
+        at += k;
+    }
+    wn_work_free(w);
+    wn_data_batch_free(&b);
+    wn_safetensors_close(e);
+    wn_model_close(m);
+    return all;
+}
+
+/* The forward pass is the same, the gradient is off by bf16's rounding (2^-9 of a number). */
+Test(golden_training, kept_as_bf16)
+{
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t n, n2;
+        double loss, loss2;
+        float *whole = gradients_in(&cases[i], WN_WORK_TRAIN, &n, &loss);
+        float *narrow = gradients_in(&cases[i], WN_WORK_NARROW, &n2, &loss2);
+        cr_assert(n == n2 && loss == loss2, "%s", cases[i].name);
+        cr_expect_neq(memcmp(whole, narrow, n * sizeof *whole), 0, "%s: nothing was rounded",
+                      cases[i].name);
+        GOLDEN_NEAR(narrow, whole, n, 2e-2, "%s", cases[i].name);
+    }
+}

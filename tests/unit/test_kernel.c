@@ -185,6 +185,12 @@ static void check_sums(const wn_kernels *t)
         same(&y, &z, n, 3e-7, "exp_scaled");
         t->round_bf16(y.v, x.v, n), REF->round_bf16(z.v, x.v, n);
         same(&y, &z, n, 0, "round_bf16");
+        static uint16_t half[2][4096];
+        cr_assert_leq(n, 4096);
+        t->to_bf16(half[0], x.v, n), REF->to_bf16(half[1], x.v, n);
+        cr_expect_eq(memcmp(half[0], half[1], n * sizeof **half), 0, "to_bf16");
+        t->from_bf16(y.v, half[0], n);
+        same(&y, &z, n, 0, "from_bf16");
         for (size_t i = 0; i < MOST; i++)
             v.v[i] = v2.v[i] = fabsf(v.v[i]);
         for (int clip = 0; clip < 2; clip++) {

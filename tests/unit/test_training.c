@@ -221,6 +221,21 @@ Test(training, cuts_threads_and_checkpointing)
     }
 }
 
+/* What is computed again is rounded as what is kept. */
+Test(training, checkpointing_in_bf16)
+{
+    static const char *const method[] = {"lora", "ia3", "full"};
+    for (int i = 0; i < 3; i++) {
+        wn_train_opts a = i == 2 ? full_run("a") : short_run("a"), b;
+        a.common.precision = WN_PRECISION_BF16;
+        a.method = method[i];
+        a.rank = i ? 0 : 3;
+        b = a;
+        b.checkpointing = "yes";
+        check_same(a, b, i == 2 ? MODEL : ADAPTER, method[i]);
+    }
+}
+
 /* ---- the order of rows -------------------------------------------------------------------------
  */
 
