@@ -129,6 +129,20 @@ static wn_err select_opts(wn_select_opts *o, wn_run *r, const wn_part *p)
                           .budget_tokens = a->budget_tokens,
                           .per_task = a->per_task,
                           .dedup = a->dedup};
+    const wn_select_opts *own = &a->own;
+    o->how = own->how;
+    o->search = own->search;
+    o->subsets = own->subsets;
+    o->share = own->share;
+    o->settle = own->settle;
+    o->keep = own->keep;
+    o->below = own->below;
+    o->gumbel = own->gumbel;
+    o->per_token = own->per_token;
+    if (a->uses_grads) {
+        o->store = wn_plan_find(r, WN_PART_GRAD_POOL, 0, 0, WN_NO_SEED)->out;
+        o->queries = wn_plan_find(r, WN_PART_GRAD_QUERIES, p->target, 0, WN_NO_SEED)->out;
+    }
     if (a->uses_store) {
         o->store = wn_plan_find(r, WN_PART_EMBED_POOL, 0, 0, WN_NO_SEED)->out;
         o->queries = wn_plan_find(r, WN_PART_EMBED_QUERIES, p->target, 0, WN_NO_SEED)->out;
@@ -136,7 +150,8 @@ static wn_err select_opts(wn_select_opts *o, wn_run *r, const wn_part *p)
     if (a->uses_text)
         o->queries = r->target[p->target].queries;
     if (a->fills && r->reference != SIZE_MAX && !a->own_budget) {
-        const wn_part *ref = wn_plan_find(r, WN_PART_SELECT, p->target, r->reference, WN_NO_SEED);
+        int seed = p->seed == WN_NO_SEED ? 0 : p->seed;
+        const wn_part *ref = wn_plan_find(r, WN_PART_SELECT, p->target, r->reference, seed);
         wn_selection_facts f;
         WN_TRY(wn_selection_read(&f, ref->out, &r->recipe));
         bool tokens = r->recipe.arm[r->reference].budget_tokens != 0;
@@ -156,6 +171,34 @@ static bool is_few(const wn_run *r, const wn_part *p)
     return r->recipe.arm[p->arm].few;
 }
 
+/* What only some strategies have, where it is given. */
+static wn_err own_key(json_t *options, const wn_select_opts *o)
+{
+    const struct {
+        const char *name, *text;
+        double number;
+    } own[] = {{"groups", o->how.groups, 0},
+               {"mode", o->how.mode, 0},
+               {"ridge", o->how.ridge, 0},
+               {"c", NULL, o->how.c},
+               {"step_size", NULL, o->how.step_size},
+               {"search", o->search, 0},
+               {"subsets", NULL, (double)o->subsets},
+               {"share", NULL, o->share},
+               {"settle", NULL, o->settle},
+               {"keep", NULL, (double)o->keep},
+               {"below", NULL, o->below},
+               {"gumbel", o->gumbel, 0},
+               {"per_token", NULL, o->per_token}};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        if ((own[i].text || own[i].number != 0) &&
+            json_object_set_new(options, own[i].name,
+                                own[i].text ? json_string(own[i].text)
+                                            : json_real(own[i].number)) != 0)
+            return wn_fail_nomem(64, "key");
+    return WN_OK;
+}
+
 static wn_err select_key(json_t *options, json_t *inputs, wn_run *r, const wn_part *p)
 {
     wn_select_opts o;
@@ -170,6 +213,7 @@ static wn_err select_key(json_t *options, json_t *inputs, wn_run *r, const wn_pa
     json_object_set_new(options, "per_task", json_integer((json_int_t)o.per_task));
     json_object_set_new(options, "dedup", text_or_null(o.dedup));
     json_object_set_new(options, "veto", json_boolean(r->recipe.veto));
+    WN_TRY(own_key(options, &o));
     WN_TRY(wn_part_input(inputs, r, "pool", o.pool));
     if (o.store)
         WN_TRY(wn_part_input(inputs, r, "store", o.store));
@@ -330,6 +374,10 @@ static wn_err fill_key(json_t *options, json_t *inputs, wn_run *r, const wn_part
     case WN_PART_EMBED_POOL:
     case WN_PART_EMBED_QUERIES:
         return embed_key(options, inputs, r, p);
+    case WN_PART_BASE:
+    case WN_PART_GRAD_POOL:
+    case WN_PART_GRAD_QUERIES:
+        return wn_grad_part_key(options, inputs, r, p);
     case WN_PART_SELECT:
         return select_key(options, inputs, r, p);
     case WN_PART_TRAIN:
@@ -364,7 +412,8 @@ wn_err wn_part_key(json_t **key, wn_run *r, const wn_part *p)
  * on and whole when its manifest is there. */
 static bool is_whole(const wn_part *p)
 {
-    if (p->kind != WN_PART_EMBED_POOL && p->kind != WN_PART_EMBED_QUERIES)
+    if (p->kind != WN_PART_EMBED_POOL && p->kind != WN_PART_EMBED_QUERIES &&
+        p->kind != WN_PART_GRAD_POOL && p->kind != WN_PART_GRAD_QUERIES)
         return wn_file_exists(p->out) || wn_is_dir(p->out);
     char *manifest;
     if (wn_path_join(&manifest, p->out, "store.json") != WN_OK)
@@ -384,6 +433,10 @@ wn_err wn_part_do(wn_run *r, const wn_part *p)
     case WN_PART_EMBED_POOL:
     case WN_PART_EMBED_QUERIES:
         return embed_do(r, p);
+    case WN_PART_BASE:
+    case WN_PART_GRAD_POOL:
+    case WN_PART_GRAD_QUERIES:
+        return wn_grad_part_do(r, p);
     case WN_PART_SELECT:
         return select_do(r, p);
     case WN_PART_TRAIN:

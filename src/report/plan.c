@@ -7,8 +7,8 @@
 
 const char *wn_stage_name(wn_part_kind k)
 {
-    static const char *const name[] = {"pool",  "embed", "embed", "select",
-                                       "train", "merge", "eval"};
+    static const char *const name[] = {"pool", "embed",  "embed", "train", "grad",
+                                       "grad", "select", "train", "merge", "eval"};
     return name[k];
 }
 
@@ -38,18 +38,17 @@ static wn_err add_plain(wn_run *r, wn_part_kind k, const char *name, const char 
     return add(r, (wn_part){.kind = k, .seed = WN_NO_SEED}, &n, &out);
 }
 
-static wn_err add_queries(wn_run *r, size_t t)
+/* A target's queries as vectors or as gradients. */
+static wn_err add_queries(wn_run *r, size_t t, wn_part_kind k)
 {
     wn_str n = {0}, out = {0};
     const char *target = r->recipe.target[t].name;
-    wn_str_printf(&n, "embed queries of %s", target);
-    wn_str_printf(&out, "%s/stores/queries-%s", r->dir, target);
-    return add(r,
-               (wn_part){.kind = WN_PART_EMBED_QUERIES,
-                         .target = t,
-                         .seed = WN_NO_SEED,
-                         .work = r->target[t].n_queries},
-               &n, &out);
+    bool vectors = k == WN_PART_EMBED_QUERIES;
+    wn_str_printf(&n, "%s queries of %s", vectors ? "embed" : "gradients of", target);
+    wn_str_printf(&out, "%s/stores/%s-%s", r->dir, vectors ? "queries" : "gradients", target);
+    return add(
+        r, (wn_part){.kind = k, .target = t, .seed = WN_NO_SEED, .work = r->target[t].n_queries},
+        &n, &out);
 }
 
 /* One of select, train, merge, eval: DIR/targets/TARGET/STAGE/ARM[-SEED][.jsonl]. */
@@ -111,7 +110,9 @@ static wn_err add_target(wn_run *r, size_t t)
 {
     const wn_recipe *c = &r->recipe;
     if (wn_plan_find(r, WN_PART_EMBED_POOL, 0, 0, WN_NO_SEED))
-        WN_TRY(add_queries(r, t));
+        WN_TRY(add_queries(r, t, WN_PART_EMBED_QUERIES));
+    if (c->gradients.there)
+        WN_TRY(add_queries(r, t, WN_PART_GRAD_QUERIES));
     if (r->reference != SIZE_MAX)
         WN_TRY(add_selections(r, t, r->reference));
     for (size_t a = 0; a < c->n_arms; a++)
@@ -152,13 +153,17 @@ wn_err wn_plan_make(wn_run *r)
     for (size_t a = r->recipe.n_arms; a-- > 0;) {
         const wn_recipe_arm *arm = &r->recipe.arm[a];
         vectors = vectors || arm->uses_store;
-        if (arm->uses_store || (arm->uses_text && !arm->fills))
+        if (arm->uses_store || ((arm->uses_grads || arm->uses_text) && !arm->fills))
             r->reference = a;
     }
     WN_TRY(check_budgets(r));
     WN_TRY(add_plain(r, WN_PART_POOL, "pool", "pool"));
     if (vectors)
         WN_TRY(add_plain(r, WN_PART_EMBED_POOL, "embed pool", "stores/pool"));
+    if (r->recipe.gradients.there) {
+        WN_TRY(add_plain(r, WN_PART_BASE, "train on the whole pool", "base"));
+        WN_TRY(add_plain(r, WN_PART_GRAD_POOL, "gradients of the pool", "stores/gradients"));
+    }
     for (size_t t = 0; t < r->recipe.n_targets; t++)
         WN_TRY(add_target(r, t));
     return WN_OK;
@@ -183,8 +188,9 @@ const wn_part *wn_plan_find(const wn_run *r, wn_part_kind k, size_t target, size
 {
     for (size_t i = 0; i < r->n_parts; i++) {
         const wn_part *p = &r->part[i];
-        bool any_target = k == WN_PART_POOL || k == WN_PART_EMBED_POOL;
-        bool any_arm = any_target || k == WN_PART_EMBED_QUERIES;
+        bool any_target = k == WN_PART_POOL || k == WN_PART_EMBED_POOL || k == WN_PART_BASE ||
+                          k == WN_PART_GRAD_POOL;
+        bool any_arm = any_target || k == WN_PART_EMBED_QUERIES || k == WN_PART_GRAD_QUERIES;
         if (p->kind == k && (any_target || p->target == target) && (any_arm || p->arm == arm) &&
             (p->seed == WN_NO_SEED || p->seed == seed))
             return p;

@@ -10,6 +10,9 @@ typedef enum wn_part_kind {
     WN_PART_POOL,
     WN_PART_EMBED_POOL,
     WN_PART_EMBED_QUERIES,
+    WN_PART_BASE, /* trained on the whole pool: where gradients are taken */
+    WN_PART_GRAD_POOL,
+    WN_PART_GRAD_QUERIES,
     WN_PART_SELECT,
     WN_PART_TRAIN,
     WN_PART_MERGE, /* an arm's adapter into its model, for the few-shot stage to start from */
@@ -77,6 +80,9 @@ wn_err wn_shots_key(json_t *options, json_t *inputs, wn_run *r, const wn_part *p
 wn_err wn_shots_do(wn_run *r, const wn_part *p);
 /* Refuses, before any work, shots that are no rows to train on, or fewer than the recipe says. */
 wn_err wn_shots_check(const wn_run *r);
+/* The same for the parts that gradients need: BASE, GRAD_POOL, GRAD_QUERIES. */
+wn_err wn_grad_part_key(json_t *options, json_t *inputs, wn_run *r, const wn_part *p);
+wn_err wn_grad_part_do(wn_run *r, const wn_part *p);
 /* Removes everything of it. */
 wn_err wn_part_remove(const wn_part *p);
 

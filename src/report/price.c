@@ -256,8 +256,8 @@ static wn_err price_select(price *p, size_t arm)
     double seeds = a->by_seed ? (double)p->r.n_seeds : 1;
     uint64_t target_rows = p->s.target[0].queries.rows + p->s.target[0].test.rows;
     WN_TRY(tell("select"));
-    WN_TRY(wn_pace_select(&row, &p->pool, a->uses_store ? "random" : a->strategy, a->dedup,
-                          p->r.veto, target_rows));
+    WN_TRY(wn_pace_select(&row, &p->pool, a->uses_store || a->uses_grads ? "random" : a->strategy,
+                          a->dedup, p->r.veto, target_rows));
     double chosen = all_selected(p, arm) * seeds;
     line l = {.stage = "select",
               .runs = targets * seeds,
@@ -329,6 +329,42 @@ static wn_err price_train(price *p, size_t arm, const wn_pace *w, const wn_train
              "%.0f tokens/s, %.0f GFLOP/s at %.0f tokens a row; %.3g s an update",
              tokens / w->row_sec, w->gflops, tokens, w->update_sec);
     return add(p, &l, BY_RUNS);
+}
+
+/* The model trained on the whole pool, and a gradient of each row: a forward and a backward pass
+ * each, as a row of training has. */
+static wn_err price_gradients(price *p, const wn_pace *w)
+{
+    const wn_train_opts *o = &p->r.train;
+    double rows = (double)p->s.pool.rows, tokens = p->s.pool.prompt + p->s.pool.target, queries = 0;
+    double width = p->r.gradients.o.project ? (double)p->r.gradients.o.project : 400;
+    double n = updates(o, rows, tokens);
+    double read =
+        o->steps ? n * (o->batch ? (double)o->batch : 8) : rows * (o->epochs > 0 ? o->epochs : 1);
+    for (size_t t = 0; t < p->r.n_targets; t++)
+        queries += (double)p->s.target[t].queries.rows;
+    line l = {.stage = "train",
+              .name = "train on the whole pool",
+              .runs = 1,
+              .rows = read,
+              .tokens = read * tokens,
+              .flops = read * w->row_flops,
+              .sec = read * w->row_sec + n * w->update_sec,
+              .memory = w->bytes};
+    saved_bytes(&l.disk, w, o);
+    snprintf(l.rate, sizeof l.rate, "%.0f tokens/s", tokens / w->row_sec);
+    WN_TRY(add(p, &l, ONE_MACHINE));
+    l = (line){.stage = "grad",
+               .name = "gradients",
+               .runs = 1 + (double)p->r.n_targets,
+               .rows = rows + queries,
+               .tokens = (rows + queries) * tokens,
+               .flops = (rows + queries) * w->row_flops,
+               .sec = (rows + queries) * w->row_sec,
+               .disk = (rows + queries) * (4 * width + 48),
+               .memory = w->bytes};
+    snprintf(l.rate, sizeof l.rate, "%.0f tokens/s, as training", tokens / w->row_sec);
+    return add(p, &l, BY_ROWS);
 }
 
 /* Test rows of all targets that are ranked (or answered), as one of their mean shape. */
@@ -426,6 +462,8 @@ static wn_err price_trainings(price *p)
     if (any)
         WN_TRY(rate(p, "train", (p->s.pool.prompt + p->s.pool.target) / plain.row_sec, "tokens/s",
                     "the model's shape, numbers made up"));
+    if (p->r.gradients.there)
+        WN_TRY(price_gradients(p, &plain));
     for (size_t a = 0; a < p->r.n_arms; a++) {
         const wn_recipe_arm *arm = &p->r.arm[a];
         if (arm->few)
@@ -443,7 +481,8 @@ static wn_err price_all(price *p)
     p->reference = SIZE_MAX;
     for (size_t a = p->r.n_arms; a-- > 0;) {
         p->vectors = p->vectors || p->r.arm[a].uses_store;
-        if (p->r.arm[a].uses_store || (p->r.arm[a].uses_text && !p->r.arm[a].fills))
+        if (p->r.arm[a].uses_store ||
+            ((p->r.arm[a].uses_grads || p->r.arm[a].uses_text) && !p->r.arm[a].fills))
             p->reference = a;
     }
     WN_TRY(measure_machine(p));

@@ -28,6 +28,7 @@ static const wn_field top_fields[] = {
     {"training", WN_KEY_OTHER, 0, false},
     {"eval", WN_KEY_OTHER, 0, false},
     {"few_shot", WN_KEY_OTHER, 0, false},
+    {"gradients", WN_KEY_OTHER, 0, false},
     {"sizes", WN_KEY_OTHER, 0, false}, /* `winnow plan` reads it */
     {NULL, WN_KEY_OTHER, 0, false},
 };
@@ -63,6 +64,27 @@ static const wn_field arm_fields[] = {
     WN_FIELD(wn_recipe_arm, per_task, "per_task", WN_KEY_WHOLE),
     WN_FIELD(wn_recipe_arm, distance, "distance", WN_KEY_TEXT),
     WN_FIELD(wn_recipe_arm, dedup, "dedup", WN_KEY_TEXT),
+    WN_FIELD(wn_recipe_arm, own.how.groups, "groups", WN_KEY_TEXT),
+    WN_FIELD(wn_recipe_arm, own.how.mode, "mode", WN_KEY_TEXT),
+    WN_FIELD(wn_recipe_arm, own.how.ridge, "ridge", WN_KEY_COUNT_TEXT),
+    WN_FIELD(wn_recipe_arm, own.how.c, "c", WN_KEY_REAL),
+    WN_FIELD(wn_recipe_arm, own.how.step_size, "step_size", WN_KEY_REAL),
+    WN_FIELD(wn_recipe_arm, own.search, "search", WN_KEY_TEXT),
+    WN_FIELD(wn_recipe_arm, own.subsets, "subsets", WN_KEY_WHOLE),
+    WN_FIELD(wn_recipe_arm, own.share, "share", WN_KEY_REAL),
+    WN_FIELD(wn_recipe_arm, own.settle, "settle", WN_KEY_REAL),
+    WN_FIELD(wn_recipe_arm, own.keep, "keep", WN_KEY_WHOLE),
+    WN_FIELD(wn_recipe_arm, own.below, "below", WN_KEY_REAL),
+    WN_FIELD(wn_recipe_arm, own.gumbel, "gumbel", WN_KEY_YES_NO),
+    WN_FIELD(wn_recipe_arm, own.per_token, "per_token", WN_KEY_FLAG),
+    {NULL, WN_KEY_OTHER, 0, false},
+};
+
+static const wn_field gradient_fields[] = {
+    WN_FIELD(wn_recipe_gradients, o.params, "params", WN_KEY_TEXT),
+    WN_FIELD(wn_recipe_gradients, o.quantity, "quantity", WN_KEY_TEXT),
+    WN_FIELD(wn_recipe_gradients, o.projection, "projection", WN_KEY_TEXT),
+    WN_FIELD(wn_recipe_gradients, o.project, "project", WN_KEY_SIZE),
     {NULL, WN_KEY_OTHER, 0, false},
 };
 
@@ -271,7 +293,8 @@ enum { STANDARD_BASELINES = 3 };
 
 /* Named where a recipe names none of them; select's table decides. A strategy added there joins
  * here. */
-#define KNOWN_STRATEGIES "zero-shot, random, balanced-random, deft, dsir, bm25, all"
+#define KNOWN_STRATEGIES                                                                           \
+    "zero-shot, random, balanced-random, deft, gradex-fs, gradex-re, less, dsir, bm25, all"
 
 static bool is_baseline(const char *strategy)
 {
@@ -288,13 +311,9 @@ static wn_err finish_arm(wn_recipe_arm *a, const char *where)
         if (wn_strategy_find(&s, a->strategy) != WN_OK)
             return wn_fail(WN_EARG, "%s: unknown strategy \"%s\"; known are " KNOWN_STRATEGIES,
                            where, a->strategy);
-        if (s->feature == WN_FEATURE_GRADIENTS)
-            return wn_fail(WN_EARG,
-                           "%s: strategy %s needs gradients of a trained model, which a recipe "
-                           "does not make; winnow grad and winnow select do",
-                           where, a->strategy);
         a->uses_store = s->feature == WN_FEATURE_VECTORS;
         a->uses_text = s->feature == WN_FEATURE_TEXT;
+        a->uses_grads = s->feature == WN_FEATURE_GRADIENTS;
         a->by_seed = s->seeded;
         a->fills = s->fills;
     }
@@ -394,6 +413,21 @@ static wn_err read_arms(wn_recipe *r)
     return WN_OK;
 }
 
+/* The estimates of gradex-* are read off margins, which are `quantity`'s default here. */
+static wn_err read_gradients(wn_recipe *r)
+{
+    WN_TRY(sub_section(&r->gradients, r, "gradients", gradient_fields));
+    for (size_t i = 0; i < r->n_arms; i++)
+        r->gradients.there = r->gradients.there || r->arm[i].uses_grads;
+    if (!r->gradients.o.quantity)
+        r->gradients.o.quantity = "margin";
+    if (r->gradients.there && r->train.method && strcmp(r->train.method, "ia3") == 0)
+        return wn_fail(WN_EARG,
+                       "%s: training: method ia3: strategies on gradients need lora or full",
+                       r->path);
+    return WN_OK;
+}
+
 /* eval's `key`, a text or a list of texts. */
 static wn_err eval_texts(const char ***out, size_t *n, const wn_recipe *r, const char *key)
 {
@@ -434,6 +468,7 @@ static wn_err read_recipe(wn_recipe *r)
     WN_TRY(sub_section(&r->train, r, "training", wn_recipe_train_fields));
     WN_TRY(read_eval(r));
     WN_TRY(wn_recipe_read_few(r));
+    WN_TRY(read_gradients(r));
     for (size_t i = 0; i < r->n_arms; i++)
         if (r->arm[i].uses_store && !r->encoder)
             return wn_fail(WN_EARG,

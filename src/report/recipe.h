@@ -23,12 +23,20 @@ typedef struct wn_recipe_arm {
     bool own_budget; /* it says its own budget, so it is matched to no other */
     bool uses_store; /* needs vectors of pool and queries */
     bool uses_text;  /* reads the queries' texts */
+    bool uses_grads; /* needs gradients of pool and queries */
     bool by_seed;    /* its selection depends on the seed */
     bool fills;      /* takes as many rows as it may: those of the reference, or its own budget */
     bool baseline;   /* zero-shot, random, balanced-random, all: what others are compared with */
     bool few;        /* trained on the target's shots, on top of what arm `base` trained */
     size_t base;
+    wn_select_opts own; /* options that only its strategy has */
 } wn_recipe_arm;
+
+/* Where gradients are taken, and of what: a model trained on the whole pool as `training` says. */
+typedef struct wn_recipe_gradients {
+    bool there;     /* some arm needs them */
+    wn_grad_opts o; /* files and seed are not set */
+} wn_recipe_gradients;
 
 /* The few-shot stage: what the arms NAME+few-shot do. */
 typedef struct wn_recipe_few {
@@ -64,6 +72,7 @@ typedef struct wn_recipe {
     wn_train_opts train;
     wn_eval_opts eval;
     wn_recipe_few few;
+    wn_recipe_gradients gradients;
     const char **eval_parse, **eval_stop; /* the lists that eval borrows */
     json_t *tree;                         /* owns all strings */
 } wn_recipe;

@@ -50,16 +50,15 @@ static wn_err copy_rows(const char *to, const wn_pool *rows, uint64_t max)
     return err;
 }
 
-static wn_err check_answers(const wn_pool *rows)
+static wn_err check_answers(const wn_pool *rows, const char *why)
 {
     wn_row row = {0};
     wn_err err = WN_OK;
     for (uint64_t i = 0; i < wn_pool_rows(rows) && err == WN_OK; i++) {
         err = wn_pool_row(rows, i, &row);
         if (err == WN_OK && !row.has_target && !row.n_references)
-            err =
-                wn_fail(WN_EARG, "%s: row \"%.*s\" has no target; expected test rows with answers",
-                        wn_pool_path(rows), (int)row.id.len, row.id.p);
+            err = wn_fail(WN_EARG, "%s: row \"%.*s\" has no target; expected %s",
+                          wn_pool_path(rows), (int)row.id.len, row.id.p, why);
     }
     wn_row_free(&row);
     return err;
@@ -74,7 +73,11 @@ static wn_err check_file(char **path, uint64_t *n, const wn_run *r, const wn_rec
     wn_str copy = {0};
     WN_TRY(wn_pool_open(&rows, file, t->map, true));
     *n = max && max < wn_pool_rows(rows) ? max : wn_pool_rows(rows);
-    wn_err err = strcmp(kind, "test") == 0 ? check_answers(rows) : WN_OK;
+    wn_err err = WN_OK;
+    if (strcmp(kind, "test") == 0)
+        err = check_answers(rows, "test rows with answers");
+    else if (r->recipe.gradients.there)
+        err = check_answers(rows, "queries with answers, since gradients are taken of them");
     wn_pool_close(rows);
     WN_TRY(err);
     if (t->map || max)
@@ -229,7 +232,8 @@ static wn_err learn_work(wn_run *r, const wn_part *p)
     for (size_t i = 0; i < r->n_parts; i++) {
         wn_part *q = &r->part[i];
         bool fed = p->kind == WN_PART_POOL
-                       ? q->kind == WN_PART_EMBED_POOL
+                       ? q->kind == WN_PART_EMBED_POOL || q->kind == WN_PART_BASE ||
+                             q->kind == WN_PART_GRAD_POOL
                        : q->kind == WN_PART_TRAIN && q->target == p->target && q->arm == p->arm &&
                              (p->seed == WN_NO_SEED || p->seed == q->seed);
         if (fed)

@@ -144,6 +144,10 @@ static json_t *arm_seconds(const struct maker *m, size_t a)
         set(o, "embed",
             number(seconds_of(m, WN_PART_EMBED_POOL, a, 0) +
                    seconds_of(m, WN_PART_EMBED_QUERIES, a, 0)));
+    if (arm->recipe->uses_grads)
+        set(o, "gradients",
+            number(seconds_of(m, WN_PART_BASE, a, 0) + seconds_of(m, WN_PART_GRAD_POOL, a, 0) +
+                   seconds_of(m, WN_PART_GRAD_QUERIES, a, 0)));
     if (wn_plan_find(m->run, WN_PART_TRAIN, m->target, a, 0)) {
         set(o, "select", number(select));
         set(o, "train", number(train));
@@ -337,7 +341,8 @@ static wn_err make_target(json_t *o, wn_run *r, size_t t)
 
 static json_t *total_seconds(const wn_run *r)
 {
-    static const char *const stages[] = {"pool", "embed", "select", "train", "merge", "eval"};
+    static const char *const stages[] = {"pool",  "embed", "grad", "select",
+                                         "train", "merge", "eval"};
     json_t *o = json_object();
     double total = 0;
     for (size_t k = 0; k < sizeof stages / sizeof *stages; k++) {
