@@ -36,7 +36,7 @@ static wn_err vector_rule(wn_vector_rule *v, const wn_model *m, const wn_embed_o
 {
     const wn_model_facts *f = wn_model_facts_of(m);
     const wn_sentence *s = f->sentence;
-    *v = (wn_vector_rule){.D = f->width, .n_pooling = 1};
+    *v = (wn_vector_rule){.D = wn_model_state_width(m, o->layer), .n_pooling = 1};
     if (s) {
         memcpy(v->pooling, s->pooling, sizeof v->pooling);
         v->n_pooling = s->n_pooling;
@@ -325,7 +325,7 @@ static wn_err embedder_init(struct embedder *e, wn_model *m, const wn_pool *p,
                             const wn_embed_rule *r)
 {
     size_t threads = (size_t)wn_par_threads(), pieces = WINDOW / PIECE;
-    *e = (struct embedder){.m = m, .D = wn_model_facts_of(m)->width, .threads = threads, .rule = r};
+    *e = (struct embedder){.m = m, .D = r->vector.D, .threads = threads, .rule = r};
     e->win = (struct window){.pool = p, .tokenizer = wn_model_tokenizer(m), .rule = r};
     WN_NEW(e->win.piece, pieces);
     WN_NEW(e->win.row, threads);

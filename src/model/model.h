@@ -169,7 +169,9 @@ size_t wn_work_bytes(const wn_model *m, size_t max_tokens, size_t max_segments, 
                      wn_work_kind kind);
 
 /* Hidden states of the encoder or, in a decoder-only model, of its stack, behind layer `layer`
- * (1..L; 0: the last, final norm included): hidden [T, D]. */
+ * (1..L; 0: the last). Those of the last layer are behind the final norm and, of OPT 350m, behind
+ * its projection to the width of token vectors: hidden [T, wn_model_state_width]. */
+size_t wn_model_state_width(const wn_model *m, int layer);
 wn_err wn_model_hidden(const wn_model *m, wn_work *w, const wn_batch *b, int layer, float *hidden);
 
 /* -log p of every supervised token: nll [B] sums over the segment's labels (first_label included),

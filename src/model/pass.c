@@ -264,11 +264,21 @@ static wn_err start(const wn_model *m, wn_work *w, const wn_batch *b, const wn_p
     return WN_OK;
 }
 
+static size_t state_layers(const wn_model *m)
+{
+    return m->encoder.L ? m->encoder.L : m->stack.L;
+}
+
+size_t wn_model_state_width(const wn_model *m, int layer)
+{
+    bool last = layer == 0 || (size_t)layer == state_layers(m);
+    return last && m->project_out.N ? m->project_out.N : m->facts.width;
+}
+
 wn_err wn_model_hidden(const wn_model *m, wn_work *w, const wn_batch *b, int layer, float *hidden)
 {
     bool two = m->encoder.L > 0;
-    size_t all = two ? m->encoder.L : m->stack.L, last = layer ? (size_t)layer : all,
-           D = m->facts.width;
+    size_t all = state_layers(m), last = layer ? (size_t)layer : all, D = m->facts.width;
     if (layer < 0 || last > all)
         return wn_fail(WN_EARG, "layer %d: the model has %zu", layer, all);
     wn_pass pass = wn_pass_forward(m, b);
@@ -279,9 +289,13 @@ wn_err wn_model_hidden(const wn_model *m, wn_work *w, const wn_batch *b, int lay
     }
     WN_TRY(start(m, w, b, &pass, false));
     wn_stack_fwd(&m->stack, &w->stack, &pass, w->x, last, false);
-    if (last == all && m->final_norm.gain != WN_NO_PARAM)
-        wn_norm_fwd(hidden, NULL, NULL, w->x, &m->final_norm, &m->params, b->T, D);
-    else
+    bool norm = last == all && m->final_norm.gain != WN_NO_PARAM,
+         project = last == all && m->project_out.N;
+    if (norm)
+        wn_norm_fwd(project ? w->x : hidden, NULL, NULL, w->x, &m->final_norm, &m->params, b->T, D);
+    if (project)
+        wn_linear_fwd(hidden, m->project_out.N, w->x, D, &m->project_out, &pass, NULL, 0);
+    else if (!norm)
         memcpy(hidden, w->x, b->T * D * sizeof(float));
     return WN_OK;
 }
