@@ -138,6 +138,7 @@ typedef struct wn_embed_opts {
     const char *normalize;   /* "yes", "no"; NULL: the model's own */
     const char *text;        /* "prompt" (NULL) or "both" */
     const char *tmpl;        /* chat template: "none" (NULL), "chat", NAME */
+    const char *system;      /* system prompt of the chat format, NULL: none of one's own */
     const char *prompt;      /* put in front of every text; NULL: what prompt_name says */
     const char *prompt_name; /* one of the model's own; NULL: its default, or none */
     int layer;               /* 1 .. layers; 0: the last */
@@ -150,7 +151,7 @@ WN_API wn_err wn_embed_job(const wn_embed_opts *o);
 
 typedef struct wn_grad_opts {
     wn_common common; /* seed: of the projection, and of an untrained adapter */
-    const char *model, *adapter, *pool, *map, *tmpl;
+    const char *model, *adapter, *pool, *map, *tmpl, *system;
     const char *params;     /* "all", "lora", names by pattern; NULL: lora with an adapter,
                                else all */
     const char *quantity;   /* "loss" (NULL), "margin", "margin-ref", "margin-ref-cot" */
@@ -172,7 +173,7 @@ WN_API wn_err wn_grad_job(const wn_grad_opts *o);
 
 typedef struct wn_score_opts {
     wn_common common;
-    const char *model, *adapter, *rows, *map, *tmpl;
+    const char *model, *adapter, *rows, *map, *tmpl, *system;
     size_t max_tokens, max_target;
     bool loss_on_all;
 } wn_score_opts;
@@ -256,7 +257,7 @@ WN_API wn_err wn_select_job(const wn_select_opts *o);
 
 typedef struct wn_train_opts {
     wn_common common;
-    const char *model, *adapter, *data, *map, *tmpl;
+    const char *model, *adapter, *data, *map, *tmpl, *system;
     /* what is trained */
     const char *method;         /* "lora" (NULL), "full", "ia3" */
     const char *targets;        /* lora, ia3: modules by pattern; NULL: all-linear, or T-Few's */
@@ -346,7 +347,7 @@ WN_API wn_err wn_what_if_job(const wn_what_if_opts *o, char **json);
 
 typedef struct wn_eval_opts {
     wn_common common;
-    const char *model, *adapter, *rows, *map, *tmpl;
+    const char *model, *adapter, *rows, *map, *tmpl, *system;
     const char *metric; /* NULL: accuracy where there are choices, else rouge-l */
     const char *answer; /* "auto" (NULL: choices are ranked, else text is generated; with parse:
                            generated), "rank", "generate" */

@@ -16,6 +16,8 @@ static const wn_opt opts[] = {
     OPT_CHOICE(wn_embed_opts, text, "text", "prompt|both", "prompt", "what of a row is embedded"),
     OPT_STR(wn_embed_opts, tmpl, "template", "none|chat|NAME", "none",
             "wrap the text in the model's chat format"),
+    OPT_STR(wn_embed_opts, system, "system", "TEXT", "the format's own, if any",
+            "with --template: the system prompt"),
     OPT_STR(wn_embed_opts, prompt_name, "prompt-name", "NAME", "the model's own",
             "put one of the model's own prompts before every text (E5's query, passage)"),
     OPT_STR(wn_embed_opts, prompt, "prompt", "TEXT", NULL, "put TEXT before every text"),

@@ -56,6 +56,7 @@ static const wn_opt opts[] = {
     OPT_STR(wn_estimate_opts, train.schedule, "schedule", "NAME", "linear", "verify"),
     OPT_SIZE(wn_estimate_opts, train.max_tokens, "max-tokens", "the model's own", "verify"),
     OPT_STR(wn_estimate_opts, train.tmpl, "template", "none|chat|NAME", "none", "verify"),
+    OPT_STR(wn_estimate_opts, train.system, "system", "TEXT", "the format's own, if any", "verify"),
     OPT_STR(wn_estimate_opts, map, "map", "NAME|FILE", "winnow's own rows",
             "reads other shapes of rows"),
     OPT_END};

@@ -14,6 +14,8 @@ static const wn_opt opts[] = {
             "reads other shapes of rows"),
     OPT_STR(eval_opts, o.tmpl, "template", "none|chat|NAME", "none",
             "wrap the prompt in the model's chat format"),
+    OPT_STR(eval_opts, o.system, "system", "TEXT", "the format's own, if any",
+            "with --template: the system prompt"),
     OPT_CHOICE(eval_opts, o.metric, "metric",
                "accuracy|micro-f1|macro-f1|exact|token-f1|rouge-l|drop-f1|evidence-f1|mc1|mc2|nll|"
                "perplexity",

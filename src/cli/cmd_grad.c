@@ -30,6 +30,8 @@ static const wn_opt opts[] = {
             "its layers by comma, such as q_proj,v_proj"),
     OPT_STR(grad_opts, o.tmpl, "template", "none|chat|NAME", "none",
             "wrap prompt and target in the model's chat format"),
+    OPT_STR(grad_opts, o.system, "system", "TEXT", "the format's own, if any",
+            "with --template: the system prompt"),
     OPT_SIZE(grad_opts, o.max_tokens, "max-tokens", "the model's own",
              "whole sequence; a longer prompt loses its beginning"),
     OPT_SIZE(grad_opts, o.max_target, "max-target", "no limit", "cut longer targets"),

@@ -16,6 +16,8 @@ static const wn_opt opts[] = {
             "reads other shapes of rows"),
     OPT_STR(score_opts, o.tmpl, "template", "none|chat|NAME", "none",
             "wrap prompt and target in the model's chat format"),
+    OPT_STR(score_opts, o.system, "system", "TEXT", "the format's own, if any",
+            "with --template: the system prompt"),
     OPT_SIZE(score_opts, o.max_tokens, "max-tokens", "the model's own",
              "whole sequence; a longer prompt loses its beginning"),
     OPT_SIZE(score_opts, o.max_target, "max-target", "no limit", "cut longer targets"),

@@ -17,6 +17,8 @@ static const wn_opt opts[] = {
             "reads other shapes of rows"),
     OPT_STR(train_opts, o.tmpl, "template", "none|chat|NAME", "none",
             "wrap prompt and target in the model's chat format"),
+    OPT_STR(train_opts, o.system, "system", "TEXT", "the format's own, if any",
+            "with --template: the system prompt"),
     OPT_CHOICE(train_opts, o.method, "method", "lora|full|ia3", "lora", "what is trained"),
     OPT_STR(train_opts, o.targets, "targets", "PATTERN", "lora: all-linear; ia3: as T-Few",
             "layers with an adapter: q_proj,v_proj; layers.*.k_proj; re:EXPR"),

@@ -78,6 +78,6 @@ wn_err wn_score_texts(wn_model *m, const wn_pool *rows, const wn_encode_rule *ru
  * 512 for an encoder-decoder's encoder. Refuses a model that gives no probabilities of a next
  * token, and supervise_prompt of an encoder-decoder, whose prompt is not predicted. */
 wn_err wn_eval_rule(wn_encode_rule *rule, const wn_model *m, size_t max_tokens, size_t max_target,
-                    const char *tmpl, bool supervise_prompt);
+                    const char *tmpl, const char *system, bool supervise_prompt);
 
 #endif

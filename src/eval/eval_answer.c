@@ -143,7 +143,8 @@ wn_err wn_evaluation_answer(wn_evaluation *e)
     const wn_model_opts mo = {.precision = o->common.precision, .adapter = o->adapter};
     uint64_t left = e->generate_all;
     WN_TRY(wn_model_open(&e->model, o->model, &mo));
-    WN_TRY(wn_eval_rule(&e->rule, e->model, o->max_tokens, o->max_target, o->tmpl, false));
+    WN_TRY(
+        wn_eval_rule(&e->rule, e->model, o->max_tokens, o->max_target, o->tmpl, o->system, false));
     e->rule.no_eos = ends_out(e);
     WN_TRY(wn_evaluation_manifest(e));
     WN_TRY(wn_kept_open(&e->kept, o->common.out, e->manifest, o->common.overwrite));

@@ -84,14 +84,15 @@ static json_t *options_json(const wn_evaluation *e)
 {
     static const char *const norm[] = {"none", "tokens", "bytes"};
     const wn_eval_opts *o = e->o;
-    return json_pack(
-        "{s:s, s:s, s:s, s:s, s:s?, s:o, s:o, s:o, s:I, s:I, s:I, s:s}", "metric",
-        wn_metric_kind_name(e->kind), "answer", o->answer ? o->answer : "auto", "length_norm",
-        norm[e->norm], "eos", e->rule.no_eos ? "no" : "yes", "calibrate", o->calibrate, "parse",
-        texts(o->parse, o->n_parse), "stop", texts(o->stop, o->n_stop), "predictions",
-        texts(o->predictions, o->n_predictions), "max_tokens", (json_int_t)e->rule.max_tokens,
-        "max_target", (json_int_t)e->rule.max_target, "max_new",
-        (json_int_t)(o->max_new ? o->max_new : WN_MAX_NEW), "template", o->tmpl ? o->tmpl : "none");
+    return json_pack("{s:s, s:s, s:s, s:s, s:s?, s:o, s:o, s:o, s:I, s:I, s:I, s:s, s:s*}",
+                     "metric", wn_metric_kind_name(e->kind), "answer",
+                     o->answer ? o->answer : "auto", "length_norm", norm[e->norm], "eos",
+                     e->rule.no_eos ? "no" : "yes", "calibrate", o->calibrate, "parse",
+                     texts(o->parse, o->n_parse), "stop", texts(o->stop, o->n_stop), "predictions",
+                     texts(o->predictions, o->n_predictions), "max_tokens",
+                     (json_int_t)e->rule.max_tokens, "max_target", (json_int_t)e->rule.max_target,
+                     "max_new", (json_int_t)(o->max_new ? o->max_new : WN_MAX_NEW), "template",
+                     o->tmpl ? o->tmpl : "none", "system", o->system);
 }
 
 wn_err wn_evaluation_manifest(wn_evaluation *e)

@@ -375,7 +375,7 @@ static wn_err find_close(struct generation *e, const wn_template *tmpl)
     const char *eos = wn_tokenizer_token(t, f->eos);
     wn_ids id = {0};
     char *text = NULL;
-    wn_template_put(&e->close, tmpl->after, eos ? eos : "");
+    wn_template_put(&e->close, tmpl->after, eos ? eos : "", (wn_span){"", 0});
     wn_err err = wn_str_check(&e->close);
     if (err == WN_OK)
         err = wn_tokenizer_append(t, &e->token_work, e->close.p, e->close.len, &id);

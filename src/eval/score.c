@@ -245,7 +245,7 @@ wn_err wn_score_texts(wn_model *m, const wn_pool *rows, const wn_encode_rule *ru
 }
 
 wn_err wn_eval_rule(wn_encode_rule *rule, const wn_model *m, size_t max_tokens, size_t max_target,
-                    const char *tmpl, bool supervise_prompt)
+                    const char *tmpl, const char *system, bool supervise_prompt)
 {
     const wn_model_facts *f = wn_model_facts_of(m);
     if (f->shape == WN_SHAPE_ENCODER)
@@ -263,6 +263,7 @@ wn_err wn_eval_rule(wn_encode_rule *rule, const wn_model *m, size_t max_tokens, 
                              .max_tokens = max_tokens,
                              .max_target = max_target,
                              .tmpl = tmpl,
+                             .system = system,
                              .supervise_prompt = supervise_prompt};
     if (f->max_positions && max_tokens > f->max_positions)
         return wn_fail(WN_EARG, "%s: --max-tokens is %zu, but the model has %zu positions", f->path,

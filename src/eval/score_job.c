@@ -62,9 +62,10 @@ static wn_err write_row(void *ctx, const wn_row *row, const wn_text_score *targe
 
 static json_t *options_json(const wn_score_opts *o, const wn_encode_rule *rule)
 {
-    return json_pack("{s:I, s:I, s:s, s:b}", "max_tokens", (json_int_t)rule->max_tokens,
+    return json_pack("{s:I, s:I, s:s, s:b, s:s*}", "max_tokens", (json_int_t)rule->max_tokens,
                      "max_target", (json_int_t)rule->max_target, "template",
-                     o->tmpl ? o->tmpl : "none", "loss_on_all", (int)o->loss_on_all);
+                     o->tmpl ? o->tmpl : "none", "loss_on_all", (int)o->loss_on_all, "system",
+                     o->system);
 }
 
 static wn_err write_rows(struct score_job *j, const wn_encode_rule *rule)
@@ -93,7 +94,8 @@ static wn_err run(struct score_job *j)
     wn_encode_rule rule;
     WN_TRY(wn_pool_open(&j->rows, o->rows, o->map, true));
     WN_TRY(wn_model_open(&j->model, o->model, &mo));
-    WN_TRY(wn_eval_rule(&rule, j->model, o->max_tokens, o->max_target, o->tmpl, o->loss_on_all));
+    WN_TRY(wn_eval_rule(&rule, j->model, o->max_tokens, o->max_target, o->tmpl, o->system,
+                        o->loss_on_all));
     WN_TRY(wn_eval_manifest(&j->manifest, "winnow scores", &o->common, j->model, j->rows,
                             options_json(o, &rule)));
     WN_TRY(wn_kept_open(&j->kept, o->common.out, j->manifest, o->common.overwrite));

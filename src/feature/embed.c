@@ -92,8 +92,11 @@ static wn_err encode_rule(wn_embed_rule *r, const wn_model *m, const wn_embed_op
                                     : T5_TOKENS;
     if (max > most)
         return wn_fail(WN_EARG, "max-tokens %zu: the model has %zu positions", max, most);
-    r->encode =
-        (wn_encode_rule){.shape = f->shape, .max_tokens = max, .tmpl = o->tmpl, .lead = r->prompt};
+    r->encode = (wn_encode_rule){.shape = f->shape,
+                                 .max_tokens = max,
+                                 .tmpl = o->tmpl,
+                                 .system = o->system,
+                                 .lead = r->prompt};
     if (f->ends_in_eos)
         r->encode.shape = WN_SHAPE_ENCDEC;
     else if (f->sentence) /* whatever the model: special tokens as the post-processor says */

@@ -98,6 +98,8 @@ static wn_err embed_key(json_t *options, json_t *inputs, wn_run *r, const wn_par
     json_object_set_new(options, "normalize", text_or_null(e.normalize));
     json_object_set_new(options, "text", text_or_null(e.text));
     json_object_set_new(options, "template", text_or_null(e.tmpl));
+    if (e.system)
+        json_object_set_new(options, "system", json_string(e.system));
     json_object_set_new(options, "prompt", text_or_null(e.prompt));
     json_object_set_new(options, "prompt_name", text_or_null(e.prompt_name));
     json_object_set_new(options, "layer", json_integer(e.layer));

@@ -28,7 +28,8 @@ static wn_err open_all(wn_real *r, const wn_train_opts *o, const char *rows, con
         wn_displace_model_opts(&opts, moved);
     wn_encode_rule rule;
     WN_TRY(wn_model_open(&r->model, o->model, &opts));
-    WN_TRY(wn_eval_rule(&rule, r->model, o->max_tokens, o->max_target, o->tmpl, o->loss_on_all));
+    WN_TRY(wn_eval_rule(&rule, r->model, o->max_tokens, o->max_target, o->tmpl, o->system,
+                        o->loss_on_all));
     WN_TRY(wn_pool_open(&r->rows, rows, map, true));
     WN_TRY(wn_feed_open(&r->feed, r->rows, r->model, &rule));
     r->N = r->feed.rows;

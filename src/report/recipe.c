@@ -93,6 +93,7 @@ static const wn_field embed_fields[] = {
     WN_FIELD(wn_recipe_embed, o.normalize, "normalize", WN_KEY_YES_NO),
     WN_FIELD(wn_recipe_embed, o.text, "text", WN_KEY_TEXT),
     WN_FIELD(wn_recipe_embed, o.tmpl, "template", WN_KEY_TEXT),
+    WN_FIELD(wn_recipe_embed, o.system, "system", WN_KEY_TEXT),
     WN_FIELD(wn_recipe_embed, o.layer, "layer", WN_KEY_NUMBER),
     WN_FIELD(wn_recipe_embed, o.max_tokens, "max_tokens", WN_KEY_SIZE),
     WN_FIELD(wn_recipe_embed, o.prompt, "prompt", WN_KEY_TEXT),
@@ -148,6 +149,7 @@ const wn_field wn_recipe_train_fields[] = {
     WN_FIELD(wn_train_opts, max_tokens, "max_tokens", WN_KEY_SIZE),
     WN_FIELD(wn_train_opts, max_target, "max_target", WN_KEY_SIZE),
     WN_FIELD(wn_train_opts, tmpl, "template", WN_KEY_TEXT),
+    WN_FIELD(wn_train_opts, system, "system", WN_KEY_TEXT),
     {NULL, WN_KEY_OTHER, 0, false},
 };
 
@@ -162,6 +164,7 @@ static const wn_field eval_fields[] = {
     {"parse", WN_KEY_OTHER, 0, false},
     {"stop", WN_KEY_OTHER, 0, false},
     WN_FIELD(wn_eval_opts, tmpl, "template", WN_KEY_TEXT),
+    WN_FIELD(wn_eval_opts, system, "system", WN_KEY_TEXT),
     {NULL, WN_KEY_OTHER, 0, false},
 };
 

@@ -18,7 +18,8 @@ static wn_err count_tokens(uint64_t *tokens, wn_pool *rows, const wn_recipe *rec
                                  .max_tokens = recipe->train.max_tokens ? recipe->train.max_tokens
                                                                         : (size_t)1 << 30,
                                  .max_target = recipe->train.max_target,
-                                 .tmpl = recipe->train.tmpl};
+                                 .tmpl = recipe->train.tmpl,
+                                 .system = recipe->train.system};
     WN_TRY(wn_tokenizer_open(&t, recipe->model));
     wn_err err = WN_OK;
     for (uint64_t r = 0; r < wn_pool_rows(rows) && err == WN_OK; r++) {

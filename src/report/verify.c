@@ -166,6 +166,8 @@ static wn_err settings(json_t **out, const struct verify *v)
     json_object_set_new(m, "schedule", text_or_null(t->schedule));
     json_object_set_new(m, "max_tokens", json_integer((json_int_t)t->max_tokens));
     json_object_set_new(m, "template", text_or_null(t->tmpl));
+    if (t->system)
+        json_object_set_new(m, "system", json_string(t->system));
     if (err != WN_OK)
         json_decref(m);
     else

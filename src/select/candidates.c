@@ -145,6 +145,7 @@ static wn_err embed_queries(wn_candidates *c, const wn_select_opts *o)
                        .normalize = normalize ? (json_is_true(normalize) ? "yes" : "no") : NULL,
                        .text = json_string_value(json_object_get(m, "text")),
                        .tmpl = json_string_value(json_object_get(m, "template")),
+                       .system = json_string_value(json_object_get(m, "system")),
                        .prompt = json_string_value(json_object_get(m, "prompt")),
                        .layer = (int)json_integer_value(json_object_get(m, "layer")),
                        .max_tokens = (size_t)json_integer_value(json_object_get(m, "max_tokens"))};

@@ -69,6 +69,8 @@ static wn_err manifest_of(json_t **out, wn_model *m, wn_pool *p, const wn_embed_
     json_object_set_new(*out, "text", json_string(r->both ? "both" : "prompt"));
     json_object_set_new(*out, "max_tokens", json_integer((json_int_t)r->encode.max_tokens));
     json_object_set_new(*out, "template", json_string(o->tmpl ? o->tmpl : "none"));
+    if (o->system)
+        json_object_set_new(*out, "system", json_string(o->system));
     if (r->prompt && *r->prompt)
         json_object_set_new(*out, "prompt", json_string(r->prompt));
     return WN_OK;

@@ -77,6 +77,7 @@ static wn_err encode_rule(struct job *j)
                                       .max_tokens = max,
                                       .max_target = o->max_target,
                                       .tmpl = o->tmpl,
+                                      .system = o->system,
                                       .supervise_prompt = o->loss_on_all};
     j->rule.batch_tokens = o->max_batch_tokens;
     j->rule.max_memory = o->common.max_memory;
@@ -190,6 +191,8 @@ static wn_err make_manifest(struct job *j)
     json_object_set_new(m, "max_tokens", json_integer((json_int_t)j->rule.encode.max_tokens));
     json_object_set_new(m, "max_target", json_integer((json_int_t)o->max_target));
     json_object_set_new(m, "template", json_string(o->tmpl ? o->tmpl : "none"));
+    if (o->system)
+        json_object_set_new(m, "system", json_string(o->system));
     json_object_set_new(m, "loss_on", json_string(o->loss_on_all ? "all" : "target"));
     return WN_OK;
 }

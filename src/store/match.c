@@ -6,9 +6,9 @@
 /* What gives a number its meaning. Everything else in a manifest (the rows, their source, the
  * tool's version, threads) may differ between a pool's store and its queries'. */
 static const char *const meaning[] = {
-    "kind", "dim",        "model",  "adapter",  "pooling", "normalize",  "layer",
-    "text", "template",   "params", "quantity", "project", "projection", "projection_seed",
-    "adam", "new_adapter"};
+    "kind", "dim",         "model",  "adapter",  "pooling", "normalize",  "layer",
+    "text", "template",    "params", "quantity", "project", "projection", "projection_seed",
+    "adam", "new_adapter", "system"};
 
 /* A file stands for its bytes: of {"path", "sha256", ...} only the hash counts. */
 static const json_t *essence(const json_t *v)

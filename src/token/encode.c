@@ -36,15 +36,20 @@ static bool blank_last(wn_span s)
            wn_uc_space(wn_utf8_get(s.p + wn_utf8_back(s.p, s.len), &n));
 }
 
+static wn_span trim_end(wn_span s)
+{
+    while (blank_last(s))
+        s.len = wn_utf8_back(s.p, s.len);
+    return s;
+}
+
 static wn_span trim(wn_span s)
 {
     while (blank_first(s)) {
         size_t n = wn_utf8_size(s.p);
         s = (wn_span){s.p + n, s.len - n};
     }
-    while (blank_last(s))
-        s.len = wn_utf8_back(s.p, s.len);
-    return s;
+    return trim_end(s);
 }
 
 /* What a row's encoding needs at every step. */
@@ -56,13 +61,24 @@ typedef struct job {
     const wn_encode_rule *rule;
     const wn_template *tmpl;
     const char *eos; /* its text, "" where there is none */
+    wn_span system;
 } job;
 
 static wn_err begin(job *j, const wn_tokenizer *t, wn_token_work *w, const wn_row *row,
                     const wn_encode_rule *rule)
 {
-    *j = (job){t, wn_tokenizer_facts(t), w, row, rule, NULL, ""};
-    WN_TRY(wn_template_find(&j->tmpl, rule->tmpl, j->f->chat, j->f->chat_template != NULL));
+    *j = (job){t, wn_tokenizer_facts(t), w, row, rule, NULL, "", {"", 0}};
+    const wn_template_own own = {j->f->chat, j->f->chat_bos, j->f->chat_system};
+    bool chat = rule->tmpl && strcmp(rule->tmpl, "chat") == 0;
+    WN_TRY(wn_template_find(&j->tmpl, rule->tmpl, own.t, j->f->chat_template != NULL));
+    WN_TRY(wn_template_system(j->tmpl, chat ? &own : NULL, rule->system));
+    if (rule->system) {
+        wn_span s = {rule->system, strlen(rule->system)}, cut = trim(s);
+        size_t before = (size_t)(cut.p - s.p);
+        j->system = j->tmpl->trim_system  ? cut
+                    : j->tmpl->end_system ? (wn_span){s.p, before + cut.len}
+                                          : s;
+    }
     const char *eos = wn_tokenizer_token(t, j->f->eos);
     j->eos = eos ? eos : "";
     return WN_OK;
@@ -94,10 +110,10 @@ static wn_err append_joined(const job *j, wn_ids *out, const char *a, const char
                             wn_span text, const char *b)
 {
     wn_str s = {0};
-    wn_template_put(&s, a, j->eos);
+    wn_template_put(&s, a, j->eos, j->system);
     wn_str_puts(&s, lead);
     wn_str_add(&s, text.p, text.len);
-    wn_template_put(&s, b, j->eos);
+    wn_template_put(&s, b, j->eos, j->system);
     wn_err err = wn_str_check(&s);
     if (!err)
         err = wn_tokenizer_append(j->t, j->w, s.p, s.len, out);
@@ -111,15 +127,17 @@ static wn_err append_chat_prompt(const job *j, wn_ids *out, const char *lead, wn
 {
     const wn_template *f = j->tmpl;
     size_t at = out->n;
+    const char *before = j->rule->system ? f->with_system : f->before;
+    p = !f->trim ? p : j->rule->system && f->system_behind ? trim_end(p) : trim(p);
     const char *bos = j->rule->shape == WN_SHAPE_DECODER && chat_bos(j)
                           ? wn_tokenizer_token(j->t, j->f->bos)
                           : NULL;
     wn_str s = {0};
     wn_str_puts(&s, bos ? bos : "");
-    wn_str_puts(&s, f->before);
+    wn_str_puts(&s, before);
     wn_err err = wn_str_check(&s);
     if (!err)
-        err = append_joined(j, out, s.p, lead, f->trim ? trim(p) : p, f->between);
+        err = append_joined(j, out, s.p, lead, p, f->between);
     wn_str_free(&s);
     WN_TRY(err);
     if (!bos)
@@ -129,7 +147,7 @@ static wn_err append_chat_prompt(const job *j, wn_ids *out, const char *lead, wn
         return WN_OK;
     }
     out->n = at; /* its text is no token to this tokenizer */
-    return append_joined(j, out, f->before, lead, f->trim ? trim(p) : p, f->between);
+    return append_joined(j, out, before, lead, p, f->between);
 }
 
 static wn_err append_prompt(const job *j, wn_ids *out)

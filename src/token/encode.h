@@ -10,11 +10,12 @@ typedef enum wn_shape { WN_SHAPE_ENCODER, WN_SHAPE_DECODER, WN_SHAPE_ENCDEC } wn
 
 typedef struct wn_encode_rule {
     wn_shape shape;
-    size_t max_tokens; /* encoder: the whole text with special tokens; decoder: the whole sequence;
-                          encoder-decoder: the encoder's side */
-    size_t max_target; /* 0: never cut */
-    const char *tmpl;  /* chat template name, NULL: none */
-    const char *lead;  /* put in front of every prompt's text, NULL: nothing */
+    size_t max_tokens;  /* encoder: the whole text with special tokens; decoder: the whole sequence;
+                           encoder-decoder: the encoder's side */
+    size_t max_target;  /* 0: never cut */
+    const char *tmpl;   /* chat template name, NULL: none */
+    const char *system; /* system prompt of the chat format, NULL: none */
+    const char *lead;   /* put in front of every prompt's text, NULL: nothing */
     bool supervise_prompt;
     bool no_eos; /* targets end with their text: no EOS, no closing mark of the chat format */
 } wn_encode_rule;
@@ -25,7 +26,8 @@ typedef struct wn_encode_counts {
                           number of its choices */
 } wn_encode_counts;
 
-/* Refuses a chat format that is not known, before any row is read. */
+/* Refuses a chat format that is not known, or a system prompt it has no place for, before any row
+ * is read. */
 wn_err wn_encode_check(const wn_tokenizer *t, const wn_encode_rule *rule);
 
 /* Prompt alone, for embedding: encoder: prefix + text + suffix; decoder: BOS + text, no EOS; T5:

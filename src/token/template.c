@@ -14,10 +14,12 @@
 #define SMOLLM2      "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 #define QWEN2        "You are a helpful assistant."
 #define QWEN25       "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
-#define SMOLLM3                                                                                    \
+#define SMOLLM3_HEAD                                                                               \
     "## Metadata\n\nKnowledge Cutoff Date: June 2025\nToday Date: 08 July 2025\n"                  \
-    "Reasoning Mode: /no_think\n\n## Custom Instructions\n\n"                                      \
-    "You are a helpful AI assistant named SmolLM, trained by Hugging Face.\n\n"
+    "Reasoning Mode: /no_think\n\n## Custom Instructions\n\n"
+#define SMOLLM3                                                                                    \
+    SMOLLM3_HEAD "You are a helpful AI assistant named SmolLM, trained by Hugging Face.\n\n"
+#define QWEN_SYSTEM "'<|im_start|>system\n'+messages[0]['content']+'<|im_end|>\n'"
 #define LLAMA3_USER "<|start_header_id|>user<|end_header_id|>\n\n"
 #define LLAMA3_NEXT "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"
 #define LLAMA3_TURN                                                                                \
@@ -33,21 +35,29 @@
 static const wn_template TABLE[] = {
     {"smollm3", "<|im_start|>system\n" SMOLLM3 CHATML_USER, CHATML_NEXT "<think>\n\n</think>\n",
      "<|im_end|>", .strip_lines = true,
+     .with_system = "<|im_start|>system\n" SMOLLM3_HEAD "{system}\n\n" CHATML_USER,
+     .system_mark = "custom_instructions+'\n\n'", .end_system = true,
+     .system_bars = {"/think", "/no_think", "/system_override"},
      .needs = {"'Knowledge Cutoff Date: June 2025\n'", "'Reasoning Mode: '+reasoning_mode+'\n\n'",
                "{{'<|im_start|>assistant\n<think>\n\n</think>\n'}}",
                "{{'\n\n'}}{{'<|im_end|>\n'}}{%endif%}{%endif%}",
                "'<|im_start|>'+message['role']+'\n'+content+'<|im_end|>\n'"}},
     {"smollm2", SYSTEM(SMOLLM2) CHATML_USER, CHATML_NEXT, "<|im_end|>",
+     .with_system = SYSTEM("{system}") CHATML_USER,
      .needs = {"'" SYSTEM(SMOLLM2) "'", CHATML_TURN, CHATML_START}},
     {"qwen2.5", SYSTEM(QWEN25) CHATML_USER, CHATML_NEXT, "<|im_end|>",
+     .with_system = SYSTEM("{system}") CHATML_USER, .system_mark = QWEN_SYSTEM,
      .needs = {"'" SYSTEM(QWEN25) "'", CHATML_TURN, CHATML_START}},
     {"qwen2", SYSTEM(QWEN2) CHATML_USER, CHATML_NEXT, "<|im_end|>",
+     .with_system = SYSTEM("{system}") CHATML_USER,
      .needs = {"'" SYSTEM(QWEN2) "'", CHATML_TURN, CHATML_START}},
     {"qwen3", CHATML_USER, CHATML_NEXT "<think>\n\n</think>\n\n", "<|im_end|>", .strip_lines = true,
+     .with_system = SYSTEM("{system}") CHATML_USER, .system_mark = QWEN_SYSTEM,
      .needs =
          {"enable_thinking", "{{'<think>\n\n</think>\n\n'}}", CHATML_START,
           "+'\n<think>\n'+reasoning_content|trim('\n')+'\n</think>\n\n'+content.lstrip('\n')"}},
     {"qwen3-instruct", CHATML_USER, CHATML_NEXT, "<|im_end|>",
+     .with_system = SYSTEM("{system}") CHATML_USER, .system_mark = QWEN_SYSTEM,
      .needs = {"'<|im_start|>'+message['role']+'\n'+content+'<|im_end|>\n'", CHATML_START,
                "{{'<|im_start|>'+message['role']+'\n'+content}}"},
      .bars = {"<think>", "{{'<|im_start|>system\nYou"}},
@@ -55,69 +65,100 @@ static const wn_template TABLE[] = {
      "<|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\n"
      "Today Date: 26 Jul 2024\n\n<|eot_id|>" LLAMA3_USER,
      LLAMA3_NEXT, "<|eot_id|>", .bos = true, .trim = true, .trim_answer = true,
+     .with_system =
+         "<|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\n"
+         "Today Date: 26 Jul 2024\n\n{system}<|eot_id|>" LLAMA3_USER,
+     .trim_system = true,
      .needs = {"'Cutting Knowledge Date: December 2023\n'", "'Today Date: '+date_string+'\n\n'",
                "'26 Jul 2024'", LLAMA3_TURN, LLAMA3_START}},
     {"llama-3", LLAMA3_USER, LLAMA3_NEXT, "<|eot_id|>", .bos = true, .trim = true,
-     .trim_answer = true, .needs = {LLAMA3_TURN, LLAMA3_START},
+     .trim_answer = true,
+     .with_system = "<|start_header_id|>system<|end_header_id|>\n\n{system}<|eot_id|>" LLAMA3_USER,
+     .trim_system = true, .needs = {LLAMA3_TURN, LLAMA3_START},
      .bars = {"Knowledge Date", "<|start_header_id|>system"}},
     {"llama-2", "[INST] ", " [/INST]", " {eos}", .bos = true, .trim = true, .trim_answer = true,
-     .space_answer = true,
+     .space_answer = true, .with_system = "[INST] <<SYS>>\n{system}\n<</SYS>>\n\n",
+     .system_behind = true,
+     .system_mark = "'<<SYS>>\n'+system_message+'\n<</SYS>>\n\n'+message['content']",
      .needs = {"'[INST] '+content|trim+' [/INST]'", "' '+content|trim+' '+eos_token"},
      .bars = {"true==true"}},
     {"mistral-v1", " [INST] ", " [/INST]", "{eos}", .bos = true, .space_answer = true,
+     .with_system = " [INST] {system}\n\n",
+     .system_mark = "' [INST] '+system_message+'\n\n'+message['content']+' [/INST]'",
      .needs = {"{{' [INST] '+message['content']+' [/INST]'}}",
                "{{' '+message['content']+eos_token}}"}},
-    {"mistral", "[INST] ", " [/INST]", "{eos}", .bos = true,
+    {"mistral", "[INST] ", " [/INST]", "{eos}", .bos = true, .with_system = "[INST] {system}\n\n",
+     .system_mark = "'[INST] '+system_message+'\n\n'+message['content']+' [/INST]'",
      .needs = {"{{'[INST] '+message['content']+' [/INST]'}}", "{{message['content']+eos_token"}},
     {"mistral-v7", "[INST] ", "[/INST]", "{eos}", .bos = true, .space_answer = true,
+     .with_system = "[SYSTEM_PROMPT] {system}[/SYSTEM_PROMPT][INST] ",
+     .system_mark = "'[SYSTEM_PROMPT] '+message['content']+'[/SYSTEM_PROMPT]'",
      .needs = {"{{'[INST] '+message['content']+'[/INST]'}}", "{{' '+message['content']+eos_token}}",
                "'[SYSTEM_PROMPT] '"}},
     {"mistral-v3", "[INST] ", "[/INST]", "{eos}", .bos = true, .trim_answer = true,
-     .space_answer = true,
+     .space_answer = true, .with_system = "[INST] {system}\n\n",
+     .system_mark = "'[INST] '+system_message+'\n\n'+message['content']+'[/INST]'",
      .needs = {"{{'[INST] '+message['content']+'[/INST]'}}",
                "{{' '+message['content']|trim+eos_token}}"}},
     {"mistral-tekken", "[INST]", "[/INST]", "{eos}", .bos = true,
+     .with_system = "[INST]{system}\n\n",
+     .system_mark = "'[INST]'+system_message+'\n\n'+message['content']+'[/INST]'",
      .needs = {"{{'[INST]'+message['content']+'[/INST]'}}", "{{message['content']+eos_token}}"},
      .bars = {"[SYSTEM_PROMPT]"}},
     {"gemma", "<start_of_turn>user\n", GEMMA_NEXT, "<end_of_turn>", .bos = true, .trim = true,
-     .trim_answer = true,
+     .trim_answer = true, .with_system = "<start_of_turn>user\n{system}\n\n",
+     .system_mark = "first_user_prefix=messages[0]['content']+'\n\n'",
      .needs = {"'<start_of_turn>'+role+'\n'+message['content']|trim+'<end_of_turn>\n'",
                "{{'<start_of_turn>model\n'}}"}},
     {"gemma", "<start_of_turn>user\n", GEMMA_NEXT, "<end_of_turn>", .bos = true, .trim = true,
-     .trim_answer = true,
+     .trim_answer = true, .with_system = "<start_of_turn>user\n{system}\n\n",
+     .system_mark = "first_user_prefix=messages[0]['content']+'\n\n'",
      .needs = {"'<start_of_turn>'+role+'\n'+(first_user_prefixifloop.firstelse'')",
                "{{message['content']|trim}}", "{{'<end_of_turn>\n'}}",
                "{{'<start_of_turn>model\n'}}"}},
     {"zephyr", "<|user|>\n", "{eos}\n<|assistant|>\n", "{eos}",
+     .with_system = "<|system|>\n{system}{eos}\n<|user|>\n",
+     .system_mark = "{{'<|system|>\n'+message['content']+eos_token}}",
      .needs = {"{{'<|user|>\n'+message['content']+eos_token}}",
                "{{'<|assistant|>\n'+message['content']+eos_token}}", "{{'<|assistant|>'}}"}},
     {"olmo2", "<|user|>\n", "\n<|assistant|>\n", "{eos}", .bos = true,
+     .with_system = "<|system|>\n{system}\n<|user|>\n",
+     .system_mark = "{{'<|system|>\n'+message['content']+'\n'}}",
      .needs = {"{{'<|user|>\n'+message['content']+'\n'}}",
                "{{'<|assistant|>\n'+message['content']+eos_token}}", "{{'<|assistant|>\n'}}"}},
-    {"phi-3", PHI3,
+    {"phi-3", PHI3, .with_system = "<|system|>\n{system}<|end|>\n<|user|>\n",
+     .system_mark = "{{'<|system|>\n'+message['content']+'<|end|>\n'}}",
      .needs = {"{{'<|user|>\n'+message['content']+'<|end|>\n<|assistant|>\n'}}",
                "{{message['content']+'<|end|>\n'}}"}},
-    {"phi-3", PHI3,
+    {"phi-3", PHI3, .with_system = "<|system|>\n{system}<|end|>\n<|user|>\n",
+     .system_mark = "{{'<|system|>\n'+message['content']+'<|end|>\n'}}",
      .needs = {"{{'<|user|>\n'+message['content']+'<|end|>\n'}}",
                "{{'<|assistant|>\n'+message['content']+'<|end|>\n'}}", "{{'<|assistant|>\n'}}"}},
-    {"phi-3", PHI3,
+    {"phi-3", PHI3, .with_system = "<|system|>\n{system}<|end|>\n<|user|>\n",
      .needs = {"{{'<|'+message['role']+'|>\n'+message['content']+'<|end|>\n'}}",
                "{{'<|assistant|>\n'}}"}},
     {"phi-4-mini", "<|user|>", "<|end|><|assistant|>", "<|end|>",
+     .with_system = "<|system|>{system}<|end|><|user|>",
      .needs = {"{{'<|'+message['role']+'|>'+message['content']+'<|end|>'}}",
                "{{'<|assistant|>'}}"}},
     {"phi-4", PHI4, "<|im_end|>",
+     .with_system = "<|im_start|>system<|im_sep|>{system}<|im_end|>"
+                    "<|im_start|>user<|im_sep|>",
+     .system_mark = "{{'<|im_start|>system<|im_sep|>'+message['content']+'<|im_end|>'}}",
      .needs = {"{{'<|im_start|>user<|im_sep|>'+message['content']+'<|im_end|>'}}",
                "{{'<|im_start|>assistant<|im_sep|>'+message['content']+'<|im_end|>'}}",
                "{{'<|im_start|>assistant<|im_sep|>'}}"},
      .bars = {"You are"}},
     {"phi-4", PHI4, "<|im_end|>",
+     .with_system = "<|im_start|>system<|im_sep|>{system}<|im_end|>"
+                    "<|im_start|>user<|im_sep|>",
+     .system_mark = "{{'<|im_start|>system<|im_sep|>'+message['content']+'<|im_end|>'}}",
      .needs = {"{{'<|im_start|>user<|im_sep|>'+message['content']+"
                "'<|im_end|><|im_start|>assistant<|im_sep|>'}}",
                "{{message['content']+'<|im_end|>'}}"},
      .bars = {"You are"}},
     {"chatml", CHATML_USER, CHATML_NEXT, "<|im_end|>",
-     .needs = {"{{" CHATML_TURN "}}", CHATML_START},
+     .with_system = SYSTEM("{system}") CHATML_USER, .needs = {"{{" CHATML_TURN "}}", CHATML_START},
      .bars = {"system\nYou", "<think>", "loop.firstand", "messages[0]['role']!='system'"}},
 };
 enum { N = sizeof TABLE / sizeof *TABLE };
@@ -234,18 +275,38 @@ static bool shows(const wn_template *t, const char *text)
     return true;
 }
 
-wn_err wn_template_recognise(const wn_template **out, bool *bos, const char *jinja)
+wn_err wn_template_recognise(wn_template_own *out, const char *jinja)
 {
     wn_str s = {0};
-    *out = NULL;
+    *out = (wn_template_own){0};
     normal_form(&s, jinja);
     wn_err e = wn_str_check(&s);
-    for (size_t i = 0; !e && i < N && !*out; i++)
+    const wn_template *t = NULL;
+    for (size_t i = 0; !e && i < N && !t; i++)
         if (shows(&TABLE[i], s.p))
-            *out = &TABLE[i];
-    *bos = !e && strstr(s.p, "bos_token");
+            t = &TABLE[i];
+    out->t = t;
+    out->bos = !e && strstr(s.p, "bos_token");
+    out->system = t && t->with_system && (!t->system_mark || strstr(s.p, t->system_mark));
     wn_str_free(&s);
     return e;
+}
+
+wn_err wn_template_system(const wn_template *t, const wn_template_own *own, const char *system)
+{
+    if (!system)
+        return WN_OK;
+    if (!t)
+        return wn_fail(WN_EARG, "--system: a system prompt stands in a chat format; expected "
+                                "--template chat or a name with it");
+    if (own ? !own->system : !t->with_system)
+        return wn_fail(WN_EARG, "--system: %s%s has no place for a system prompt",
+                       own ? "the model's own chat template, " : "the chat format ", t->name);
+    for (size_t i = 0; i < sizeof t->system_bars / sizeof *t->system_bars; i++)
+        if (t->system_bars[i] && strstr(system, t->system_bars[i]))
+            return wn_fail(WN_EARG, "--system: %s takes \"%s\" for an order, not for text", t->name,
+                           t->system_bars[i]);
+    return WN_OK;
 }
 
 wn_err wn_template_find(const wn_template **out, const char *name, const wn_template *own,
@@ -275,12 +336,19 @@ wn_err wn_template_find(const wn_template **out, const char *name, const wn_temp
     return e;
 }
 
-void wn_template_put(wn_str *s, const char *text, const char *eos)
+void wn_template_put(wn_str *s, const char *text, const char *eos, wn_span system)
 {
-    static const char mark[] = "{eos}";
-    for (const char *at; (at = strstr(text, mark)); text = at + sizeof mark - 1) {
-        wn_str_add(s, text, (size_t)(at - text));
-        wn_str_puts(s, eos);
+    const char *const mark[] = {"{eos}", "{system}"};
+    while (*text) {
+        int k = starts(text, mark[0]) ? 0 : starts(text, mark[1]) ? 1 : -1;
+        if (k < 0) {
+            wn_str_putc(s, *text++);
+            continue;
+        }
+        if (k == 0)
+            wn_str_puts(s, eos);
+        else
+            wn_str_add(s, system.p, system.len);
+        text += strlen(mark[k]);
     }
-    wn_str_puts(s, text);
 }

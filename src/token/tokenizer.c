@@ -340,8 +340,13 @@ static wn_err fill_facts(wn_tokenizer *t)
         f->adds_space |=
             t->pre[i].kind == WN_PRE_METASPACE && t->pre[i].prepend != WN_PREPEND_NEVER;
     }
-    return f->chat_template ? wn_template_recognise(&f->chat, &f->chat_bos, f->chat_template)
-                            : WN_OK;
+    wn_template_own own = {0};
+    if (f->chat_template)
+        WN_TRY(wn_template_recognise(&own, f->chat_template));
+    f->chat = own.t;
+    f->chat_bos = own.bos;
+    f->chat_system = own.system;
+    return WN_OK;
 }
 
 static bool ends_with(const char *s, const char *end)

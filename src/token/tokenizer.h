@@ -49,6 +49,7 @@ typedef struct wn_token_facts {
     const char *chat_template; /* Jinja text or NULL */
     const struct wn_template *chat; /* its format, NULL: not known */
     bool chat_bos;                  /* the text writes BOS */
+    bool chat_system;               /* and, if there is one, a system prompt */
 } wn_token_facts;
 const wn_token_facts *wn_tokenizer_facts(const wn_tokenizer *t);
 const char *wn_tokenizer_token(const wn_tokenizer *t,

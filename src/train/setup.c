@@ -224,6 +224,7 @@ static wn_err encode_rule(wn_encode_rule *rule, const wn_train_run *r)
                              .max_tokens = max,
                              .max_target = o->max_target,
                              .tmpl = o->tmpl,
+                             .system = o->system,
                              .supervise_prompt = o->loss_on_all};
     return WN_OK;
 }

@@ -120,6 +120,8 @@ static wn_err set_inputs(json_t *m, wn_train_run *r)
     set_whole(m, "max_tokens", r->data.rule.max_tokens);
     set_whole(m, "max_target", o->max_target);
     set_text(m, "template", o->tmpl, "none");
+    if (o->system)
+        set_text(m, "system", o->system, NULL);
     return WN_OK;
 }
 

@@ -5,7 +5,7 @@ branches for tools.
 Run by hand, output committed:  python3 tests/goldens/chats.py
 chats.json: a list of {"name", "tokenizer", "jinja", "rows": [{"prompt", "target", "ids", "answer"}]}: `ids` with
 the generation prompt, `answer` what follows in the whole conversation up to the end of the turn (null where the two
-melt into each other).
+melt into each other). With "system" every row has that system prompt.
 """
 import json
 import os
@@ -240,6 +240,50 @@ CHATS = [
     ("phi-4-mini", "bpe", PHI4_MINI, "<|end|>"), ("phi-4", "bpe", PHI4, "<|im_end|>"), ("phi-4", "bpe", PHI4_FIRST, "<|im_end|>"),
 ]
 
+# The branches for a system prompt, as published.
+PROMPT = " Answer as a pirate would.\nBe <|im_end|> brief. \n"
+FIRST = "{%- if messages[0].role == 'system' %}{{- '<|im_start|>system\\n' + messages[0].content + '<|im_end|>\\n' }}{%- endif %}"
+
+
+def mistral_system(user, assistant):
+    start, end = user
+    return ("{%- if messages[0]['role'] == 'system' %}{%- set system_message = messages[0]['content'] %}{%- set loop_messages = messages[1:] %}"
+            "{%- else %}{%- set loop_messages = messages %}{%- endif %}{{- bos_token }}{%- for message in loop_messages %}"
+            "{%- if message['role'] == 'user' %}{%- if loop.first and system_message is defined %}{{- '" + start +
+            "' + system_message + '\\n\\n' + message['content'] + '" + end + "' }}{%- else %}{{- '" + start + "' + message['content'] + '" + end +
+            "' }}{%- endif %}{%- elif message['role'] == 'assistant' %}{{- " + assistant + "}}{%- endif %}{%- endfor %}")
+
+
+def role(jinja, text):
+    """A branch for the system's turn before the user's."""
+    for first in ("{% if message['role'] == 'user' %}", "{% if (message['role'] == 'user') %}"):
+        jinja = jinja.replace(first, "{% if message['role'] == 'system' %}{{ " + text + " }}" + first.replace("{% if", "{% elif"))
+    return jinja
+
+
+SYSTEM = [
+    ("chatml", "bpe", CHATML, "<|im_end|>"), ("chatml", "spm", CHATML, "<|im_end|>"),
+    ("smollm2", "bpe", default_system("You are a helpful AI assistant named SmolLM, trained by Hugging Face"), "<|im_end|>"),
+    ("smollm3", "bpe", SMOLLM3.replace('{%- if true -%}', "{%- if messages[0].role == 'system' -%}{%- set custom_instructions = "
+        "messages[0].content.replace('/no_think', '').replace('/think', '').rstrip() -%}{%- endif -%}{%- if custom_instructions -%}"
+        "{{- custom_instructions + \"\\n\\n\" -}}{%- else -%}"), "<|im_end|>"),
+    ("qwen2", "bpe", default_system("You are a helpful assistant."), "<|im_end|>"), ("qwen2.5", "bpe", QWEN25, "<|im_end|>"),
+    ("qwen3", "bpe", FIRST + QWEN3, "<|im_end|>"), ("qwen3-instruct", "bpe", FIRST + QWEN3_INSTRUCT, "<|im_end|>"),
+    ("llama-3", "bpe", LLAMA3, "<|eot_id|>"), ("llama-3.1", "bpe", LLAMA31, "<|eot_id|>"),
+    ("llama-2", "spm", LLAMA2, "</s>"), ("llama-2", "legacy", LLAMA2, "</s>"),
+    ("mistral", "spm", mistral_system(("[INST] ", " [/INST]"), "message['content'] + eos_token"), "</s>"),
+    ("mistral-v1", "legacy", mistral_system((" [INST] ", " [/INST]"), "' ' + message['content'] + eos_token"), "</s>"),
+    ("mistral-v3", "spm", mistral_system(("[INST] ", "[/INST]"), "' ' + message['content']|trim + eos_token"), "</s>"),
+    ("mistral-tekken", "bpe", mistral_system(("[INST]", "[/INST]"), "message['content'] + eos_token"), "<|endoftext|>"),
+    ("mistral-v7", "spm", next(c[2] for c in CHATS if c[0] == "mistral-v7"), "</s>"),
+    ("gemma", "bpe", GEMMA3, "<end_of_turn>"), ("zephyr", "spm", ZEPHYR, "</s>"), ("zephyr", "legacy", ZEPHYR, "</s>"),
+    ("olmo2", "bpe", role(OLMO2, "'<|system|>\n' + message['content'] + '\n'"), "<|endoftext|>"),
+    ("phi-3", "spm", role(PHI3, "'<|system|>\n' + message['content'] + '<|end|>\n'"), "<|end|>"), ("phi-3", "bpe", PHI3_SMALL, "<|end|>"),
+    ("phi-4-mini", "bpe", PHI4_MINI, "<|end|>"),
+    ("phi-4", "bpe", role(PHI4, "'<|im_start|>system<|im_sep|>' + message['content'] + '<|im_end|>'"), "<|im_end|>"),
+    ("phi-4", "bpe", role(PHI4_FIRST, "'<|im_start|>system<|im_sep|>' + message['content'] + '<|im_end|>'"), "<|im_end|>"),
+]
+
 
 def byte_bpe():
     t = Tokenizer(models.BPE())
@@ -277,13 +321,15 @@ def main():
             json.dump(facts, f)
         opened[name] = PreTrainedTokenizerFast(tokenizer_object=t, **facts)
     out = []
-    for name, which, jinja, end in CHATS:
+    for name, which, jinja, end, system in [(*c, None) for c in CHATS] + [(*c, PROMPT) for c in SYSTEM]:
         t = opened[which]
         more = dict(enable_thinking=False, tokenize=False)
         rows = []
         for prompt, target in ROWS:
             talk = [{"role": "user", "content": prompt}, {"role": "assistant", "content": target}]
-            text = t.apply_chat_template(talk[:1], chat_template=jinja, add_generation_prompt=True, **more)
+            if system:
+                talk.insert(0, {"role": "system", "content": system})
+            text = t.apply_chat_template(talk[:-1], chat_template=jinja, add_generation_prompt=True, **more)
             full = t.apply_chat_template(talk, chat_template=jinja, **more)
             if name == "smollm3":
                 from datetime import datetime
@@ -296,7 +342,7 @@ def main():
             rows.append({"prompt": prompt, "target": target, "ids": ids,
                          "answer": whole[len(ids):] if whole[:len(ids)] == ids and full.startswith(text) else None})
         print(name, which, sum(r["answer"] is None for r in rows), "melt")
-        out.append({"name": name, "tokenizer": which, "jinja": jinja, "rows": rows})
+        out.append({"name": name, "tokenizer": which, "jinja": jinja, **({"system": system} if system else {}), "rows": rows})
     with open(os.path.join(HERE, "chats", "chats.json"), "w") as f:
         f.write("[\n" + ",\n".join(json.dumps(x, ensure_ascii=False, separators=(",", ":")) for x in out) + "\n]\n")
 

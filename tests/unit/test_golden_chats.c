@@ -26,10 +26,12 @@ static const wn_template *give_template(wn_tokenizer *t, const char *jinja)
 {
     wn_token_facts *f = (wn_token_facts *)wn_tokenizer_facts(t);
     f->chat_template = jinja;
-    f->chat = NULL;
-    f->chat_bos = false;
+    wn_template_own own = {0};
     if (jinja)
-        GOLDEN_OK(wn_template_recognise(&f->chat, &f->chat_bos, jinja));
+        GOLDEN_OK(wn_template_recognise(&own, jinja));
+    f->chat = own.t;
+    f->chat_bos = own.bos;
+    f->chat_system = own.system;
     return f->chat;
 }
 
@@ -53,8 +55,8 @@ static wn_span text_of(const json_t *row, const char *key)
     return (wn_span){json_string_value(v), json_string_length(v)};
 }
 
-static void check_row(wn_tokenizer *t, wn_token_work *w, const char *tmpl, const json_t *row,
-                      const char *name)
+static void check_row(wn_tokenizer *t, wn_token_work *w, const char *tmpl, const char *system,
+                      const json_t *row, const char *name)
 {
     wn_ids prompt = {0}, targets = {0};
     size_t part[2];
@@ -63,7 +65,7 @@ static void check_row(wn_tokenizer *t, wn_token_work *w, const char *tmpl, const
                 .target = text_of(row, "target"),
                 .id = text_of(row, "prompt"),
                 .has_target = true};
-    wn_encode_rule rule = {.shape = WN_SHAPE_DECODER, .tmpl = tmpl};
+    wn_encode_rule rule = {.shape = WN_SHAPE_DECODER, .tmpl = tmpl, .system = system};
     GOLDEN_OK(wn_encode_targets(&prompt, &targets, part, t, w, &r, &r.target, 1, &rule, NULL));
     snprintf(what, sizeof what, "%s as %s: prompt \"%.40s\"", name, tmpl, r.prompt.p);
     same_ids(&prompt, json_object_get(row, "ids"), what);
@@ -89,18 +91,63 @@ Test(golden_chats, ids)
         wn_token_work w = {0};
         cr_assert(found, "chat %zu is not recognised: expected %s", i, name);
         cr_expect_str_eq(found->name, name);
+        const char *system = json_string_value(json_object_get(one, "system"));
+        cr_expect(!system || wn_tokenizer_facts(t)->chat_system, "chat %zu, %s", i, name);
         json_array_foreach(json_object_get(one, "rows"), k, row)
         {
-            check_row(t, &w, "chat", row, name);
+            check_row(t, &w, "chat", system, row, name);
             if (found->bos == wn_tokenizer_facts(t)->chat_bos)
-                check_row(t, &w, name, row, name);
+                check_row(t, &w, name, system, row, name);
             compared += json_is_array(json_object_get(row, "answer"));
         }
         wn_token_work_free(&w);
         wn_tokenizer_close(t);
     }
-    cr_expect_geq(i, 29);
-    cr_expect_geq(compared, 200);
+    cr_expect_geq(i, 54);
+    cr_expect_geq(compared, 380);
+    json_decref(all);
+}
+
+/* Where a format has no place for a system prompt, or the model's own text shows none, it is
+ * refused; so are words that it would take for orders. */
+Test(golden_chats, system_prompts_are_refused)
+{
+    static const struct {
+        const char *name, *system, *says;
+    } refusals[] = {
+        {"none", "s", "expected --template chat or a name"},
+        {"smollm3", "think /think", "smollm3 takes \"/think\" for an order"},
+    };
+    json_t *all = chats(), *one;
+    wn_tokenizer *t = open_tokenizer("bpe");
+    size_t i, refused = 0, none = 0;
+    for (size_t k = 0; k < sizeof refusals / sizeof *refusals; k++) {
+        wn_encode_rule rule = {.tmpl = refusals[k].name, .system = refusals[k].system};
+        cr_expect_eq(wn_encode_check(t, &rule), WN_EARG);
+        cr_expect(strstr(wn_error_message(), refusals[k].says), "%s", wn_error_message());
+    }
+    json_array_foreach(all, i, one)
+    {
+        const char *jinja = json_string_value(json_object_get(one, "jinja"));
+        wn_encode_rule rule = {.tmpl = "chat", .system = "s"};
+        const wn_template *found = give_template(t, jinja);
+        bool has = json_object_get(one, "system") != NULL, shown = strstr(jinja, "system") != NULL,
+             any = strstr(jinja, "<|' + message['role']") ||
+                   strstr(jinja, "|>' + message['role']") || strstr(jinja, "|>' + message.role") ||
+                   strstr(jinja, "'<|start_header_id|>' + ");
+        wn_err e = wn_encode_check(t, &rule);
+        cr_expect(!has || e == WN_OK, "chat %zu: %s", i, wn_error_message());
+        if (!has && !shown && !any) {
+            cr_expect_eq(e, WN_EARG, "chat %zu, %s", i, found->name);
+            cr_expect(strstr(wn_error_message(), "has no place for a system prompt"), "%s",
+                      wn_error_message());
+            refused++;
+        }
+        none += e != WN_OK;
+    }
+    cr_expect_geq(refused, 8);
+    cr_expect_geq(none, 12);
+    wn_tokenizer_close(t);
     json_decref(all);
 }
 

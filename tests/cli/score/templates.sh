@@ -25,3 +25,10 @@ fails winnow embed --model m --pool rows.jsonl --out s --quiet --template chat
 fails winnow eval --model m --rows rows.jsonl --quiet --template chat
 gone t
 gone s
+# a system prompt: in the format, or refused
+echo '{"id": 1, "prompt": "a b", "target": "c"}' >short.jsonl
+score() { winnow score --model $MODELS/llama-tiny --rows short.jsonl --quiet "$@"; }
+score --template llama-2 --system 'x' >sys
+score --template llama-2 >plain
+cmp -s sys plain || echo "the system prompt counts"
+fails score --system 'Be brief.'
