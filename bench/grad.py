@@ -2,10 +2,11 @@
 """Per-example gradients of LoRA factors, winnow beside a PyTorch loop as GradEx's code has it: one row at a time, autograd, a dense
 projection matrix. Prints one JSON line: tokens/s of each, and winnow's over the better of PyTorch in float32 and bfloat16.
 
-    bench/grad.py WINNOW MODEL.gguf ROWS.jsonl [--d 100] [--rows 120] [--peer-rows 16] [--threads N]
+    bench/grad.py WINNOW MODEL ROWS.jsonl [--d 100] [--rows 120] [--peer-rows 16] [--peers f32,bf16] [--threads N]
 
-ROWS: winnow rows with prompt and target. Needs torch, transformers, peft and gguf. winnow's time is that of the command on all rows
-less that on one row, so that reading the model does not count; PyTorch's is that of its loop behind a first row."""
+MODEL: a Hugging Face folder, or a .gguf file. ROWS: winnow rows with prompt and target. Needs torch, transformers, peft and, for a
+file, gguf. winnow's time is that of the command on all rows less that on one row, so that reading the model does not count;
+PyTorch's is that of its loop behind a first row."""
 
 import argparse
 import json
@@ -26,14 +27,16 @@ arg.add_argument("rows")
 arg.add_argument("--d", type=int, default=100)
 arg.add_argument("--rows", dest="n", type=int, default=120)
 arg.add_argument("--peer-rows", type=int, default=16)
+arg.add_argument("--peers", default="f32,bf16")
 arg.add_argument("--threads", type=int, default=os.cpu_count())
 o = arg.parse_args()
 torch.set_num_threads(o.threads)
 
 with open(o.rows) as f:
     rows = [json.loads(line) for _, line in zip(range(o.n), f)]
-folder, name = os.path.split(os.path.abspath(o.model))
-tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
+folder, name = os.path.split(os.path.abspath(o.model)) if o.model.endswith(".gguf") else (o.model, None)
+source = {"gguf_file": name} if name else {}
+tokenizer = AutoTokenizer.from_pretrained(folder, **source)
 
 
 def ids(row):
@@ -64,7 +67,7 @@ def winnow(precision):
 
 
 def peer(dtype):
-    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=torch.float32).to(dtype)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **source).to(dtype)
     model = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"])).eval()
     params = [p for p in model.parameters() if p.requires_grad]
     p = sum(x.numel() for x in params)
@@ -88,6 +91,8 @@ def peer(dtype):
 
 result = {"rows": len(rows), "tokens": sum(x.shape[1] for x, _ in encoded), "d": o.d, "threads": o.threads}
 result["winnow f32"], result["winnow auto"] = winnow("f32"), winnow("auto")
-result["torch f32"], result["torch bf16"] = peer(torch.float32), peer(torch.bfloat16)
-result["ratio"] = max(result["winnow f32"], result["winnow auto"]) / max(result["torch f32"], result["torch bf16"])
+peers = {"f32": torch.float32, "bf16": torch.bfloat16}
+result.update({f"torch {p}": peer(peers[p]) for p in o.peers.split(",")})
+best = max(v for k, v in result.items() if k.startswith("torch"))
+result["ratio"] = max(result["winnow f32"], result["winnow auto"]) / best
 print(json.dumps({k: round(v, 2) for k, v in result.items()}))

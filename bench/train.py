@@ -1,6 +1,7 @@
 """winnow train beside transformers + PEFT on the same rows in the same run: tokens/s and peak memory.
 
     python bench/train.py --model FOLDER --data ROWS.jsonl [--winnow build/winnow] [--method full|lora|both] [--updates 12]
+        [--peers f32,bf16]
 
 FOLDER is a Hugging Face folder of a decoder-only model. Rows with 20 to 250 tokens are used, in their order, eight an update,
 AdamW, no dropout; the peer pads a batch to its longest row, and its better of float32 and bfloat16 counts. Both are given all
@@ -106,6 +107,7 @@ def main():
     a.add_argument("--updates", type=int, default=12)
     a.add_argument("--peer")
     a.add_argument("--rows")
+    a.add_argument("--peers", default="f32,bf16")
     args = a.parse_args()
     if args.peer:
         return peer(args)
@@ -119,15 +121,15 @@ def main():
         sizes = [sum(len(p) + len(t) for _, p, t in kept[u * BATCH:(u + 1) * BATCH]) for u in range(args.updates)]
         for method in ("full", "lora") if args.method == "both" else (args.method,):
             ours = run_winnow(args, method, args.precision, data, folder)
-            theirs = {d: run_peer(args, f"{method}-{d}", rows) for d in ("f32", "bf16")}
+            theirs = {d: run_peer(args, f"{method}-{d}", rows) for d in args.peers.split(",")}
             seconds = sum(n / r for n, r in zip(sizes[WARM:], ours["rates"][WARM:]))
             rate, best = sum(sizes[WARM:]) / seconds, max(theirs.values(), key=lambda x: x["rate"])
             least = min(x["mb"] for x in theirs.values())
-            print(f"{method}: winnow {rate:.0f} tokens/s, {ours['mb']:.0f} MB; transformers f32 "
-                  f"{theirs['f32']['rate']:.0f}, {theirs['f32']['mb']:.0f} MB, bf16 {theirs['bf16']['rate']:.0f}, "
-                  f"{theirs['bf16']['mb']:.0f} MB: {rate / best['rate']:.2f} times their better, {ours['mb'] / least:.2f} of "
-                  f"their smaller memory; loss of the last update {ours['loss'][-1]:.4f}, theirs (f32) "
-                  f"{theirs['f32']['loss'][-1]:.4f}", flush=True)
+            print(f"{method}: winnow {rate:.0f} tokens/s, {ours['mb']:.0f} MB; transformers "
+                  + ", ".join(f"{d} {x['rate']:.0f}, {x['mb']:.0f} MB" for d, x in theirs.items()) +
+                  f": {rate / best['rate']:.2f} times their better, {ours['mb'] / least:.2f} of their smaller memory; loss of "
+                  f"the last update {ours['loss'][-1]:.4f}, theirs " +
+                  ", ".join(f"{x['loss'][-1]:.4f} ({d})" for d, x in theirs.items()), flush=True)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ static void add_block(void *ctx, size_t i, int thread)
     if (!T)
         return;
     wn_outer(block, P->ki, j->scale, s->y + t * P->ko, P->ko, s->x + t * P->ki, P->ki, P->ko, P->ki,
-             T);
+             T, false);
     for (size_t k = 0; k < s->d; k++)
         sum[k] += (double)block[k];
 }

@@ -15,6 +15,7 @@ enum {
 /* dW += scale * dy^T x of a batch. */
 typedef struct wn_grad_outer {
     float scale;
+    bool bf16; /* of rounded numbers, as training's is */
     const float *dy, *x;
     size_t ldy, ldx, B, first; /* segment i is example first + i */
     const uint32_t *off;

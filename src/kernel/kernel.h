@@ -146,9 +146,10 @@ void wn_gemm(bool ta, bool tb, size_t M, size_t N, size_t K, float alpha, const 
 
 /* G [n, m] = scale * dy^T x, dy [T, n], x [T, m], T above 0: one tile of a weight's gradient.
  * Single-threaded: made to be called from tiles. Every element is one sequence of multiply-adds
- * over the T rows. */
+ * over the T rows. bf16: of numbers rounded to bf16, summed in f32, as wn_mm_grad's (scale must be
+ * 1). */
 void wn_outer(float *G, size_t ldg, float scale, const float *dy, size_t ldy, const float *x,
-              size_t ldx, size_t n, size_t m, size_t T);
+              size_t ldx, size_t n, size_t m, size_t T, bool bf16);
 
 /* ---- random signs ------------------------------------------------------------------------------
  * A matrix of +1 and -1, [any number of rows k, R], that is never stored as numbers. A word holds

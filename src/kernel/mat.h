@@ -73,6 +73,11 @@ static inline bool wn_after_any(const wn_after *e)
 void wn_gemm_rounded(size_t M, size_t N, size_t K, float alpha, const float *A, size_t lda,
                      const float *B, size_t ldb, float *C, size_t ldc, bool round);
 
+/* wn_outer in bf16 (mm_grad.c); false, with nothing done, where the processor has no such products
+ * of its own. */
+bool wn_outer_narrow(float *G, size_t ldg, const float *dy, size_t ldy, const float *x, size_t ldx,
+                     size_t n, size_t m, size_t T);
+
 /* Products of bf16 numbers by the tables of narrow.h (mm_narrow.c). */
 void wn_mm_narrow(const wn_product *p);
 

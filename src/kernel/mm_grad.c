@@ -208,6 +208,35 @@ static void block(void *ctx, size_t i, int thread)
         g->n->end();
 }
 
+bool wn_outer_narrow(float *G, size_t ldg, const float *dy, size_t ldy, const float *x, size_t ldx,
+                     size_t n, size_t m, size_t T)
+{
+    const wn_narrow *table = wn_narrow_table();
+    const uint32_t off[2] = {0, (uint32_t)T};
+    if (!table->mm16)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        memset(G + i * ldg, 0, m * sizeof *G);
+    for (size_t i = 0; i < n; i += BLOCK_N)
+        for (size_t j = 0; j < m; j += BLOCK_K) {
+            grad g = {.dW = G + i * ldg + j,
+                      .dy = dy + i,
+                      .x = x + j,
+                      .lddw = ldg,
+                      .lddy = ldy,
+                      .ldx = ldx,
+                      .N = wn_min(BLOCK_N, n - i),
+                      .K = wn_min(BLOCK_K, m - j),
+                      .B = 1,
+                      .off = off,
+                      .n = table,
+                      .n_parts = 1,
+                      .k_parts = 1};
+            block(&g, 0, 0);
+        }
+    return true;
+}
+
 void wn_mm_grad(float *dW, size_t lddw, const float *dy, size_t lddy, const float *x, size_t ldx,
                 size_t N, size_t K, float scale, const uint32_t *off, size_t B, bool bf16)
 {
