@@ -7,58 +7,55 @@
 
 /* ---- plain C ---- */
 
-static int32_t code_dot(const int8_t *block, size_t row, const int8_t *query, size_t chunks)
+static int32_t code_dot(const int8_t *block, size_t row, const wn_scan_queries *q, size_t query)
 {
     int32_t sum = 0;
-    for (size_t g = 0; g < chunks * WN_SCAN_DEPTH / 4; g++)
-        for (size_t i = 0; i < 4; i++)
-            sum += block[(g * WN_SCAN_ROWS + row) * 4 + i] * query[g * 4 + i];
+    for (size_t i = 0; i < q->chunks * WN_SCAN_DEPTH; i += 4) {
+        const int8_t *x = block + wn_scan_row_at(row, i);
+        const int8_t *y = q->code + wn_scan_query_at(query, i, q->chunks);
+        sum += x[0] * y[0] + x[1] * y[1] + x[2] * y[2] + x[3] * y[3];
+    }
     return sum;
 }
 
 static size_t scan_c(wn_scan_hit *hit, const int8_t *block, const wn_scan_facts *facts, size_t n,
                      const wn_scan_queries *q)
 {
-    size_t hits = 0, bytes = q->chunks * WN_SCAN_DEPTH;
+    size_t hits = 0, bytes = q->chunks * WN_SCAN_DEPTH * WN_SCAN_ROWS;
     for (size_t b = 0; b < n; b++) {
         const wn_scan_facts *f = &facts[b];
-        for (size_t i = 0; i < q->Q; i++) {
-            float floor = wn_scan_floor(q, i);
+        for (size_t i = 0; i < q->Q; i++)
             for (size_t r = 0; r < WN_SCAN_ROWS; r++) {
-                int32_t dot =
-                    code_dot(block + b * bytes * WN_SCAN_ROWS, r, q->code + i * bytes, q->chunks);
-                float bound = q->plus[i] * f->plus[r] + q->rest[i] * f->rest[r] +
-                              q->slack[i] * f->slack[r] + (float)dot * f->scale[r];
-                if (!(bound < floor))
+                float bound = q->reach[i] * f->reach[r] - q->floor[i] + q->plus[i] * f->plus[r] +
+                              (float)code_dot(block + b * bytes, r, q, i) * f->scale[r];
+                if (!(bound < 0))
                     hit[hits++] = (wn_scan_hit){(uint32_t)i, (uint32_t)(b * WN_SCAN_ROWS + r)};
             }
-        }
     }
     return hits;
 }
 
-static void shift_c(float *u, const float *x, float norm, const float *centre, float unit, size_t n)
+static wn_shifted shift_c(float *u, const float *x, float norm, const float *centre, float unit,
+                          size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        u[i] = (x[i] * norm - centre[i]) * unit;
-}
-
-static float max_c(const float *w, size_t n)
-{
+    double norm2 = 0;
     float most = 0;
-    for (size_t i = 0; i < n; i++)
-        most = fabsf(w[i]) > most ? fabsf(w[i]) : most;
-    return most;
+    for (size_t i = 0; i < n; i++) {
+        u[i] = (x[i] * norm - centre[i]) * unit;
+        norm2 += (double)u[i] * (double)u[i];
+        most = fabsf(u[i]) > most ? fabsf(u[i]) : most;
+    }
+    return (wn_shifted){(float)norm2, most};
 }
 
-static float code_c(int8_t *block, size_t row, const float *w, size_t n, size_t d, float scale)
+static float code_c(int8_t *block, size_t row, const float *u, size_t n, size_t d, float scale)
 {
     double sum = 0;
     for (size_t i = 0; i < d; i++) {
-        float a = i < n ? nearbyintf(w[i] / scale) : 0;
+        float a = i < n ? nearbyintf(u[i] / scale) : 0;
         a = a > 127 ? 127 : a < -127 ? -127 : a;
-        block[(i / 4 * WN_SCAN_ROWS + row) * 4 + i % 4] = (int8_t)a;
-        double left = i < n ? (double)w[i] - (double)scale * (double)a : 0;
+        block[wn_scan_row_at(row, i)] = (int8_t)a;
+        double left = i < n ? (double)u[i] - (double)scale * (double)a : 0;
         sum += left * left;
     }
     return (float)sum;
@@ -101,7 +98,6 @@ static double exact_dot_c(const float *x, const float *y, size_t n)
 static const wn_scan_table plain = {.name = "c",
                                     .scan = scan_c,
                                     .shift = shift_c,
-                                    .max = max_c,
                                     .code = code_c,
                                     .distance2 = distance2_c,
                                     .dot = dot_c,
@@ -143,19 +139,15 @@ size_t wn_scan(wn_scan_hit *hit, const int8_t *block, const wn_scan_facts *facts
     return table()->scan(hit, block, facts, n, q);
 }
 
-void wn_scan_shift(float *u, const float *x, float norm, const float *centre, float unit, size_t n)
+wn_shifted wn_scan_shift(float *u, const float *x, float norm, const float *centre, float unit,
+                         size_t n)
 {
-    table()->shift(u, x, norm, centre, unit, n);
+    return table()->shift(u, x, norm, centre, unit, n);
 }
 
-float wn_scan_max(const float *w, size_t n)
+float wn_scan_code(int8_t *block, size_t row, const float *u, size_t n, size_t d, float scale)
 {
-    return table()->max(w, n);
-}
-
-float wn_scan_code(int8_t *block, size_t row, const float *w, size_t n, size_t d, float scale)
-{
-    return table()->code(block, row, w, n, d, scale);
+    return table()->code(block, row, u, n, d, scale);
 }
 
 float wn_scan_distance2(const float *x, const float *y, size_t n)

@@ -13,22 +13,38 @@
 enum {
     WN_SCAN_ROWS = 16,   /* rows of a block */
     WN_SCAN_DEPTH = 64,  /* numbers of a chunk */
-    WN_SCAN_BLOCKS = 4,  /* blocks that are scanned together */
-    WN_SCAN_QUERIES = 32 /* queries are padded to a multiple */
+    WN_SCAN_GROUP = 16,  /* queries whose codes lie together */
+    WN_SCAN_QUERIES = 48 /* queries are padded to a multiple */
 };
+
+/* Where number i of a row's code lies in its block, [chunks][16 rows][64 numbers], and where that
+ * of query q lies, [groups of 16][chunks][16][16 queries][4 numbers]: what the matrix unit
+ * multiplies. */
+static inline size_t wn_scan_row_at(size_t row, size_t i)
+{
+    return (i / WN_SCAN_DEPTH * WN_SCAN_ROWS + row) * WN_SCAN_DEPTH + i % WN_SCAN_DEPTH;
+}
+
+static inline size_t wn_scan_query_at(size_t q, size_t i, size_t chunks)
+{
+    size_t chunk = q / WN_SCAN_GROUP * chunks + i / WN_SCAN_DEPTH;
+    return (chunk * WN_SCAN_DEPTH / 4 + i % WN_SCAN_DEPTH / 4) * 4 * WN_SCAN_GROUP +
+           q % WN_SCAN_GROUP * 4 + i % 4;
+}
 
 /* A row's side of the bound, 16 rows a block: see wn_scan. */
 typedef struct wn_scan_facts {
-    float scale[WN_SCAN_ROWS], plus[WN_SCAN_ROWS], rest[WN_SCAN_ROWS], slack[WN_SCAN_ROWS];
+    float scale[WN_SCAN_ROWS], plus[WN_SCAN_ROWS], reach[WN_SCAN_ROWS];
 } wn_scan_facts;
 
 /* The queries' side. Padding queries have floor +infinity and finite factors. */
 typedef struct wn_scan_queries {
-    size_t Q;                         /* a multiple of WN_SCAN_QUERIES */
-    size_t chunks;                    /* numbers / WN_SCAN_DEPTH */
-    const int8_t *code;               /* [Q][chunks * DEPTH], -127 .. 127 */
-    const float *plus, *rest, *slack; /* [Q] */
-    const float *floor;               /* [Q]; other threads may raise it during a scan */
+    size_t Q;                  /* a multiple of WN_SCAN_QUERIES */
+    size_t chunks;             /* numbers / WN_SCAN_DEPTH */
+    const int8_t *code;        /* [Q * chunks * DEPTH], -127 .. 127, see wn_scan_query_at */
+    const int32_t *excess;     /* [Q] 128 times the sum of a query's code */
+    const float *plus, *reach; /* [Q] */
+    const float *floor;        /* [Q]; no longer changed once a scan has begun */
 } wn_scan_queries;
 
 typedef struct wn_scan_hit {
@@ -37,11 +53,10 @@ typedef struct wn_scan_hit {
 } wn_scan_hit;
 
 /* Lists the pairs of row r and query q for which not
- *     dot(r, q) scale[r] + plus[q] plus[r] + rest[q] rest[r] + slack[q] slack[r] < floor[q]
+ *     dot(r, q) scale[r] + plus[q] plus[r] + reach[q] reach[r] < floor[q]
  * where dot is the exact integer product of the codes: a NaN or infinity on the left lets the pair
- * pass. block [n][chunks][16 groups][16 rows][4 numbers] int8 in -127 .. 127; facts [n]; n at most
- * WN_SCAN_BLOCKS; hit: room for n * 16 * Q. Returns their number; pairs of a query are adjacent or
- * not, in no order that a caller may rely on. */
+ * pass. block [n] blocks of -127 .. 127; facts [n]; hit: room for n * 16 * Q. Returns their number;
+ * the pairs are in no order that a caller may rely on. */
 size_t wn_scan(wn_scan_hit *hit, const int8_t *block, const wn_scan_facts *facts, size_t n,
                const wn_scan_queries *q);
 /* "amx", "vnni", "avx2" or "c": what wn_scan runs on. use: for tests and comparisons; NULL chooses
@@ -49,14 +64,18 @@ size_t wn_scan(wn_scan_hit *hit, const int8_t *block, const wn_scan_facts *facts
 const char *wn_scan_name(void);
 void wn_scan_use(const char *name);
 
-/* u = (x * norm - centre) * unit, every step rounded to float32. */
-void wn_scan_shift(float *u, const float *x, float norm, const float *centre, float unit, size_t n);
+/* u = (x * norm - centre) * unit, every step rounded to float32; norm2: sum u^2 in float32, off by
+ * at most (n / 8 + 40) 2^-24 of it; most: max |u|. */
+typedef struct wn_shifted {
+    float norm2, most;
+} wn_shifted;
+wn_shifted wn_scan_shift(float *u, const float *x, float norm, const float *centre, float unit,
+                         size_t n);
 
-/* max |w|, and one row's code: a = w / scale to the nearest, at most 127 either way, zeros from n
- * to d, written as row `row` of a block; returns sum (w - scale a)^2 in float32, off by at most (n
- * / 16 + 8) 2^-24 of it. scale > 0, such that all is finite. */
-float wn_scan_max(const float *w, size_t n);
-float wn_scan_code(int8_t *block, size_t row, const float *w, size_t n, size_t d, float scale);
+/* One row's code: a = u / scale to the nearest, at most 127 either way, zeros from n to d, written
+ * as row `row` of a block; returns sum (u - scale a)^2 in float32, off by at most (n / 16 + 8)
+ * 2^-24 of it. scale > 0, such that all is finite. */
+float wn_scan_code(int8_t *block, size_t row, const float *u, size_t n, size_t d, float scale);
 
 /* sum (x - y)^2 and sum x y in float32, off by at most (n / 16 + 40) 2^-24
  * of the exact sum, or of |x| |y|, where nothing overflows. */

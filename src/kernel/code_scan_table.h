@@ -3,6 +3,7 @@
 #ifndef WN_KERNEL_CODE_SCAN_TABLE_H
 #define WN_KERNEL_CODE_SCAN_TABLE_H
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "kernel/code_scan.h"
@@ -11,9 +12,9 @@ typedef struct wn_scan_table {
     const char *name;
     size_t (*scan)(wn_scan_hit *hit, const int8_t *block, const wn_scan_facts *facts, size_t n,
                    const wn_scan_queries *q);
-    void (*shift)(float *u, const float *x, float norm, const float *centre, float unit, size_t n);
-    float (*max)(const float *w, size_t n);
-    float (*code)(int8_t *block, size_t row, const float *w, size_t n, size_t d, float scale);
+    wn_shifted (*shift)(float *u, const float *x, float norm, const float *centre, float unit,
+                        size_t n);
+    float (*code)(int8_t *block, size_t row, const float *u, size_t n, size_t d, float scale);
     float (*distance2)(const float *x, const float *y, size_t n);
     float (*dot)(const float *x, const float *y, size_t n);
     double (*exact_distance2)(const float *x, const float *y, size_t n);
@@ -28,15 +29,6 @@ enum { WN_EXACT_LANES = 8 };
 static inline double wn_exact_sum(const double a[WN_EXACT_LANES])
 {
     return ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]));
-}
-
-/* A threshold that another thread may be raising. */
-static inline float wn_scan_floor(const wn_scan_queries *q, size_t i)
-{
-    uint32_t bits = __atomic_load_n((const uint32_t *)(const void *)&q->floor[i], __ATOMIC_RELAXED);
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return f;
 }
 
 #endif

@@ -72,7 +72,7 @@ static void drop_below(wn_topk *t)
     t->n = kept;
 }
 
-static void raise_floor(wn_topk *t)
+void wn_topk_settle(wn_topk *t)
 {
     if (t->n <= t->k)
         return;
@@ -113,7 +113,7 @@ void wn_topk_push(wn_topk *t, wn_cand c, wn_exact_fn exact, void *ctx)
     t->item[t->n++] = c;
     if (t->n < t->cap)
         return;
-    raise_floor(t);
+    wn_topk_settle(t);
     if (t->n <= t->k + (t->cap - t->k) / 2)
         return;
     score_all(t, exact, ctx);
@@ -127,7 +127,7 @@ static int by_rank(const void *a, const void *b)
 
 void wn_topk_finish(wn_topk *t, wn_exact_fn exact, void *ctx)
 {
-    raise_floor(t);
+    wn_topk_settle(t);
     score_all(t, exact, ctx);
     keep_exact(t);
     qsort(t->item, t->n, sizeof *t->item, by_rank);

@@ -31,6 +31,8 @@ static inline size_t wn_topk_cap(size_t k)
 void wn_topk_init(wn_topk *t, wn_cand *item, size_t k);
 /* Amortised constant time, plus at most one exact score a candidate. */
 void wn_topk_push(wn_topk *t, wn_cand c, wn_exact_fn exact, void *ctx);
+/* Raises the floor to the k-th best lower bound, if there are k, and drops what cannot reach it. */
+void wn_topk_settle(wn_topk *t);
 /* Leaves the k best, scored exactly, best first, ties to the smaller row. */
 void wn_topk_finish(wn_topk *t, wn_exact_fn exact, void *ctx);
 

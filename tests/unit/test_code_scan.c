@@ -24,13 +24,14 @@ static int by_pair(const void *a, const void *b)
     return x->row < y->row ? -1 : x->row > y->row;
 }
 
-enum { Q = 64, CHUNKS = 3, MOST = WN_SCAN_BLOCKS * WN_SCAN_ROWS * Q };
+enum { Q = 144, MOST_CHUNKS = 33, BLOCKS = 5, MOST = BLOCKS * WN_SCAN_ROWS * Q };
 
 struct fixture {
-    int8_t block[WN_SCAN_BLOCKS * WN_SCAN_ROWS * CHUNKS * WN_SCAN_DEPTH];
-    int8_t code[Q * CHUNKS * WN_SCAN_DEPTH];
-    wn_scan_facts facts[WN_SCAN_BLOCKS];
-    float plus[Q], rest[Q], slack[Q], floor[Q];
+    int8_t block[BLOCKS * WN_SCAN_ROWS * MOST_CHUNKS * WN_SCAN_DEPTH];
+    int8_t code[Q * MOST_CHUNKS * WN_SCAN_DEPTH];
+    int32_t excess[Q];
+    wn_scan_facts facts[BLOCKS];
+    float plus[Q], reach[Q], floor[Q];
     wn_scan_queries q;
 };
 
@@ -39,73 +40,123 @@ static float small(uint64_t i)
     return (float)(wn_rng_u64(3, WN_STREAM_TEST, i) % 64) / 8; /* sums of these are exact */
 }
 
-static void fill(struct fixture *f, uint64_t seed)
+static void fill(struct fixture *f, uint64_t seed, size_t chunks)
 {
-    for (size_t i = 0; i < sizeof f->block; i++)
+    size_t d = chunks * WN_SCAN_DEPTH;
+    for (size_t i = 0; i < BLOCKS * WN_SCAN_ROWS * d; i++)
         f->block[i] = (int8_t)(wn_rng_u64(seed, 1, i) % 255 - 127);
-    for (size_t i = 0; i < sizeof f->code; i++)
+    for (size_t i = 0; i < Q * d; i++)
         f->code[i] = (int8_t)(wn_rng_u64(seed, 2, i) % 255 - 127);
-    for (size_t i = 0; i < 64; i++) /* the ends of the range, where 16-bit sums would overflow */
-        f->block[i] = f->code[i] = i % 2 ? -127 : 127;
-    for (size_t b = 0; b < WN_SCAN_BLOCKS; b++)
+    for (size_t i = 0; i < d; i++) /* the ends of the range, where 16-bit sums would overflow */
+        f->block[wn_scan_row_at(3, i)] = f->code[wn_scan_query_at(20, i, chunks)] =
+            i % 2 ? -127 : 127;
+    for (size_t q = 0; q < Q; q++) {
+        f->excess[q] = 0;
+        for (size_t i = 0; i < d; i++)
+            f->excess[q] += 128 * f->code[wn_scan_query_at(q, i, chunks)];
+    }
+    for (size_t b = 0; b < BLOCKS; b++)
         for (size_t r = 0; r < WN_SCAN_ROWS; r++) {
             uint64_t n = (b * WN_SCAN_ROWS + r) * 4;
             f->facts[b].scale[r] = 1 + (float)(n % 3);
             f->facts[b].plus[r] = small(n);
-            f->facts[b].rest[r] = small(n + 1);
-            f->facts[b].slack[r] = small(n + 2);
+            f->facts[b].reach[r] = small(n + 1);
         }
     for (size_t i = 0; i < Q; i++) {
         f->plus[i] = small(1000 + i);
-        f->rest[i] = small(2000 + i);
-        f->slack[i] = small(3000 + i);
+        f->reach[i] = small(2000 + i);
         f->floor[i] = (float)(wn_rng_u64(seed, 4, i) % 400000);
     }
-    f->facts[1].slack[5] = INFINITY;
+    f->facts[1].reach[5] = INFINITY;
     f->facts[2].plus[7] = NAN;
     f->floor[3] = INFINITY;
     f->floor[4] = -INFINITY;
-    f->q = (wn_scan_queries){Q, CHUNKS, f->code, f->plus, f->rest, f->slack, f->floor};
+    f->q = (wn_scan_queries){Q, chunks, f->code, f->excess, f->plus, f->reach, f->floor};
 }
 
 static size_t expected(wn_scan_hit *hit, const struct fixture *f, size_t n)
 {
-    size_t hits = 0, d = CHUNKS * WN_SCAN_DEPTH;
+    size_t hits = 0, d = f->q.chunks * WN_SCAN_DEPTH;
     for (size_t i = 0; i < Q; i++)
         for (size_t r = 0; r < n * WN_SCAN_ROWS; r++) {
             const wn_scan_facts *a = &f->facts[r / WN_SCAN_ROWS];
+            const int8_t *block = f->block + r / WN_SCAN_ROWS * WN_SCAN_ROWS * d;
             size_t j = r % WN_SCAN_ROWS;
             int32_t dot = 0;
             for (size_t k = 0; k < d; k++)
-                dot += f->block[(r / WN_SCAN_ROWS * d / 4 + k / 4) * 64 + j * 4 + k % 4] *
-                       f->code[i * d + k];
+                dot += block[wn_scan_row_at(j, k)] * f->code[wn_scan_query_at(i, k, f->q.chunks)];
             double bound = (double)dot * a->scale[j] + (double)f->plus[i] * a->plus[j] +
-                           (double)f->rest[i] * a->rest[j] + (double)f->slack[i] * a->slack[j];
-            if (!(bound < f->floor[i]))
+                           (double)f->reach[i] * a->reach[j] - f->floor[i];
+            if (!(bound < 0))
                 hit[hits++] = (wn_scan_hit){(uint32_t)i, (uint32_t)r};
         }
     return hits;
 }
 
+/* Numbers of chunks and blocks around every cut: two steps in flight, eight chunks flipped at a
+ * time, queries that fit the first cache or not. */
 Test(scan, every_form_lets_the_same_pairs_pass)
 {
     static struct fixture f;
     static wn_scan_hit want[MOST], found[MOST];
-    for (uint64_t seed = 1; seed <= 3; seed++) {
-        fill(&f, seed);
-        for (size_t n = 1; n <= WN_SCAN_BLOCKS; n++) {
+    static const size_t chunks[] = {1, 2, 3, 8, MOST_CHUNKS};
+    for (uint64_t c = 0; c < sizeof chunks / sizeof *chunks; c++) {
+        fill(&f, c, chunks[c]);
+        for (size_t n = 1; n <= BLOCKS; n++) {
             size_t m = expected(want, &f, n);
             cr_assert(m > 20 && m < n * WN_SCAN_ROWS * Q);
             for (size_t i = 0; i < sizeof FORM / sizeof *FORM; i++) {
                 if (!use(i))
                     continue;
                 size_t hits = wn_scan(found, f.block, f.facts, n, &f.q);
-                cr_assert_eq(hits, m, "%s, %zu blocks: %zu pairs, not %zu", FORM[i], n, hits, m);
+                cr_assert_eq(hits, m, "%s, %zu blocks of %zu chunks: %zu pairs, not %zu", FORM[i],
+                             n, chunks[c], hits, m);
                 qsort(found, hits, sizeof *found, by_pair);
                 cr_assert_eq(memcmp(found, want, m * sizeof *want), 0, "%s: other pairs", FORM[i]);
             }
         }
     }
+    wn_scan_use(NULL);
+}
+
+Test(scan, codes_and_queries_have_a_place_each)
+{
+    enum { CHUNKS = 3, D = CHUNKS * WN_SCAN_DEPTH };
+    static bool row[WN_SCAN_ROWS * D], query[WN_SCAN_QUERIES * D];
+    for (size_t i = 0; i < D; i++) {
+        for (size_t r = 0; r < WN_SCAN_ROWS; r++)
+            row[wn_scan_row_at(r, i)] = true;
+        for (size_t q = 0; q < WN_SCAN_QUERIES; q++)
+            query[wn_scan_query_at(q, i, CHUNKS)] = true;
+    }
+    for (size_t i = 0; i < sizeof row; i++)
+        cr_assert(row[i]);
+    for (size_t i = 0; i < sizeof query; i++)
+        cr_assert(query[i]);
+}
+
+Test(scan, shifting_tells_length_and_largest)
+{
+    enum { D = 77 };
+    float x[D], centre[D], u[D];
+    for (size_t k = 0; k < D; k++) {
+        x[k] = (float)wn_rng_normal(9, 1, k);
+        centre[k] = (float)wn_rng_normal(9, 2, k);
+    }
+    for (size_t n = 1; n <= D; n += 19)
+        for (size_t i = 0; i < sizeof FORM / sizeof *FORM; i++) {
+            double norm2 = 0, most = 0;
+            if (!use(i))
+                continue;
+            wn_shifted s = wn_scan_shift(u, x, 0.7F, centre, 0.25F, n);
+            for (size_t k = 0; k < n; k++) {
+                cr_assert_eq(u[k], (x[k] * 0.7F - centre[k]) * 0.25F, "%s", FORM[i]);
+                norm2 += (double)u[k] * u[k];
+                most = fmax(most, fabs(u[k]));
+            }
+            cr_assert_float_eq(s.norm2, norm2, norm2 * 1e-6, "%s", FORM[i]);
+            cr_assert_eq(s.most, most, "%s", FORM[i]);
+        }
     wn_scan_use(NULL);
 }
 
@@ -120,20 +171,21 @@ Test(scan, codes_are_nearest_and_their_error_is_told)
         for (size_t i = 0; i < sizeof FORM / sizeof *FORM; i++) {
             if (!use(i))
                 continue;
-            float most = wn_scan_max(w, n), scale = most / 127;
+            float most = 0;
+            for (size_t k = 0; k < n; k++)
+                most = fmaxf(most, fabsf(w[k]));
+            float scale = most / 127;
             memset(block, 55, sizeof block);
             float error2 = wn_scan_code(block, 3, w, n, D, scale);
-            double sum = 0, top = 0;
+            double sum = 0;
             for (size_t k = 0; k < D; k++) {
-                int a = block[(k / 4 * WN_SCAN_ROWS + 3) * 4 + k % 4];
+                int a = block[wn_scan_row_at(3, k)];
                 double left = k < n ? (double)w[k] - (double)scale * a : 0;
                 cr_assert(k < n ? fabs(left) <= scale * 0.5001 : a == 0, "%s: %zu", FORM[i], k);
                 sum += left * left;
-                top = k < n ? fmax(top, fabs(w[k])) : top;
             }
-            cr_assert_float_eq(most, top, 0);
             cr_assert_float_eq(error2, sum, sum * 1e-5, "%s: %g, not %g", FORM[i], error2, sum);
-            cr_assert_eq(block[4 * 4], 55, "the next row's place was written");
+            cr_assert_eq(block[wn_scan_row_at(4, 0)], 55, "the next row's place was written");
         }
     }
     wn_scan_use(NULL);

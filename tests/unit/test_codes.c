@@ -8,7 +8,7 @@
 #include "base/rng.h"
 #include "search/codes.h"
 
-enum { N = 1600, Q = 40, MAX_D = 256 };
+enum { N = 1600, Q = 40, MAX_D = 256, ROWS = 64 };
 
 static double exact(const float *x, const float *y, size_t D, wn_metric m)
 {
@@ -55,26 +55,23 @@ static void check(const float *rows, const float *query, size_t D, wn_metric met
     wn_coded_queries c;
     size_t bad, passed = 0;
     cr_assert_eq(wn_basis_new(&b, rows, N, D, metric == WN_METRIC_COSINE), WN_OK);
-    cr_assert(kind != 1 || D < 192 || b.axis, "structure was not found");
-    cr_assert_eq(wn_code_queries(&c, &b, metric, query, Q), WN_OK);
-    int8_t *code = wn_malloc(WN_CODE_ROWS * b.d);
+    int8_t *code = wn_malloc(ROWS * b.d);
     float *scratch = wn_malloc(wn_encode_scratch(&b) * sizeof *scratch);
-    wn_row_facts facts[WN_CODE_ROWS];
-    wn_scan_hit *hit = malloc(WN_SCAN_BLOCKS * WN_SCAN_ROWS * c.scan.Q * sizeof *hit);
-    static bool pass[WN_SCAN_BLOCKS * WN_SCAN_ROWS][Q];
-    for (size_t first = 0; first < N; first += WN_SCAN_BLOCKS * WN_SCAN_ROWS) {
-        wn_scan_facts f[WN_SCAN_BLOCKS];
-        wn_encode_rows(code, facts, &bad, &b, rows + first * D, WN_SCAN_BLOCKS * WN_SCAN_ROWS,
-                       scratch);
-        cr_assert_eq(bad, WN_SCAN_BLOCKS * WN_SCAN_ROWS);
-        for (size_t i = 0; i < WN_SCAN_BLOCKS; i++)
-            wn_scan_facts_of(&f[i], facts + i * WN_SCAN_ROWS, &b, &c);
+    wn_row_facts facts[ROWS];
+    cr_assert_eq(wn_code_queries(&c, &b, metric, query, Q), WN_OK);
+    wn_scan_hit *hit = malloc(ROWS * c.scan.Q * sizeof *hit);
+    static bool pass[ROWS][Q];
+    for (size_t first = 0; first < N; first += ROWS) {
+        wn_scan_facts f[ROWS / WN_SCAN_ROWS];
+        wn_encode_rows(code, facts, &bad, &b, rows + first * D, ROWS, scratch);
+        cr_assert_eq(bad, ROWS);
+        wn_scan_facts_of(f, facts, ROWS / WN_SCAN_ROWS, &b, &c);
         /* the floor is the very score of one row after another: that row must pass */
-        for (size_t r = 0; r < WN_SCAN_BLOCKS * WN_SCAN_ROWS; r += 3) {
+        for (size_t r = 0; r < ROWS; r += 3) {
             for (size_t q = 0; q < Q; q++)
                 wn_coded_floor(&c, q, exact(rows + (first + r) * D, query + q * D, D, metric));
             memset(pass, 0, sizeof pass);
-            size_t n = wn_scan(hit, code, f, WN_SCAN_BLOCKS, &c.scan);
+            size_t n = wn_scan(hit, code, f, ROWS / WN_SCAN_ROWS, &c.scan);
             for (size_t h = 0; h < n; h++)
                 if (hit[h].query < Q)
                     pass[hit[h].row][hit[h].query] = true;
@@ -86,8 +83,7 @@ static void check(const float *rows, const float *query, size_t D, wn_metric met
     }
     /* and it rules out something where there is something to rule out */
     if (kind < 2)
-        cr_assert(passed < (size_t)N / 3 * WN_SCAN_BLOCKS * WN_SCAN_ROWS * Q * 3 / 4, "%zu",
-                  passed);
+        cr_assert(passed < (size_t)N / 3 * ROWS * Q * 3 / 4, "%zu", passed);
     free(hit);
     wn_free(code);
     wn_free(scratch);

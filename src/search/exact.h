@@ -1,0 +1,59 @@
+/* A search while it runs: what exact.c and guess.c share. */
+#ifndef WN_SEARCH_EXACT_H
+#define WN_SEARCH_EXACT_H
+
+#include "search/codes.h"
+#include "search/kept.h"
+#include "search/topk.h"
+
+struct query_state {
+    wn_topk top;
+    double norm; /* |q| */
+    double guess;
+    char busy; /* a thread is changing it */
+};
+
+/* Of one thread. */
+struct scan_thread {
+    int8_t *code; /* of WN_CODE_ROWS rows, with their facts */
+    wn_row_facts *facts;
+    wn_scan_facts *bound;
+    wn_scan_hit *hit;
+    float *scratch, *floor;
+    double *norm; /* [WN_CODE_ROWS] |x|, negative: not taken yet */
+};
+
+struct scan {
+    const float *rows, *query; /* query: of this pass */
+    const uint64_t *skip;
+    uint64_t N, left; /* left: rows that may be found */
+    size_t Q, D, k;   /* Q: of this pass */
+    wn_metric metric;
+    double gamma; /* relative error of a float32 sum of D terms, with room for float64's */
+    const wn_basis *basis;
+    const wn_kept *kept; /* codes of all rows; NULL: they are made piece by piece */
+    size_t piece_rows;   /* a multiple of WN_SCAN_ROWS, at most WN_CODE_ROWS; kept: equal to it */
+    size_t room_rows;    /* rows whose hits there is room for; a multiple of WN_SCAN_ROWS */
+    float *sample;       /* [n_sample, D] */
+    size_t n_sample;
+    wn_coded_queries coded;
+    struct query_state *state;
+    struct scan_thread *thread;
+    uint64_t done;       /* rows, for progress */
+    bool quiet, damaged; /* damaged: kept codes are not what was written */
+};
+
+/* Starts the states of the queries, whose candidates go to cand [Q, wn_topk_cap(k)]. */
+void wn_scan_begin(struct scan *s, wn_cand *cand);
+/* Offers all rows to all queries. */
+wn_err wn_scan_all(struct scan *s);
+
+/* Rows spread evenly over all that are not skipped. A row that holds NaN or infinity is refused. */
+wn_err wn_sample_take(struct scan *s);
+/* Of the sample. */
+wn_err wn_sample_basis(wn_basis *b, const struct scan *s);
+/* For each query a score that a few more than k rows reach, as floors of s->coded and in the
+ * states; -infinity where a sample cannot tell. */
+wn_err wn_guess(struct scan *s);
+
+#endif
