@@ -1,11 +1,11 @@
 /* The scan. A sample of the rows gives the centre of their codes (codes.h) and a guess of each
  * query's threshold (guess.c). Then every thread takes a piece of the rows at a time: makes
- * their codes, or has them from a file beside the store (kept.h); filters them against all queries
- * (wn_scan); and scores what passes from the stored float32 numbers. A row passes unless its bound
- * is below the query's threshold, so all that belongs to the answer is scored; candidates whose
- * float32 scores lie within their rounding are told apart in float64 (topk.h), and what is returned
- * are float64 scores, ties to the smaller row. So nothing depends on threads, tiles or instruction
- * sets, which decide only how much is scored in vain.
+ * their codes, or has them from a file beside the store (code_file.h); filters them against all
+ * queries (wn_scan); and scores what passes from the stored float32 numbers. A row passes unless
+ * its bound is below the query's threshold, so all that belongs to the answer is scored; candidates
+ * whose float32 scores lie within their rounding are told apart in float64 (topk.h), and what is
+ * returned are float64 scores, ties to the smaller row. So nothing depends on threads, tiles or
+ * instruction sets, which decide only how much is scored in vain.
  *
  * A guess is no proof, so a query whose k-th best turns out to be below it is searched again
  * without one. As better rows come in, thresholds rise; threads share them without waiting. */
@@ -176,7 +176,7 @@ static wn_err scan_piece(void *ctx, size_t piece, int thread)
     size_t n = s->N - first < s->piece_rows ? (size_t)(s->N - first) : s->piece_rows, bad = n;
     const int8_t *code = t->code;
     const wn_row_facts *facts = t->facts;
-    if (s->kept && !wn_kept_piece(s->kept, piece, &code, &facts)) {
+    if (s->kept && !wn_code_file_piece(s->kept, piece, &code, &facts)) {
         __atomic_store_n(&s->damaged, true, __ATOMIC_RELAXED);
         return wn_fail(WN_EFORMAT, "codes of rows from %llu: not what was written",
                        (unsigned long long)first);
@@ -365,9 +365,9 @@ static wn_err run(struct scan *s, int64_t *row, double *score, const float *quer
     return e;
 }
 
-wn_err wn_search_kept(int64_t *row, double *score, const float *rows, uint64_t N,
-                      const uint64_t *skip, const wn_kept *kept, bool *damaged, const float *query,
-                      size_t Q, size_t D, size_t k, wn_metric metric)
+wn_err wn_search_coded(int64_t *row, double *score, const float *rows, uint64_t N,
+                       const uint64_t *skip, const wn_code_file *kept, bool *damaged,
+                       const float *query, size_t Q, size_t D, size_t k, wn_metric metric)
 {
     wn_basis made = {0};
     struct scan s = {.rows = rows,
@@ -396,7 +396,7 @@ wn_err wn_search_kept(int64_t *row, double *score, const float *rows, uint64_t N
     wn_err e = wn_sample_take(&s);
     if (!e && !kept)
         e = wn_sample_basis(&made, &s);
-    s.basis = kept ? wn_kept_basis(kept) : &made;
+    s.basis = kept ? wn_code_file_basis(kept) : &made;
     if (!e)
         e = run(&s, row, score, query, Q, k);
     *damaged = s.damaged;
@@ -410,7 +410,7 @@ wn_err wn_search_among(int64_t *row, double *score, const float *rows, uint64_t 
                        wn_metric metric)
 {
     bool damaged;
-    return wn_search_kept(row, score, rows, N, skip, NULL, &damaged, query, Q, D, k, metric);
+    return wn_search_coded(row, score, rows, N, skip, NULL, &damaged, query, Q, D, k, metric);
 }
 
 wn_err wn_search_exact(int64_t *row, double *score, const float *rows, uint64_t N,

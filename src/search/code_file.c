@@ -1,4 +1,4 @@
-#include "search/kept.h"
+#include "search/code_file.h"
 
 #include <math.h>
 #include <string.h>
@@ -21,7 +21,7 @@ struct head {
     float unit;
     char sha[SHA_DIGITS];
 };
-_Static_assert(sizeof(struct head) == SHA_AT + SHA_DIGITS, "the head is as drawn in kept.h");
+_Static_assert(sizeof(struct head) == SHA_AT + SHA_DIGITS, "the head is as drawn in code_file.h");
 
 /* Where things are. */
 struct plan {
@@ -56,7 +56,7 @@ static struct plan plan_of(uint64_t N, size_t D)
 
 /* ---- reading ---- */
 
-struct wn_kept {
+struct wn_code_file {
     wn_map map;
     wn_basis basis;
     struct plan plan;
@@ -68,7 +68,7 @@ static uint64_t hash_ends(const struct plan *p, const char *before, const char *
 }
 
 /* What is wrong with the file's head; NULL: nothing. */
-static const char *fault(struct plan *p, struct head *h, const wn_map *m, const wn_kept_rows *of)
+static const char *fault(struct plan *p, struct head *h, const wn_map *m, const wn_coded_rows *of)
 {
     if (m->size < HEAD)
         return "it is cut";
@@ -96,10 +96,11 @@ static wn_err read_basis(wn_basis *b, const struct head *h, const char *data)
     return WN_OK;
 }
 
-wn_err wn_kept_open(wn_kept **out, const char **why, const char *path, const wn_kept_rows *of)
+wn_err wn_code_file_open(wn_code_file **out, const char **why, const char *path,
+                         const wn_coded_rows *of)
 {
     struct head h;
-    wn_kept *k;
+    wn_code_file *k;
     *out = NULL;
     *why = NULL;
     if (!wn_file_exists(path))
@@ -111,13 +112,13 @@ wn_err wn_kept_open(wn_kept **out, const char **why, const char *path, const wn_
         *why = fault(&k->plan, &h, &k->map, of);
     wn_err e = *why ? WN_OK : read_basis(&k->basis, &h, k->map.data);
     if (*why || e)
-        wn_kept_close(k);
+        wn_code_file_close(k);
     else
         *out = k;
     return e;
 }
 
-void wn_kept_close(wn_kept *k)
+void wn_code_file_close(wn_code_file *k)
 {
     if (!k)
         return;
@@ -126,13 +127,13 @@ void wn_kept_close(wn_kept *k)
     wn_free(k);
 }
 
-const wn_basis *wn_kept_basis(const wn_kept *k)
+const wn_basis *wn_code_file_basis(const wn_code_file *k)
 {
     return &k->basis;
 }
 
-bool wn_kept_piece(const wn_kept *k, uint64_t piece, const int8_t **code,
-                   const wn_row_facts **facts)
+bool wn_code_file_piece(const wn_code_file *k, uint64_t piece, const int8_t **code,
+                        const wn_row_facts **facts)
 {
     const struct plan *p = &k->plan;
     const char *at = k->map.data + p->first + piece * p->piece_bytes;
@@ -147,7 +148,7 @@ bool wn_kept_piece(const wn_kept *k, uint64_t piece, const int8_t **code,
 /* ---- writing ---- */
 
 struct write_job {
-    const wn_kept_rows *of;
+    const wn_coded_rows *of;
     const struct plan *plan;
     const wn_basis *basis;
     char *round;    /* pieces that are made together */
@@ -159,7 +160,7 @@ struct write_job {
 static wn_err make_piece(void *ctx, size_t i, int thread)
 {
     struct write_job *j = ctx;
-    const wn_kept_rows *of = j->of;
+    const wn_coded_rows *of = j->of;
     uint64_t piece = j->from + i, first = piece * WN_CODE_ROWS;
     size_t rows = rows_of(j->plan, piece), d = j->plan->d, bad;
     char *at = j->round + i * j->plan->piece_bytes;
@@ -189,7 +190,7 @@ static wn_err write_pieces(wn_out *out, struct write_job *j, size_t together)
 }
 
 /* All that stands before the pieces: wn_free. */
-static char *make_before(const struct plan *p, const wn_kept_rows *of, const wn_basis *b)
+static char *make_before(const struct plan *p, const wn_coded_rows *of, const wn_basis *b)
 {
     char *before = wn_calloc(1, p->first);
     if (!before)
@@ -203,7 +204,7 @@ static char *make_before(const struct plan *p, const wn_kept_rows *of, const wn_
     return before;
 }
 
-static wn_err write_file(const char *path, const wn_kept_rows *of, const wn_basis *b)
+static wn_err write_file(const char *path, const wn_coded_rows *of, const wn_basis *b)
 {
     struct plan p = plan_of(of->N, of->D);
     size_t threads = (size_t)wn_par_threads(), together = 4 * threads;
@@ -236,7 +237,7 @@ static wn_err write_file(const char *path, const wn_kept_rows *of, const wn_basi
     return e;
 }
 
-wn_err wn_kept_write(const char *path, const wn_kept_rows *of)
+wn_err wn_code_file_write(const char *path, const wn_coded_rows *of)
 {
     wn_basis b = {0};
     struct scan s = {.rows = of->rows, .N = of->N, .left = of->N, .D = of->D};
