@@ -393,7 +393,7 @@ WN_API wn_err wn_plan_job(const wn_plan_opts *o, char **text);
 
 typedef struct wn_explain_opts {
     wn_common common;
-    const char *selection, *id;
+    const char *selection, *id; /* id NULL: the selection as a whole, task by task */
     bool json;
 } wn_explain_opts;
 WN_API wn_err wn_explain_job(const wn_explain_opts *o, char **text);

@@ -70,6 +70,7 @@ typedef struct wn_command {
     X(run)                                                                                         \
     X(plan)                                                                                        \
     X(explain)                                                                                     \
+    X(tasks)                                                                                       \
     X(diff)                                                                                        \
     X(report)                                                                                      \
     X(model_info)                                                                                  \

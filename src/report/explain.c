@@ -1,4 +1,5 @@
-/* `winnow explain`: why a row was chosen, or why it was not. The answer is put together as JSON
+/* `winnow explain`: why a row was chosen, or why it was not; and, without a row, `winnow tasks`:
+ * which tasks the selection comes from. The answer is put together as JSON
  * from the selection, its manifest and its hits; the text for people is printed from that. */
 #include <string.h>
 
@@ -245,11 +246,83 @@ static wn_err print(char **text, const json_t *a, bool json)
     return *text ? WN_OK : WN_ENOMEM;
 }
 
+/* ---- the whole selection ---- */
+
+static double share(const json_t *o, const char *key)
+{
+    return 100 * json_number_value(json_object_get(o, key));
+}
+
+static void tasks_text(wn_str *s, const json_t *shares)
+{
+    enum { SHOWN = 20 };
+    size_t n = json_array_size(shares);
+    wn_str_puts(s, "      rows   share  of the pool   times  task\n");
+    for (size_t i = 0; i < n && i < SHOWN; i++) {
+        const json_t *t = json_array_get(shares, i);
+        wn_str_printf(s, "%10lld  %5.1f%%       %5.1f%%  %6.1f  %s\n", number(t, "rows"),
+                      share(t, "share"), share(t, "pool_share"), share(t, "times") / 100,
+                      string(t, "task"));
+    }
+    if (n > SHOWN)
+        wn_str_printf(s, "and %zu tasks more\n", n - SHOWN);
+}
+
+static void by_k_text(wn_str *s, const json_t *by_k)
+{
+    size_t i, j;
+    json_t *at, *v;
+    wn_str_puts(s,
+                "with the first k hits of each query, the shares of these tasks, in their order:\n"
+                "         k      rows  %\n");
+    json_array_foreach((json_t *)by_k, i, at)
+    {
+        wn_str_printf(s, "%10lld%10lld ", number(at, "k"), number(at, "rows"));
+        json_array_foreach(json_object_get(at, "shares"), j, v)
+            wn_str_printf(s, " %5.1f", share(v, "share"));
+        wn_str_putc(s, '\n');
+    }
+}
+
+static wn_err explain_all(char **text, const wn_explain_opts *o)
+{
+    json_t *m;
+    wn_str s = {0};
+    WN_TRY(wn_chosen_manifest(&m, o->selection));
+    const json_t *shares = json_object_get(m, "shares"), *by_k = json_object_get(m, "by_k");
+    json_t *a = json_pack("{s:O*, s:O*, s:O*, s:O*}", "strategy", json_object_get(m, "strategy"),
+                          "counts", json_object_get(m, "counts"), "shares", shares, "by_k", by_k);
+    wn_err err = a ? WN_OK : nomem();
+    if (!err && !json_is_array(shares))
+        err =
+            wn_fail(WN_EFORMAT, "%s.manifest.json: expected shares of tasks; select the rows again",
+                    o->selection);
+    if (!err && o->json)
+        err = print(text, a, true);
+    if (!err && !o->json) {
+        wn_str_printf(&s, "%lld rows of %zu tasks, chosen by %s\n",
+                      number(json_object_get(m, "counts"), "rows"), json_array_size(shares),
+                      string(m, "strategy"));
+        tasks_text(&s, shares);
+        if (json_is_array(by_k))
+            by_k_text(&s, by_k);
+        err = wn_str_check(&s);
+        if (!err && !(*text = wn_strndup(s.p, s.len)))
+            err = WN_ENOMEM;
+    }
+    wn_str_free(&s);
+    json_decref(a);
+    json_decref(m);
+    return err;
+}
+
 wn_err wn_explain_job(const wn_explain_opts *o, char **text)
 {
     *text = NULL;
-    if (!o->selection || !o->id)
-        return wn_fail(WN_EARG, "explain: a selection and an id are required");
+    if (!o->selection)
+        return wn_fail(WN_EARG, "explain: a selection is required");
+    if (!o->id)
+        return explain_all(text, o);
     struct explain e = {.id = o->id};
     wn_err err = gather(&e, o->selection);
     if (err == WN_OK) {

@@ -218,19 +218,29 @@ static void put_picked(wn_str *s, const json_t *target)
     for (size_t i = 0; i < n; i++) {
         const json_t *a = json_array_get(arms, i);
         wn_svg_row row[20];
+        wn_str label[20] = {{0}};
         size_t k = list(&picked, a, "picked", 20);
         if (!k || is_baseline(a))
             continue;
         for (size_t j = 0; j < k; j++) {
             const json_t *p = json_array_get(picked, j);
-            row[j] = (wn_svg_row){
-                .label = text(p, "task"), .value = real_of(p, "rows"), .shade = "ours"};
+            wn_str_puts(&label[j], text(p, "task"));
+            if (isfinite(real_of(p, "times")))
+                wn_str_printf(&label[j], ", %.1fx", real_of(p, "times"));
+            row[j] = (wn_svg_row){.label = label[j].p ? label[j].p : "",
+                                  .value = real_of(p, "rows"),
+                                  .shade = "ours"};
         }
         wn_str_puts(s, "<h3>What ");
         wn_html_text(s, text(a, "name"));
         wn_str_puts(s, " picked, by task</h3>\n");
         double tasks = real_of(a, "tasks");
-        wn_svg_bars(s, row, k, tasks > (double)k ? "rows (the largest tasks)" : "rows");
+        wn_svg_bars(s, row, k,
+                    tasks > (double)k
+                        ? "rows (the largest tasks); 2x: twice the task's share of the pool"
+                        : "rows; 2x: twice the task's share of the pool");
+        for (size_t j = 0; j < k; j++)
+            wn_str_free(&label[j]);
     }
 }
 

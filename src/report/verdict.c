@@ -156,13 +156,32 @@ static json_t *arm_seconds(const struct maker *m, size_t a)
     return o;
 }
 
-static json_t *picked_tasks(const wn_selection_facts *f)
+/* The tasks with most picks, and how many times their share of the pool that is, where the
+ * selection's manifest says so (shots have none). */
+static wn_err picked_tasks(json_t *arm, const wn_selection_facts *f, const wn_part *selected)
 {
-    json_t *list = json_array();
-    for (size_t i = 0; i < f->n_tasks && i < PICKED_SHOWN; i++)
-        json_array_append_new(list, json_pack("{s:s, s:I}", "task", f->task[i].task, "rows",
-                                              (json_int_t)f->task[i].rows));
-    return list;
+    json_t *list = json_array(), *m = NULL;
+    wn_str path = {0};
+    wn_str_printf(&path, "%s.manifest.json", selected->out);
+    wn_err err = wn_str_check(&path);
+    if (err == WN_OK && wn_file_exists(path.p))
+        err = wn_json_load(&m, path.p);
+    wn_str_free(&path);
+    const json_t *shares = json_object_get(m, "shares");
+    for (size_t i = 0; i < f->n_tasks && i < PICKED_SHOWN && err == WN_OK; i++) {
+        json_t *o =
+            json_pack("{s:s, s:I}", "task", f->task[i].task, "rows", (json_int_t)f->task[i].rows);
+        json_t *of = json_array_get(shares, i); /* in the same order */
+        const char *name = json_string_value(json_object_get(of, "task"));
+        if (name && strcmp(name, f->task[i].task) == 0) {
+            json_object_set(o, "pool_rows", json_object_get(of, "pool_rows"));
+            json_object_set(o, "times", json_object_get(of, "times"));
+        }
+        json_array_append_new(list, o);
+    }
+    set(arm, "picked", list);
+    json_decref(m);
+    return err;
 }
 
 static double mean(const double *v, size_t n)
@@ -188,11 +207,11 @@ static wn_err seed_facts(json_t *seed, json_t *arm, uint64_t sum[2], const struc
     set(seed, "tokens", json_integer((json_int_t)f.tokens));
     sum[0] += f.rows;
     sum[1] += f.tokens;
-    if (s == 0) {
+    if (s == 0)
         set(arm, "tasks", json_integer((json_int_t)f.n_tasks));
-        set(arm, "picked", picked_tasks(&f));
-    }
+    wn_err err = s == 0 ? picked_tasks(arm, &f, selected) : WN_OK;
     wn_selection_free(&f);
+    WN_TRY(err);
     WN_TRY(beside(&v, trained, "/train.json"));
     if (json_is_integer(json_object_get(v, "tokens")))
         json_object_set(seed, "tokens_trained", json_object_get(v, "tokens"));

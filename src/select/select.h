@@ -155,6 +155,12 @@ typedef struct wn_select_inputs {
     wn_pool **avoid;
     size_t n_avoid;
 } wn_select_inputs;
+/* Into a manifest: "shares", a task each, most picks first: rows and share of the picks, pool_rows
+ * and pool_share of the candidates, times = the ratio of the shares; and, where there are lists,
+ * "by_k": for 1, 2, 5, 10, ... up to k the rows of the union of the first k hits, and the shares of
+ * the tasks with most picks in it. */
+wn_err wn_selection_shares(json_t *m, const wn_picks *p, const wn_candidates *c, size_t k);
+
 /* OUT (rows in pool order), OUT.hits.jsonl (strategies with queries), OUT.manifest.json. */
 wn_err wn_selection_write(wn_picks *p, const wn_candidates *c, const wn_constraint_counts *counts,
                           const wn_select_inputs *in, const wn_select_opts *o);

@@ -266,7 +266,9 @@ static wn_err manifest(json_t **out, const wn_picks *p, const wn_candidates *c,
                             json_pack("{s:I, s:I, s:b}", "queries", (json_int_t)p->Q,
                                       "hits_a_query", (json_int_t)p->used, "best_only",
                                       p->best_only));
-    wn_err err = inputs(from, c, in, o);
+    wn_err err = wn_selection_shares(m, p, c, o->k ? o->k : 500);
+    if (err == WN_OK)
+        err = inputs(from, c, in, o);
     if (err != WN_OK)
         json_decref(m);
     else
