@@ -121,7 +121,8 @@ static wn_err tasks_of(json_t *list, const struct side *a, const struct side *b)
 /* Members of the manifests, and of `options` and `inputs` in them, that differ: [field, a, b]. */
 static int differences(json_t *list, const json_t *a, const json_t *b, const char *prefix)
 {
-    static const char *const result[] = {"counts", "tasks", "vetoed", "sha256", "lists"};
+    static const char *const result[] = {"counts", "tasks",  "shares", "by_k",
+                                         "vetoed", "sha256", "lists"};
     const json_t *sides[] = {a, b};
     int bad = 0;
     for (int side = 0; side < 2; side++) {
@@ -131,7 +132,7 @@ static int differences(json_t *list, const json_t *a, const json_t *b, const cha
         {
             json_t *x = json_object_get(a, name), *y = json_object_get(b, name);
             bool skip = json_equal(x, y) || (side == 1 && x);
-            for (size_t i = 0; i < 5 && !*prefix; i++)
+            for (size_t i = 0; i < sizeof result / sizeof *result && !*prefix; i++)
                 skip = skip || strcmp(name, result[i]) == 0;
             if (skip)
                 continue;
