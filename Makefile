@@ -22,7 +22,8 @@ PKG_L    := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lutf8proc -ldnnl -lm
 WARN     := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith $(WERROR)
 OPT      ?= -O2
 STD      := -std=c11 -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -ffp-contract=off -fno-math-errno -fvisibility=hidden -fPIC -pthread -fopenmp
-SAN      := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+# Sanitized, clang cannot keep what `omp simd` promises, and would make that a warning.
+SAN      := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer -Wno-pass-failed)
 CFLAGS   ?= -g
 ALL_C    := $(STD) $(OPT) $(CFLAGS) $(WARN) $(SAN) -Iinclude -Isrc $(PKG_C)
 ALL_L    := $(LDFLAGS) -fopenmp -pthread $(SAN) $(PKG_L)
@@ -32,8 +33,7 @@ ARCH     := $(shell $(CC) -dumpmachine | cut -d- -f1)
 ifeq ($(ARCH),x86_64)
 FAST     := $(if $(wildcard src/kernel/fast.c),avx2 avx512)
 endif
-# At -O1 clang cannot keep what `omp simd` promises, and would make that a warning.
-FAST_O   := $(if $(SANITIZE),-O1 -Wno-pass-failed,-O3)
+FAST_O   := $(if $(SANITIZE),-O1,-O3)
 FLAGS_avx2   := $(FAST_O) -mavx2 -mfma -mf16c -DWN_ISA=avx2
 FLAGS_avx512 := $(FAST_O) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -DWN_ISA=avx512 -mprefer-vector-width=512
 

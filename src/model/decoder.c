@@ -20,8 +20,11 @@ enum {
     QK_WHOLE = 256, /* norms of queries and keys over all heads together */
     ATTN_BIAS = 512,
     OUT_BIAS = 1024,
-    MLP_BIAS = 2048, /* always there */
-    TIED = 4096      /* where config.json does not say */
+    MLP_BIAS = 2048,  /* always there */
+    TIED = 4096,      /* where config.json does not say */
+    WINDOWED = 8192,  /* sliding_window is obeyed */
+    ANY_BIAS = 16384, /* attention_bias is obeyed */
+    MLP_ANY = 32768   /* mlp_bias is obeyed */
 };
 
 typedef struct row {
@@ -33,6 +36,10 @@ typedef struct row {
     const char *gate, *up, *down; /* up NULL: gate is gate|up; gate NULL: not gated */
     const char *final, *head;
     unsigned flags;
+    /* where config.json does not say */
+    wn_act act;
+    double theta, eps, cap, last_cap; /* 0: 10000, 1e-6 or 1e-5 of layer norms, none, none */
+    size_t window;
     wn_err (*peculiar)(wn_model *m); /* after the config was read, before weights */
 } row;
 
@@ -49,7 +56,7 @@ typedef struct row {
 static bool is_sliding(const wn_model *m, const char *type, size_t i, size_t every, size_t from)
 {
     const json_t *kinds = json_object_get(m->files.config, "layer_types");
-    if (json_is_array(kinds)) {
+    if (json_is_array(kinds) && strcmp(type, "mistral") != 0 && strcmp(type, "phi3") != 0) {
         const char *kind = json_string_value(json_array_get(kinds, i));
         return kind && strcmp(kind, "sliding_attention") == 0;
     }
@@ -60,15 +67,16 @@ static bool is_sliding(const wn_model *m, const char *type, size_t i, size_t eve
     return i >= from;
 }
 
-static wn_err windows(wn_model *m, const char *type)
+static wn_err windows(wn_model *m, const char *type, size_t window)
 {
-    size_t window, every, from;
+    size_t every, from;
     bool use;
-    bool qwen = strncmp(type, "qwen", 4) == 0 || strcmp(type, "smollm3") == 0;
-    WN_TRY(wn_config_size(&window, m, "sliding_window", 0, false));
+    bool smollm = strcmp(type, "smollm3") == 0, qwen = strncmp(type, "qwen", 4) == 0;
+    if (json_object_get(m->files.config, "sliding_window"))
+        WN_TRY(wn_config_size(&window, m, "sliding_window", 0, false));
     WN_TRY(wn_config_size(&every, m, "sliding_window_pattern", 6, false));
-    WN_TRY(wn_config_size(&from, m, "max_window_layers", 0, false));
-    WN_TRY(wn_config_flag(&use, m, "use_sliding_window", !qwen));
+    WN_TRY(wn_config_size(&from, m, "max_window_layers", 28, false));
+    WN_TRY(wn_config_flag(&use, m, "use_sliding_window", !qwen && !smollm));
     for (size_t i = 0; i < m->stack.L; i++)
         m->stack.layer[i].window =
             window && use && is_sliding(m, type, i, every, qwen ? from : 0) ? window : 0;
@@ -77,14 +85,17 @@ static wn_err windows(wn_model *m, const char *type)
 
 static wn_err gemma(wn_model *m)
 {
-    double query, cap;
+    double query;
     wn_stack *s = &m->stack;
-    const char *act = wn_config_text(m, "hidden_activation", "gelu_pytorch_tanh");
-    s->act = strcmp(act, "gelu") == 0 ? WN_ACT_GELU : WN_ACT_GELU_TANH;
-    WN_TRY(wn_config_real(&query, m, "query_pre_attn_scalar", (double)s->d));
-    WN_TRY(wn_config_real(&cap, m, "attn_logit_softcapping", 0));
+    bool first = strcmp(m->facts.family, "gemma") == 0;
+    const char *key =
+        wn_config_text(m, "hidden_activation", NULL) || !first ? "hidden_activation" : "hidden_act";
+    s->act = WN_ACT_GELU_TANH;
+    /* the first models' files say "gelu" and mean the other */
+    if (wn_config_text(m, key, NULL) && !(first && !strcmp(wn_config_text(m, key, ""), "gelu")))
+        WN_TRY(wn_config_act(&s->act, m, key));
+    WN_TRY(wn_config_real(&query, m, "query_pre_attn_scalar", first ? (double)s->d : 256));
     s->scale = (float)(1 / sqrt(query));
-    s->softcap = (float)cap;
     return WN_OK;
 }
 
@@ -112,6 +123,8 @@ static wn_err smollm3(wn_model *m)
         bool rotated = json_is_array(kinds) ? json_integer_value(json_array_get(kinds, i)) != 0
                                             : (i + 1) % every != 0;
         m->stack.layer[i].rope = rotated ? 0 : -1;
+        if (rotated && !json_object_get(m->files.config, "layer_types"))
+            m->stack.layer[i].window = 0;
     }
     return WN_OK;
 }
@@ -187,24 +200,30 @@ static wn_err bloom(wn_model *m)
 }
 
 static const row table[] = {
-    {LLAMA("llama"), LLAMA_NORMS, LLAMA_QKV, LLAMA_GATE},
-    {LLAMA("mistral"), LLAMA_NORMS, LLAMA_QKV, LLAMA_GATE},
-    {LLAMA("qwen2"), LLAMA_NORMS, LLAMA_QKV, LLAMA_GATE, .flags = ATTN_BIAS},
-    {LLAMA("qwen3"), LLAMA_NORMS, LLAMA_QKV, LLAMA_GATE, QK_NORMS},
-    {LLAMA("smollm3"), LLAMA_NORMS, LLAMA_QKV, LLAMA_GATE, .flags = TIED, .peculiar = smollm3},
-    {LLAMA("gemma"), LLAMA_NORMS, LLAMA_QKV, LLAMA_GATE, .flags = GAIN_LESS_1 | EMBED_SCALE | TIED,
-     .peculiar = gemma},
+    {LLAMA("llama"), LLAMA_NORMS, LLAMA_QKV, LLAMA_GATE, .flags = ANY_BIAS | MLP_ANY},
+    {LLAMA("mistral"), LLAMA_NORMS, LLAMA_QKV, LLAMA_GATE, .flags = WINDOWED, .window = 4096},
+    {LLAMA("qwen2"), LLAMA_NORMS, LLAMA_QKV, LLAMA_GATE, .flags = ATTN_BIAS | WINDOWED,
+     .window = 4096},
+    {LLAMA("qwen3"), LLAMA_NORMS, LLAMA_QKV, LLAMA_GATE, QK_NORMS, .flags = ANY_BIAS | WINDOWED,
+     .window = 4096},
+    {LLAMA("smollm3"), LLAMA_NORMS, LLAMA_QKV, LLAMA_GATE,
+     .flags = TIED | ANY_BIAS | MLP_ANY | WINDOWED, .theta = 2e6, .peculiar = smollm3},
+    {LLAMA("gemma"), LLAMA_NORMS, LLAMA_QKV, LLAMA_GATE,
+     .flags = GAIN_LESS_1 | EMBED_SCALE | TIED | ANY_BIAS, .peculiar = gemma},
     {LLAMA("gemma2"), LLAMA_QKV, LLAMA_GATE, .attn_in = "input_layernorm",
      .attn_out = "post_attention_layernorm", .mlp_in = "pre_feedforward_layernorm",
-     .mlp_out = "post_feedforward_layernorm", .flags = GAIN_LESS_1 | EMBED_SCALE | TIED,
-     .peculiar = gemma},
+     .mlp_out = "post_feedforward_layernorm",
+     .flags = GAIN_LESS_1 | EMBED_SCALE | TIED | ANY_BIAS | WINDOWED, .cap = 50, .last_cap = 30,
+     .window = 4096, .peculiar = gemma},
     {LLAMA("gemma3_text"), LLAMA_QKV, LLAMA_GATE, QK_NORMS, .attn_in = "input_layernorm",
      .attn_out = "post_attention_layernorm", .mlp_in = "pre_feedforward_layernorm",
-     .mlp_out = "post_feedforward_layernorm", .flags = GAIN_LESS_1 | EMBED_SCALE | TIED,
+     .mlp_out = "post_feedforward_layernorm",
+     .flags = GAIN_LESS_1 | EMBED_SCALE | TIED | ANY_BIAS | WINDOWED, .theta = 1e6, .window = 4096,
      .peculiar = gemma3},
-    {LLAMA("phi3"), LLAMA_NORMS, .q = "self_attn.qkv_proj", .gate = "mlp.gate_up_proj"},
+    {LLAMA("phi3"), LLAMA_NORMS, .q = "self_attn.qkv_proj", .gate = "mlp.gate_up_proj",
+     .flags = WINDOWED, .eps = 1e-5},
     {LLAMA("olmo2"), LLAMA_QKV, LLAMA_GATE, QK_NORMS, .attn_out = "post_attention_layernorm",
-     .mlp_out = "post_feedforward_layernorm", .flags = QK_WHOLE},
+     .mlp_out = "post_feedforward_layernorm", .flags = QK_WHOLE | ANY_BIAS, .eps = 1e-5},
     {.type = "gpt2",
      .layers = "transformer.h",
      .embed = "transformer.wte.weight",
@@ -217,6 +236,7 @@ static const row table[] = {
      .down = "mlp.c_proj",
      .final = "transformer.ln_f",
      .head = "lm_head.weight",
+     .act = WN_ACT_GELU_TANH,
      .flags = LAYER_NORM | CONV1D | ATTN_BIAS | OUT_BIAS | MLP_BIAS | NO_ROPE | TIED},
     {.type = "gpt_neo",
      .layers = "transformer.h",
@@ -232,6 +252,7 @@ static const row table[] = {
      .down = "mlp.c_proj",
      .final = "transformer.ln_f",
      .head = "lm_head.weight",
+     .act = WN_ACT_GELU_TANH,
      .flags = LAYER_NORM | OUT_BIAS | MLP_BIAS | NO_ROPE | UNSCALED | TIED,
      .peculiar = gpt_neo},
     {.type = "gpt_neox",
@@ -245,7 +266,8 @@ static const row table[] = {
      .down = "mlp.dense_4h_to_h",
      .final = "gpt_neox.final_layer_norm",
      .head = "embed_out.weight",
-     .flags = LAYER_NORM | ATTN_BIAS | OUT_BIAS | MLP_BIAS | QKV_MIXED,
+     .act = WN_ACT_GELU,
+     .flags = LAYER_NORM | ANY_BIAS | MLP_BIAS | QKV_MIXED,
      .peculiar = gpt_neox},
     {.type = "opt",
      .layers = "model.decoder.layers",
@@ -261,6 +283,7 @@ static const row table[] = {
      .down = "fc2",
      .final = "model.decoder.final_layer_norm",
      .head = "lm_head.weight",
+     .act = WN_ACT_RELU,
      .flags = LAYER_NORM | ATTN_BIAS | OUT_BIAS | MLP_BIAS | NO_ROPE | TIED,
      .peculiar = opt},
     {.type = "bloom",
@@ -308,6 +331,13 @@ static wn_err any_size(size_t *out, const wn_model *m, const char *a, const char
     return required ? wn_config_size(out, m, a, 0, true) : WN_OK;
 }
 
+/* null says none, a missing key the family's own. */
+static wn_err soft_cap(double *out, const wn_model *m, const char *key, double absent)
+{
+    *out = json_object_get(m->files.config, key) ? 0 : absent;
+    return wn_config_real(out, m, key, *out);
+}
+
 static wn_err read_config(wn_model *m, const row *r, double *eps)
 {
     wn_stack *s = &m->stack;
@@ -324,7 +354,11 @@ static wn_err read_config(wn_model *m, const row *r, double *eps)
     *eps = 1e-5;
     WN_TRY(wn_config_real(eps, m, "layer_norm_epsilon", *eps));
     WN_TRY(wn_config_real(eps, m, "layer_norm_eps", *eps));
-    WN_TRY(wn_config_real(eps, m, "rms_norm_eps", r->flags & LAYER_NORM ? *eps : 1e-6));
+    WN_TRY(wn_config_real(eps, m, "rms_norm_eps",
+                          r->flags & LAYER_NORM ? *eps
+                          : r->eps > 0          ? r->eps
+                                                : 1e-6));
+    s->act = r->act;
     const char *act =
         wn_config_text(m, "activation_function", NULL) ? "activation_function" : "hidden_act";
     if (wn_config_text(m, act, NULL))
@@ -339,8 +373,10 @@ static wn_err read_config(wn_model *m, const row *r, double *eps)
     s->positions = m->facts.max_positions;
     s->qkv_mixed = r->flags & QKV_MIXED;
     s->qk_whole = r->flags & QK_WHOLE;
-    WN_TRY(wn_config_real(&cap, m, "final_logit_softcapping", 0));
+    WN_TRY(soft_cap(&cap, m, "final_logit_softcapping", r->last_cap));
     m->head.softcap = (float)cap;
+    WN_TRY(soft_cap(&cap, m, "attn_logit_softcapping", r->cap));
+    s->softcap = (float)cap;
     m->facts.family = r->type;
     m->facts.shape = WN_SHAPE_DECODER;
     m->facts.width = s->D;
@@ -353,14 +389,14 @@ static wn_err build_positions(wn_model *m, const row *r)
     wn_rope_rule rule;
     if (r->flags & NO_ROPE)
         return WN_OK;
-    WN_TRY(wn_rope_read(&rule, m, "full_attention"));
+    WN_TRY(wn_rope_read(&rule, m, "full_attention", r->theta > 0 ? r->theta : 10000));
     WN_TRY(wn_rope_build(m, 0, &rule));
     if (strcmp(r->type, "gemma3_text") != 0)
         return WN_OK;
     /* local layers rotate by a base of their own, without stretching */
     if (json_is_object(json_object_get(json_object_get(m->files.config, "rope_parameters"),
                                        "sliding_attention"))) {
-        WN_TRY(wn_rope_read(&rule, m, "sliding_attention"));
+        WN_TRY(wn_rope_read(&rule, m, "sliding_attention", 10000));
     } else {
         WN_TRY(wn_config_real(&rule.theta, m, "rope_local_base_freq", 10000));
         rule.more = NULL;
@@ -474,16 +510,21 @@ wn_err wn_build_decoder(wn_model *m)
     size_t narrow;
     wn_stack *s = &m->stack;
     WN_TRY(read_config(m, r, &b.eps));
-    WN_TRY(wn_config_flag(&b.attn_bias, m, "attention_bias", r->flags & ATTN_BIAS));
-    b.attn_bias = b.attn_bias || r->flags & ATTN_BIAS;
-    b.out_bias = strcmp(type, "qwen2") == 0 ? false : b.attn_bias || r->flags & OUT_BIAS;
-    WN_TRY(wn_config_flag(&b.mlp_bias, m, "mlp_bias", r->flags & MLP_BIAS));
+    b.attn_bias = r->flags & ATTN_BIAS;
+    b.out_bias = r->flags & OUT_BIAS;
+    b.mlp_bias = r->flags & MLP_BIAS;
+    if (r->flags & ANY_BIAS) {
+        WN_TRY(wn_config_flag(&b.attn_bias, m, "attention_bias", r->flags & LAYER_NORM));
+        b.out_bias = b.attn_bias;
+    }
+    if (r->flags & MLP_ANY)
+        WN_TRY(wn_config_flag(&b.mlp_bias, m, "mlp_bias", false));
     WN_TRY(wn_config_flag(&tied, m, "tie_word_embeddings", r->flags & TIED));
     WN_TRY(wn_layer_new(m, &m->stack));
     for (size_t i = 0; i < s->L; i++)
         s->layer[i].rope = r->flags & NO_ROPE ? -1 : 0;
-    if (!(r->flags & LAYER_NORM))
-        WN_TRY(windows(m, type));
+    if (r->flags & WINDOWED)
+        WN_TRY(windows(m, type, r->window));
     if (r->peculiar)
         WN_TRY(r->peculiar(m));
     WN_TRY(build_positions(m, r));

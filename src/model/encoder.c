@@ -221,11 +221,11 @@ static wn_err local_layers(wn_model *m)
     const json_t *both = json_object_get(m->files.config, "rope_parameters");
     WN_TRY(wn_config_size(&every, m, "global_attn_every_n_layers", 3, false));
     WN_TRY(wn_config_size(&window, m, "local_attention", 128, false));
-    WN_TRY(wn_rope_read(&rule, m, "full_attention"));
+    WN_TRY(wn_rope_read(&rule, m, "full_attention", 10000));
     if (!json_is_object(json_object_get(both, "full_attention")))
         WN_TRY(wn_config_real(&rule.theta, m, "global_rope_theta", 160000));
     WN_TRY(wn_rope_build(m, 0, &rule));
-    WN_TRY(wn_rope_read(&rule, m, "sliding_attention"));
+    WN_TRY(wn_rope_read(&rule, m, "sliding_attention", 10000));
     if (!json_is_object(json_object_get(both, "sliding_attention")))
         WN_TRY(wn_config_real(&rule.theta, m, "local_rope_theta", 10000));
     WN_TRY(wn_rope_build(m, 1, &rule));
@@ -242,7 +242,7 @@ static wn_err local_layers(wn_model *m)
 static wn_err rotary(wn_model *m)
 {
     wn_rope_rule rule;
-    WN_TRY(wn_rope_read(&rule, m, NULL));
+    WN_TRY(wn_rope_read(&rule, m, NULL, 10000));
     if (!json_is_object(json_object_get(m->files.config, "rope_parameters")) &&
         !json_is_number(json_object_get(m->files.config, "rotary_emb_base")))
         rule.theta = 1000;

@@ -40,6 +40,52 @@ static const char *foreign(const json_t *c)
     return NULL;
 }
 
+/* Members that change a model's numbers and are not implemented: what they must be, where they are
+ * given. Families: between blanks, NULL: all. */
+static const struct {
+    const char *key, *families;
+    double value; /* of a flag 0 or 1 */
+} fixed[] = {
+    {"scale_attn_weights", NULL, 1},
+    {"scale_attn_by_inverse_layer_idx", NULL, 0},
+    {"add_cross_attention", NULL, 0},
+    {"is_decoder", " bert roberta xlm-roberta distilbert mpnet ", 0},
+    {"enable_bias", " opt ", 1},
+    {"layer_norm_elementwise_affine", " opt ", 1},
+    {"_remove_final_layer_norm", " opt ", 0},
+    {"use_bidirectional_attention", " gemma gemma2 ", 0},
+    {"logits_scaling", NULL, 1},
+    {"logit_scale", NULL, 1},
+    {"embedding_multiplier", NULL, 1},
+    {"residual_multiplier", NULL, 1},
+    {"attention_multiplier", NULL, 1},
+    {"causal", " nomic_bert ", 0},
+    {"parallel_block", " nomic_bert ", 0},
+    {"use_rms_norm", " nomic_bert ", 0},
+    {"rotary_emb_interleaved", " nomic_bert ", 0},
+    {"rotary_emb_fraction", " nomic_bert ", 1},
+};
+
+static wn_err check_fixed(const wn_model *m, const char *type)
+{
+    char name[66];
+    snprintf(name, sizeof name, " %.62s ", type);
+    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) {
+        const json_t *v = json_object_get(m->files.config, fixed[i].key);
+        bool flag = json_is_boolean(v);
+        double found = flag ? json_is_true(v) : json_number_value(v);
+        if ((!flag && !json_is_number(v)) || found == fixed[i].value ||
+            (fixed[i].families && !strstr(fixed[i].families, name)))
+            continue;
+        if (flag)
+            return wn_fail(WN_EFORMAT, "%s: %s is %s, which is not supported", m->files.place,
+                           fixed[i].key, found != 0 ? "true" : "false");
+        return wn_fail(WN_EFORMAT, "%s: %s is %g, which is not supported", m->files.place,
+                       fixed[i].key, found);
+    }
+    return WN_OK;
+}
+
 static wn_err build(wn_model *m)
 {
     const char *type = wn_config_text(m, "model_type", NULL);
@@ -48,8 +94,10 @@ static wn_err build(wn_model *m)
         return wn_fail(WN_EFORMAT, "%s: model_type is missing", m->files.place);
     const char *why = foreign(m->files.config);
     for (size_t i = 0; i < n && !why; i++)
-        if (kinds[i].knows(type))
+        if (kinds[i].knows(type)) {
+            WN_TRY(check_fixed(m, type));
             return kinds[i].build(m);
+        }
     wn_str known = {0};
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; kinds[i].name(k); k++)

@@ -19,11 +19,11 @@
 /* A table holds the angles of every position: longer rows are refused. */
 enum { MOST_POSITIONS = 1 << 20 };
 
-wn_err wn_rope_read(wn_rope_rule *r, const wn_model *m, const char *layers)
+wn_err wn_rope_read(wn_rope_rule *r, const wn_model *m, const char *layers, double theta)
 {
     const json_t *c = m->files.config, *both = json_object_get(c, "rope_parameters");
     *r = (wn_rope_rule){.more = json_object_get(c, "rope_scaling")};
-    WN_TRY(wn_config_real(&r->theta, m, "rope_theta", 10000));
+    WN_TRY(wn_config_real(&r->theta, m, "rope_theta", theta));
     WN_TRY(wn_config_real(&r->theta, m, "rotary_emb_base", r->theta));
     WN_TRY(wn_config_real(&r->partial, m, "partial_rotary_factor", 1));
     WN_TRY(wn_config_real(&r->partial, m, "rotary_pct", r->partial));

@@ -11,8 +11,9 @@ typedef struct wn_rope_rule {
 } wn_rope_rule;
 
 /* Reads rope_theta, rope_scaling (transformers 4) or rope_parameters (5); `layers` names a member
- * of rope_parameters where kinds of layers differ ("full_attention"), NULL: none. */
-wn_err wn_rope_read(wn_rope_rule *r, const wn_model *m, const char *layers);
+ * of rope_parameters where kinds of layers differ ("full_attention"), NULL: none; theta: where the
+ * config has none. */
+wn_err wn_rope_read(wn_rope_rule *r, const wn_model *m, const char *layers, double theta);
 
 /* The table of angles of that rule for heads of width d, for m->stack.positions positions. Kinds:
  * default, linear, dynamic, llama3, yarn, longrope (su). Sets m->stack.rot and, for table 0 of a

@@ -116,10 +116,6 @@ static wn_err write_config(const wn_model *m, const char *dir, const char *dtype
     if (!c)
         return wn_fail_nomem(4096, "a config");
     const char *type = wn_config_text(m, "model_type", ""), *name = "float32";
-    if (strcmp(type, "llama") == 0 &&
-        m->stack.layer[0].window) /* Mistral's, in llama.cpp's words */
-        type = "mistral";
-    json_object_set_new(c, "model_type", json_string(type));
     for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
         if (strcmp(classes[i][0], type) == 0)
             json_object_set_new(c, "architectures", json_pack("[s]", classes[i][1]));

@@ -140,12 +140,15 @@ static wn_err build_encoder(wn_model *m, float eps)
 wn_err wn_build_t5(wn_model *m)
 {
     double eps;
-    bool tied;
+    bool tied, scaled;
     size_t start;
     WN_TRY(wn_config_size(&m->facts.vocab, m, "vocab_size", 0, true));
     WN_TRY(wn_config_size(&m->facts.width, m, "d_model", 0, true));
     WN_TRY(wn_config_real(&eps, m, "layer_norm_epsilon", 1e-6));
     WN_TRY(wn_config_flag(&tied, m, "tie_word_embeddings", true));
+    /* transformers 5 writes every T5 as tied; one that is not scaled has a matrix of its own */
+    WN_TRY(wn_config_flag(&scaled, m, "scale_decoder_outputs", tied));
+    tied = tied && (scaled || !wn_weights_find(&m->files, "lm_head.weight"));
     WN_TRY(wn_config_size(&start, m, "decoder_start_token_id", 0, false));
     m->facts.family = wn_config_text(m, "model_type", "t5");
     m->facts.decoder_start = (int32_t)start;
@@ -163,7 +166,7 @@ wn_err wn_build_t5(wn_model *m)
     WN_TRY(build_stack(m, &m->encoder, "encoder", (float)eps, &m->encoder_norm, false));
     WN_TRY(build_stack(m, &m->stack, "decoder", (float)eps, &m->final_norm, true));
     WN_TRY(wn_build_head(m, "lm_head.weight", tied));
-    if (tied)
+    if (scaled)
         m->head.scale = (float)(1 / sqrt((double)m->stack.D));
     return WN_OK;
 }

@@ -227,12 +227,16 @@ static wn_err gemma2(json_t *c, const wn_gguf *g, const char *arch)
 {
     double heads = json_number_value(json_object_get(c, "num_attention_heads")),
            width = json_number_value(json_object_get(c, "hidden_size")), scale;
+    double head = json_number_value(json_object_get(c, "head_dim"));
     json_int_t layers = json_integer_value(json_object_get(c, "num_hidden_layers"));
     bool largest = layers == (strcmp(arch, "gemma2") == 0 ? 46 : 62);
     if (number(&scale, g, arch, "attention.scale") && scale > 0)
         json_object_set_new(c, "query_pre_attn_scalar", json_real(1 / (scale * scale)));
-    else if (largest && heads > 0)
-        json_object_set_new(c, "query_pre_attn_scalar", json_real(width / heads));
+    else
+        json_object_set_new(c, "query_pre_attn_scalar",
+                            json_real(largest && heads > 0 ? width / heads
+                                      : head > 0           ? head
+                                                           : width / heads));
     WN_TRY(set(c, "attn_logit_softcapping", g, arch, "attn_logit_softcapping", false));
     WN_TRY(set(c, "final_logit_softcapping", g, arch, "final_logit_softcapping", false));
     return window_pattern(c, g, arch);
@@ -473,6 +477,8 @@ wn_err wn_gguf_config(wn_weights *w)
         json_object_set_new(c, "hidden_act", json_string(a->act));
     if (a->more != bert && a->more != t5)
         WN_TRY(decoder(c, g, a->name, a->flags));
+    if (strcmp(a->name, "llama") == 0 && json_object_get(c, "sliding_window"))
+        json_object_set_new(c, "model_type", json_string("mistral"));
     return a->more ? a->more(c, g, a->name) : WN_OK;
 }
 

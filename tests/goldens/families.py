@@ -165,6 +165,26 @@ LATER = {
         head_dim=10, use_sliding_window=True, sliding_window=5, max_window_layers=28, num_hidden_layers=3,
         attention_bias=True, layer_types=["sliding_attention", "full_attention", "sliding_attention"])),
         tf.Qwen3ForCausalLM, "decoder"),
+    "t5-resaved": (tf.T5Config(**t5_like(num_layers=2, num_decoder_layers=1)), tf.T5ForConditionalGeneration, "encdec"),
+    # What config.json leaves out, or says without a meaning: MISSING, below.
+    "gemma2-defaults": (tf.Gemma2Config(**llama_like(tie_word_embeddings=True)), tf.Gemma2ForCausalLM, "decoder", 0.08, True),
+    "gemma-legacy": (tf.GemmaConfig(**llama_like(tie_word_embeddings=True, num_key_value_heads=1)), tf.GemmaForCausalLM, "decoder", 0.08, True),
+    "gpt2-defaults": (tf.GPT2Config(vocab_size=VOCAB, n_embd=20, n_head=4, n_layer=2, n_positions=50, resid_pdrop=0.0, embd_pdrop=0.0,
+                                    attn_pdrop=0.0), tf.GPT2LMHeadModel, "decoder"),
+    "gpt-neox-no-bias": (tf.GPTNeoXConfig(vocab_size=VOCAB, hidden_size=24, num_attention_heads=3, num_hidden_layers=2,
+                                          intermediate_size=22, max_position_embeddings=50, attention_bias=False, hidden_act="gelu_new",
+                                          rope_parameters=dict(ROPE, partial_rotary_factor=0.25)), tf.GPTNeoXForCausalLM, "decoder"),
+    "llama-other-keys": (tf.LlamaConfig(**llama_like(head_dim=4, hidden_size=16, num_key_value_heads=4, attention_bias=True, mlp_bias=True,
+                                                     hidden_act="relu")), tf.LlamaForCausalLM, "decoder"),
+}
+# name: members of config.json that are left out, and those that are put
+MISSING = {
+    "gemma2-defaults": (("attn_logit_softcapping", "final_logit_softcapping", "query_pre_attn_scalar", "sliding_window",
+                         "hidden_activation", "layer_types", "tie_word_embeddings"), {}),
+    "gemma-legacy": (("tie_word_embeddings",), {"hidden_act": "gelu"}),
+    "gpt2-defaults": (("activation_function", "n_inner", "layer_norm_epsilon", "tie_word_embeddings", "scale_attn_weights"), {}),
+    "gpt-neox-no-bias": ((), {}),
+    "llama-other-keys": (("head_dim", "num_key_value_heads"), {"sliding_window": 4, "layer_types": ["sliding_attention"] * 2}),
 }
 
 FAMILIES["nomic-bert"] = (nomic_like(), tf.NomicBertModel, "encoder")
@@ -324,6 +344,8 @@ def write(name, seed, config, kind, model_class, spread=0.4, gain_offset=False):
         changes = {"scale_decoder_outputs": None, "tie_word_embeddings": name == "t5-v1.0"}
         if name != "t5-v1.0":
             model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())
+        if name == "t5-resaved":  # as transformers 5 saves such a model
+            changes = {"scale_decoder_outputs": False, "tie_word_embeddings": True}
     randomize(model.double(), seed).eval()
     if kind == "encoder" and hasattr(model, "pooler"):
         model.pooler = None
@@ -341,6 +363,9 @@ def write(name, seed, config, kind, model_class, spread=0.4, gain_offset=False):
             "type": "longrope", "short_factor": [1.0, 1.25], "long_factor": [1.5, 4.0]}}
     if name == "qwen2-window":  # as older configurations say it
         changes = {"layer_types": None}
+    if name in MISSING:
+        drop, put = MISSING[name]
+        changes = {**{k: None for k in drop}, **put}
     save(os.path.join(path, "model.safetensors"), tensors, torch.float16)
     write_config(model, path, **changes)
     no_tokenizer(path)

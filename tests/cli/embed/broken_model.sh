@@ -23,6 +23,9 @@ copy llama-tiny; sed -i 's/{/{"num_experts": 8,/' m/config.json; try m
 copy llama-tiny; sed -i 's/"model_type": *"[a-z]*"/"model_type": "gemma3", "vision_config": {}/' m/config.json; try m
 copy llama-tiny; sed -i 's/{/{"text_config": {"num_experts": 1},/' m/config.json; try m
 copy llama-tiny; sed -i 's/{/{"mm_vision_tower": "clip",/' m/config.json; try m
+# members that change numbers and are not implemented
+copy llama-tiny; sed -i 's/{/{"logits_scaling": 8,/' m/config.json; try m
+copy bert-tiny; sed -i 's/"is_decoder": false/"is_decoder": true/' m/config.json; try m
 copy bert-tiny; sed -i 's/"hidden_size": *[0-9]*/"hidden_size": 24/' m/config.json; try m
 copy bert-tiny; rm m/tokenizer.json; try m
 copy bert-tiny; cp $MODELS/llama-tiny/tokenizer.json m/; try m
