@@ -48,7 +48,7 @@ static wn_predictions answers(wn_model *m, const wn_pool *rows, const wn_generat
     wn_predictions p;
     wn_encode_rule rule;
     wn_generate_counts none;
-    GOLDEN_OK(wn_eval_rule(&rule, m, 0, 0, NULL, false));
+    GOLDEN_OK(wn_eval_rule(&rule, m, 0, 0, NULL, NULL, false));
     GOLDEN_OK(wn_predictions_init(&p, wn_pool_rows(rows)));
     GOLDEN_OK(wn_generate_rows(&p, m, rows, &rule, g, counts ? counts : &none, NULL));
     return p;
@@ -95,7 +95,7 @@ static void company_changes_nothing(const char *name)
     for (wn_err err = WN_EARG; err;) {
         wn_encode_rule rule;
         g.max_memory += 4096;
-        GOLDEN_OK(wn_eval_rule(&rule, m, 0, 0, NULL, false));
+        GOLDEN_OK(wn_eval_rule(&rule, m, 0, 0, NULL, NULL, false));
         GOLDEN_OK(wn_predictions_init(&again, 90));
         err = wn_generate_rows(&again, m, rows, &rule, &g, &counts, NULL);
         cr_assert(!err || strstr(wn_error_text(), "--max-memory"), "%s", wn_error_text());
@@ -190,7 +190,7 @@ Test(generate, too_many_new_tokens_are_refused_and_long_prompts_cut)
     wn_generate_counts counts;
     wn_predictions p;
     wn_generate_rule g = {.max_new = 64};
-    GOLDEN_OK(wn_eval_rule(&rule, m, 0, 0, NULL, false));
+    GOLDEN_OK(wn_eval_rule(&rule, m, 0, 0, NULL, NULL, false));
     GOLDEN_OK(wn_predictions_init(&p, 2));
     cr_expect_eq(wn_generate_rows(&p, m, rows, &rule, &g, &counts, NULL), WN_EARG);
     cr_expect(strstr(wn_error_text(), "--max-new 64 leaves no room"), "%s", wn_error_text());

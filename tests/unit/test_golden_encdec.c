@@ -145,7 +145,7 @@ static void check_scores(const char *family)
     double nll[MOST_ROWS];
     uint32_t tokens[MOST_ROWS];
     cr_assert_leq(n * n, MOST_ROWS);
-    GOLDEN_OK(wn_eval_rule(&rule, m, 0, 0, NULL, false));
+    GOLDEN_OK(wn_eval_rule(&rule, m, 0, 0, NULL, NULL, false));
     cr_expect_eq(rule.max_tokens, 512);
     size_t T, targets;
     golden_i32(e, &T, "ids");
@@ -215,7 +215,7 @@ Test(golden_encdec, company_changes_nothing)
     wn_pool *many = open_rows("many.jsonl"), *last = open_rows("one.jsonl");
     double *nll = golden_alloc(ROWS, sizeof *nll), alone;
     uint32_t *tokens = golden_alloc(ROWS, sizeof *tokens), alone_tokens;
-    GOLDEN_OK(wn_eval_rule(&rule, m, 0, 0, NULL, false));
+    GOLDEN_OK(wn_eval_rule(&rule, m, 0, 0, NULL, NULL, false));
     GOLDEN_OK(wn_nll_rows(nll, tokens, m, many, &rule, &counts, NULL));
     GOLDEN_OK(wn_nll_rows(&alone, &alone_tokens, m, last, &rule, &counts, NULL));
     cr_expect_eq(nll[ROWS - 1], alone, "%.17g, alone %.17g", nll[ROWS - 1], alone);
@@ -231,7 +231,7 @@ Test(golden_encdec, a_prompt_is_not_predicted)
     make_model("t5-v1.1");
     wn_model *m = open_model();
     wn_encode_rule rule;
-    cr_expect_eq(wn_eval_rule(&rule, m, 0, 0, NULL, true), WN_EARG);
+    cr_expect_eq(wn_eval_rule(&rule, m, 0, 0, NULL, NULL, true), WN_EARG);
     cr_expect(strstr(wn_error_message(), "loss-on all"), "%s", wn_error_message());
     wn_model_close(m);
 }

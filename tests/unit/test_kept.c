@@ -169,7 +169,7 @@ static void begin_world(struct world *w)
     snprintf(path, sizeof path, "%s/rows.jsonl", folder);
     GOLDEN_OK(wn_file_write(path, rows_text, strlen(rows_text)));
     GOLDEN_OK(wn_pool_open(&w->rows, path, NULL, true));
-    GOLDEN_OK(wn_eval_rule(&w->rule, w->m, 0, 0, NULL, false));
+    GOLDEN_OK(wn_eval_rule(&w->rule, w->m, 0, 0, NULL, NULL, false));
 }
 
 static void end_world(struct world *w)

@@ -54,7 +54,7 @@ Test(rank, choices_as_pytorch)
     wn_encode_counts counts = {0};
     wn_choice_scores c;
     GOLDEN_OK(wn_pool_open(&rows, golden_path(path, "models/rank.jsonl"), NULL, true));
-    GOLDEN_OK(wn_eval_rule(&rule, m, 0, 0, NULL, false));
+    GOLDEN_OK(wn_eval_rule(&rule, m, 0, 0, NULL, NULL, false));
     GOLDEN_OK(wn_rank_rows(&c, m, rows, &rule, &counts, NULL));
     wn_safetensors *s = golden_open("models/llama-tiny");
     size_t n;
@@ -85,7 +85,7 @@ Test(rank, targets_as_pytorch)
     double nll[16];
     uint32_t tokens[16];
     GOLDEN_OK(wn_pool_open(&rows, golden_path(path, "models/rows.jsonl"), NULL, true));
-    GOLDEN_OK(wn_eval_rule(&rule, m, 0, 0, NULL, false));
+    GOLDEN_OK(wn_eval_rule(&rule, m, 0, 0, NULL, NULL, false));
     GOLDEN_OK(wn_nll_rows(nll, tokens, m, rows, &rule, &counts, NULL));
     wn_safetensors *s = golden_open("models/llama-tiny");
     size_t n;
@@ -113,7 +113,7 @@ Test(rank, company_and_threads_change_nothing)
     wn_model *m = open_model("llama-tiny");
     wn_encode_rule rule;
     wn_encode_counts counts = {0};
-    GOLDEN_OK(wn_eval_rule(&rule, m, 0, 0, NULL, false));
+    GOLDEN_OK(wn_eval_rule(&rule, m, 0, 0, NULL, NULL, false));
     for (int i = 0; i < 700; i++)
         wn_str_printf(&text,
                       "{\"id\": %d, \"prompt\": \"%s\", \"target\": \"no\", \"choices\": [\"no\", "
@@ -182,7 +182,7 @@ Test(rank, calibration_is_the_neutral_prompts_loss)
     wn_encode_rule rule;
     wn_encode_counts counts = {0};
     wn_choice_scores c, d;
-    GOLDEN_OK(wn_eval_rule(&rule, m, 0, 0, NULL, false));
+    GOLDEN_OK(wn_eval_rule(&rule, m, 0, 0, NULL, NULL, false));
     put_file(path, "rows.jsonl",
              "{\"prompt\":\"Is ice warm?\",\"target\":\"no\",\"choices\":[\"yes\",\"no\"]}\n"
              "{\"prompt\":\"Is\",\"target\":\"a b\",\"choices\":[\"a b\"]}\n");
@@ -213,7 +213,7 @@ Test(rank, without_eos_only_the_text_counts)
     wn_encode_rule rule;
     wn_encode_counts counts = {0};
     wn_choice_scores with, without;
-    GOLDEN_OK(wn_eval_rule(&rule, m, 0, 0, NULL, false));
+    GOLDEN_OK(wn_eval_rule(&rule, m, 0, 0, NULL, NULL, false));
     put_file(path, "rows.jsonl",
              "{\"prompt\":\"Is\",\"target\":\"a\",\"choices\":[\"a\",\"a b\",\"a b c d\"]}\n");
     GOLDEN_OK(wn_pool_open(&rows, path, NULL, true));
@@ -322,8 +322,8 @@ Test(rank, encoders_are_refused_and_rows_without_choices_have_no_scores)
     wn_encode_rule rule;
     wn_encode_counts counts = {0};
     wn_choice_scores c;
-    cr_expect_eq(wn_eval_rule(&rule, bert, 0, 0, NULL, false), WN_EARG);
-    GOLDEN_OK(wn_eval_rule(&rule, m, 0, 0, NULL, false));
+    cr_expect_eq(wn_eval_rule(&rule, bert, 0, 0, NULL, NULL, false), WN_EARG);
+    GOLDEN_OK(wn_eval_rule(&rule, m, 0, 0, NULL, NULL, false));
     put_file(path, "bare.jsonl",
              "{\"id\":\"bare one\",\"prompt\":\"x\",\"target\":\"y\"}\n"
              "{\"id\":\"a\",\"prompt\":\"x\",\"target\":\"y\",\"choices\":[\"y\"]}\n");
