@@ -211,6 +211,7 @@ typedef struct wn_search_opts {
     wn_common common;
     const char *store, *queries, *metric; /* metric: "l2" (NULL), "ip", "cosine" */
     size_t k;                             /* 0: 500 */
+    bool prepare; /* keep 8-bit codes beside the store, whatever its size; queries may be NULL */
 } wn_search_opts;
 WN_API wn_err wn_search_job(const wn_search_opts *o);
 

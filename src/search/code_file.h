@@ -49,7 +49,7 @@ bool wn_code_file_piece(const wn_code_file *k, uint64_t piece, const int8_t **co
 /* wn_search_among with codes of these rows (NULL: none are kept). *damaged: it failed because some
  * of them are not what was written. */
 wn_err wn_search_coded(int64_t *row, double *score, const float *rows, uint64_t N,
-                       const uint64_t *skip, const wn_code_file *kept, bool *damaged,
+                       const uint64_t *skip, const wn_code_file *file, bool *damaged,
                        const float *query, size_t Q, size_t D, size_t k, wn_metric metric);
 
 #endif

@@ -2,10 +2,10 @@
  * query's threshold (guess.c). Then every thread takes a piece of the rows at a time: makes
  * their codes, or has them from a file beside the store (code_file.h); filters them against all
  * queries (wn_scan); and scores what passes from the stored float32 numbers. A row passes unless
- * its bound is below the query's threshold, so all that belongs to the answer is scored; candidates
- * whose float32 scores lie within their rounding are told apart in float64 (topk.h), and what is
- * returned are float64 scores, ties to the smaller row. So nothing depends on threads, tiles or
- * instruction sets, which decide only how much is scored in vain.
+ * its bound is below the query's threshold, so all that belongs to the answer is scored: in float32
+ * first, and in float64 what the rounding of those sums does not rule out. What is returned are
+ * float64 scores, ties to the smaller row. So nothing depends on threads, tiles or instruction
+ * sets, which decide only how much is scored in vain.
  *
  * A guess is no proof, so a query whose k-th best turns out to be below it is searched again
  * without one. As better rows come in, thresholds rise; threads share them without waiting. */
@@ -20,8 +20,9 @@
 
 enum {
     CANDIDATE_BYTES = 96 << 20, /* candidates held at once bound the queries of a pass */
-    HIT_BYTES = 8 << 20,        /* of a thread: bound the rows of a call of wn_scan */
-    NEAR_BYTES = 4096           /* of a row that is asked for before it is scored */
+    FRESH_ROWS = 256, /* of a piece whose codes are made: numbers and codes fit the second cache */
+    HIT_BYTES = 8 << 20, /* of a thread: bound the rows of a call of wn_scan */
+    NEAR_BYTES = 4096    /* of a row that is asked for before it is scored */
 };
 
 static const char *const metric_name[] = {"l2", "ip", "cosine"};
@@ -47,58 +48,42 @@ const char *wn_metric_name(wn_metric m)
 
 /* ---- exact scores ---- */
 
-static double exact_score(const struct scan *s, size_t q, uint64_t row)
+/* In the order of candidates: larger is better. norm: |x|, negative if not taken yet. */
+static double exact_score(const struct scan *s, size_t q, const float *x, double *norm)
 {
-    const float *x = s->rows + row * s->D, *y = s->query + q * s->D;
+    const float *y = s->query + q * s->D;
     if (s->metric == WN_METRIC_L2)
-        return wn_exact_distance2(x, y, s->D);
+        return -wn_exact_distance2(x, y, s->D);
     double d = wn_exact_dot(x, y, s->D);
     if (s->metric == WN_METRIC_IP)
         return d;
-    double n = sqrt(wn_exact_dot(x, x, s->D)) * s->state[q].norm;
+    if (*norm < 0)
+        *norm = sqrt(wn_exact_dot(x, x, s->D));
+    double n = *norm * s->state[q].norm;
     return n > 0 ? d / n : 0;
-}
-
-struct one_query {
-    const struct scan *s;
-    size_t q;
-};
-
-/* In the order of candidates: larger is better. */
-static double exact(void *ctx, uint64_t row)
-{
-    const struct one_query *o = ctx;
-    double v = exact_score(o->s, o->q, row);
-    return o->s->metric == WN_METRIC_L2 ? -v : v;
 }
 
 /* ---- candidates ---- */
 
-/* The score within the error of float32 sums; where they may overflow, exactly. */
-static wn_cand score_pair(const struct scan *s, size_t q, uint64_t row, double *norm)
+/* What the score cannot exceed, by the error of float32 sums; NaN or +infinity where they may
+ * overflow. */
+static double most_score(const struct scan *s, size_t q, const float *x, double *norm)
 {
-    const float *x = s->rows + row * s->D, *y = s->query + q * s->D;
-    struct one_query one = {s, q};
-    double tiny = (double)s->D * 0x1p-125, at, error;
+    const float *y = s->query + q * s->D;
+    double tiny = (double)s->D * 0x1p-125;
     if (s->metric == WN_METRIC_L2) {
         double d = wn_scan_distance2(x, y, s->D);
-        at = -d;
-        error = d * s->gamma + tiny;
-    } else {
-        if (*norm < 0)
-            *norm = sqrt(wn_exact_dot(x, x, s->D));
-        double size = *norm * s->state[q].norm;
-        at = wn_scan_dot(x, y, s->D);
-        error = size < 0x1p126 ? size * s->gamma + tiny : INFINITY;
-        if (s->metric == WN_METRIC_COSINE && size > 0) {
-            at /= size;
-            error = error / size + fabs(at) * 0x1p-40;
-        }
+        return isfinite(d) ? tiny - d * (1 - s->gamma) : INFINITY;
     }
-    wn_cand c = {at - error, at + error, row};
-    if (!isfinite(c.lo) || !isfinite(c.hi))
-        c.lo = c.hi = exact(&one, row);
-    return c;
+    if (*norm < 0)
+        *norm = sqrt(wn_exact_dot(x, x, s->D));
+    double size = *norm * s->state[q].norm, at = wn_scan_dot(x, y, s->D);
+    double error = size < 0x1p126 ? size * s->gamma + tiny : INFINITY;
+    if (s->metric == WN_METRIC_COSINE && size > 0) {
+        at /= size;
+        error = error / size + fabs(at) * 0x1p-40;
+    }
+    return at + error;
 }
 
 static void lock(char *busy)
@@ -108,17 +93,21 @@ static void lock(char *busy)
             ;
 }
 
+/* Float32 first: of the pairs that pass the codes it rules out more than half, at half the cost. */
 static void offer(struct scan *s, size_t q, uint64_t row, double *norm)
 {
     struct query_state *t = &s->state[q];
-    struct one_query one = {s, q};
-    wn_cand c = score_pair(s, q, row, norm);
-    if (c.hi < t->guess)
+    const float *x = s->rows + row * s->D;
+    double most = most_score(s, q, x, norm);
+    if (most < t->guess)
+        return;
+    double score = exact_score(s, q, x, norm);
+    if (score < t->guess)
         return;
     lock(&t->busy);
     double floor = t->top.floor;
-    if (c.hi >= floor)
-        wn_topk_push(&t->top, c, exact, &one);
+    if (score >= floor)
+        wn_topk_push(&t->top, (wn_cand){score, row});
     if (t->top.floor > floor && t->top.floor > t->guess)
         wn_coded_floor(&s->coded, q, t->top.floor);
     __atomic_clear(&t->busy, __ATOMIC_RELEASE);
@@ -176,12 +165,12 @@ static wn_err scan_piece(void *ctx, size_t piece, int thread)
     size_t n = s->N - first < s->piece_rows ? (size_t)(s->N - first) : s->piece_rows, bad = n;
     const int8_t *code = t->code;
     const wn_row_facts *facts = t->facts;
-    if (s->kept && !wn_code_file_piece(s->kept, piece, &code, &facts)) {
+    if (s->file && !wn_code_file_piece(s->file, piece, &code, &facts)) {
         __atomic_store_n(&s->damaged, true, __ATOMIC_RELAXED);
         return wn_fail(WN_EFORMAT, "codes of rows from %llu: not what was written",
                        (unsigned long long)first);
     }
-    if (!s->kept)
+    if (!s->file)
         wn_encode_rows(t->code, t->facts, &bad, s->basis, s->rows + first * s->D, n, t->scratch);
     if (bad < n)
         return wn_fail(WN_EFORMAT, "row %llu holds NaN or infinity",
@@ -221,13 +210,7 @@ static void finish_one(void *ctx, size_t q, int thread)
 {
     (void)thread;
     struct scan *s = ctx;
-    struct one_query one = {s, q};
-    wn_topk *top = &s->state[q].top;
-    wn_topk_settle(top);
-    for (size_t i = 0; i < top->n; i++)
-        for (size_t at = 0; at < s->D * sizeof *s->rows && at < NEAR_BYTES; at += 64)
-            __builtin_prefetch((const char *)(s->rows + top->item[i].row * s->D) + at, 0, 2);
-    wn_topk_finish(top, exact, &one);
+    wn_topk_finish(&s->state[q].top);
 }
 
 static void finish(struct scan *s, size_t q, int64_t *row, double *score, size_t k)
@@ -235,7 +218,7 @@ static void finish(struct scan *s, size_t q, int64_t *row, double *score, size_t
     const wn_topk *top = &s->state[q].top;
     for (size_t i = 0; i < k; i++) {
         bool there = i < top->n;
-        double v = there ? top->item[i].lo : NAN;
+        double v = there ? top->item[i].score : NAN;
         row[i] = there ? (int64_t)top->item[i].row : WN_NO_ROW;
         score[i] = s->metric == WN_METRIC_L2 ? -v : v;
         if (v == 0) /* no "-0" from a distance of nothing */
@@ -246,7 +229,7 @@ static void finish(struct scan *s, size_t q, int64_t *row, double *score, size_t
 /* Whether rows below the guess may belong to the answer. */
 static bool guessed_too_high(const struct query_state *t, size_t k)
 {
-    return t->guess > -INFINITY && (t->top.n < k || t->top.item[k - 1].lo < t->guess);
+    return t->guess > -INFINITY && (t->top.n < k || t->top.item[k - 1].score < t->guess);
 }
 
 /* Searches s->Q queries once; their states then hold the answers. */
@@ -366,7 +349,7 @@ static wn_err run(struct scan *s, int64_t *row, double *score, const float *quer
 }
 
 wn_err wn_search_coded(int64_t *row, double *score, const float *rows, uint64_t N,
-                       const uint64_t *skip, const wn_code_file *kept, bool *damaged,
+                       const uint64_t *skip, const wn_code_file *file, bool *damaged,
                        const float *query, size_t Q, size_t D, size_t k, wn_metric metric)
 {
     wn_basis made = {0};
@@ -377,8 +360,8 @@ wn_err wn_search_coded(int64_t *row, double *score, const float *rows, uint64_t 
                      .D = D,
                      .metric = metric,
                      .gamma = ((double)D / 8 + 80) * 0x1p-24,
-                     .kept = kept,
-                     .piece_rows = WN_CODE_ROWS};
+                     .file = file,
+                     .piece_rows = file ? WN_CODE_ROWS : FRESH_ROWS};
     *damaged = false;
     if (D == 0 || D >= 1 << 20)
         return wn_fail(WN_EARG, "search: expected 1 to %d numbers a row, found %zu", (1 << 20) - 1,
@@ -394,9 +377,9 @@ wn_err wn_search_coded(int64_t *row, double *score, const float *rows, uint64_t 
         return wn_fail(WN_EARG, "search: k %zu: at most %d", s.k, CANDIDATE_BYTES);
     WN_TRY(refuse_queries(query, Q, D));
     wn_err e = wn_sample_take(&s);
-    if (!e && !kept)
+    if (!e && !file)
         e = wn_sample_basis(&made, &s);
-    s.basis = kept ? wn_code_file_basis(kept) : &made;
+    s.basis = file ? wn_code_file_basis(file) : &made;
     if (!e)
         e = run(&s, row, score, query, Q, k);
     *damaged = s.damaged;

@@ -31,8 +31,8 @@ struct scan {
     wn_metric metric;
     double gamma; /* relative error of a float32 sum of D terms, with room for float64's */
     const wn_basis *basis;
-    const wn_code_file *kept; /* codes of all rows; NULL: they are made piece by piece */
-    size_t piece_rows; /* a multiple of WN_SCAN_ROWS, at most WN_CODE_ROWS; kept: equal to it */
+    const wn_code_file *file; /* codes of all rows; NULL: they are made piece by piece */
+    size_t piece_rows; /* a multiple of WN_SCAN_ROWS, at most WN_CODE_ROWS; file: equal to it */
     size_t room_rows;  /* rows whose hits there is room for; a multiple of WN_SCAN_ROWS */
     float *sample;     /* [n_sample, D] */
     size_t n_sample;

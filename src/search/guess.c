@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "search/exact.h"
 
-enum { SAMPLE_ROWS = 16384, SAMPLE_FLOATS = 8 << 20, BASIS_ROWS = 4096, PIECE_ROWS = 128 };
+enum { SAMPLE_ROWS = 16384, SAMPLE_FLOATS = 8 << 20, BASIS_ROWS = 4096, PIECE_ROWS = 64 };
 
 wn_err wn_sample_take(struct scan *s)
 {
@@ -48,7 +48,7 @@ static wn_err search_sample(struct scan *s, size_t k)
     few.rows = s->sample;
     few.N = few.left = s->n_sample;
     few.skip = NULL;
-    few.kept = NULL;
+    few.file = NULL;
     few.k = k;
     few.piece_rows = PIECE_ROWS;
     few.done = 0;

@@ -1,7 +1,7 @@
 /* Exact top-k: one pass over the rows for all queries. 8-bit codes filter with a proved bound
- * (codes.h), float32 sums score what passes, and what their rounding cannot tell apart is scored in
- * float64 from the stored float32 numbers; so the answer is the k best of the exact scores, ties to
- * the smaller row position, for every thread count and instruction set. */
+ * (codes.h), float32 sums and then float64 sums of the stored float32 numbers score what passes; so
+ * the answer is the k best of the exact scores, ties to the smaller row position, for every thread
+ * count and instruction set. */
 #ifndef WN_SEARCH_SEARCH_H
 #define WN_SEARCH_SEARCH_H
 
@@ -18,8 +18,8 @@ enum { WN_NO_ROW = -1 };
  * rows; score [Q,k] out: squared distance (l2, smaller is better), inner product or cosine (larger
  * is better), in float64; NaN behind the end. rows [N,D], query [Q,D] float32. The cosine with a
  * zero vector is 0. A row or query that holds NaN or infinity is refused by position. Memory:
- * candidates of some thousand queries at a time (128 MB at most), a sample of rows (64 MB), some
- * MB a thread. */
+ * candidates of some thousand queries at a time (96 MB at most, more where one query's take more),
+ * a sample of rows (32 MB), some 10 MB a thread. */
 wn_err wn_search_exact(int64_t *row, double *score, const float *rows, uint64_t N,
                        const float *query, size_t Q, size_t D, size_t k, wn_metric metric);
 

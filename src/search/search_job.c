@@ -4,7 +4,7 @@
 #include "base/mem.h"
 #include "io/file.h"
 #include "io/json.h"
-#include "search/search.h"
+#include "search/finder.h"
 
 static void hits_line(wn_str *line, const wn_store *s, const wn_store *queries, size_t q,
                       const int64_t *row, const double *score, size_t k)
@@ -32,18 +32,17 @@ static size_t block_of(size_t Q, size_t k)
     return most < Q ? most : Q;
 }
 
-static wn_err write_hits(wn_out *out, const wn_store *s, const wn_store *queries, size_t k,
-                         wn_metric metric)
+static wn_err write_hits(wn_out *out, wn_finder *f, const wn_store *s, const wn_store *queries,
+                         size_t k)
 {
-    size_t Q = wn_store_rows(queries), D = wn_store_dim(s), block = block_of(Q, k);
+    size_t Q = wn_store_rows(queries), block = block_of(Q, k);
     int64_t *row = wn_malloc(block * k * sizeof *row + 1);
     double *score = wn_malloc(block * k * sizeof *score + 1);
     wn_str line = {0};
     wn_err err = row && score ? WN_OK : WN_ENOMEM;
     for (size_t q0 = 0; q0 < Q && err == WN_OK; q0 += block) {
         size_t n = Q - q0 < block ? Q - q0 : block;
-        err = wn_search_exact(row, score, wn_store_vector(s, 0), wn_store_rows(s),
-                              wn_store_vector(queries, q0), n, D, k, metric);
+        err = wn_finder_find(row, score, f, NULL, wn_store_vector(queries, q0), n, k);
         err = wn_context(err, "%s, %s", wn_store_path(s), wn_store_path(queries));
         for (size_t q = 0; q < n && err == WN_OK; q++) {
             wn_str_clear(&line);
@@ -59,13 +58,10 @@ static wn_err write_hits(wn_out *out, const wn_store *s, const wn_store *queries
     return err;
 }
 
-static wn_err search(const wn_search_opts *o, const wn_store *s, const wn_store *queries)
+static wn_err search(const wn_search_opts *o, wn_finder *f, const wn_store *s,
+                     const wn_store *queries)
 {
-    wn_metric metric;
-    WN_TRY(wn_metric_parse(&metric, o->metric));
     WN_TRY(wn_store_match(s, queries));
-    if (wn_store_rows(s) == 0)
-        return wn_fail(WN_EARG, "%s: the store has no rows", wn_store_path(s));
     if (wn_store_rows(queries) == 0)
         return wn_fail(WN_EARG, "%s: no query", wn_store_path(queries));
     size_t k = o->k ? o->k : 500;
@@ -73,26 +69,40 @@ static wn_err search(const wn_search_opts *o, const wn_store *s, const wn_store 
         k = wn_store_rows(s);
     wn_out out;
     WN_TRY(wn_out_open(&out, o->common.out));
-    wn_err err = write_hits(&out, s, queries, k, metric);
+    wn_err err = write_hits(&out, f, s, queries, k);
     if (err == WN_OK)
         return wn_out_commit(&out);
     wn_out_abort(&out);
     return err;
 }
 
+/* The store's side: what --prepare asks for is done when the finder is open. */
+static wn_err with_store(const wn_search_opts *o, const wn_store *s, const wn_store *queries)
+{
+    wn_metric metric;
+    wn_finder *f;
+    WN_TRY(wn_metric_parse(&metric, o->metric));
+    if (wn_store_rows(s) == 0)
+        return wn_fail(WN_EARG, "%s: the store has no rows", wn_store_path(s));
+    WN_TRY(wn_finder_open(&f, s, metric, o->prepare));
+    wn_err err = queries ? search(o, f, s, queries) : WN_OK;
+    wn_finder_close(f);
+    return err;
+}
+
 wn_err wn_search_job(const wn_search_opts *o)
 {
-    if (!o->store || !o->queries)
+    if (!o->store || !(o->queries || o->prepare))
         return wn_fail(WN_EARG, "search: %s is required", o->store ? "--queries" : "--store");
     if (o->common.out && strcmp(o->common.out, "-") != 0 && !o->common.overwrite &&
         wn_file_exists(o->common.out))
         return wn_fail(WN_EARG, "%s: is there already; --overwrite replaces it", o->common.out);
     wn_store *s = NULL, *queries = NULL;
     wn_err err = wn_store_open(&s, o->store);
-    if (err == WN_OK)
+    if (err == WN_OK && o->queries)
         err = wn_store_open(&queries, o->queries);
     if (err == WN_OK)
-        err = search(o, s, queries);
+        err = with_store(o, s, queries);
     wn_store_close(queries);
     wn_store_close(s);
     return err;

@@ -1,4 +1,4 @@
-/* The k best of a stream of candidates whose scores are known only within bounds. */
+/* The k best of a stream of scored rows. */
 #ifndef WN_SEARCH_TOPK_H
 #define WN_SEARCH_TOPK_H
 
@@ -6,17 +6,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* lo <= score <= hi, larger is better; lo == hi: the exact score. */
 typedef struct wn_cand {
-    double lo, hi;
+    double score; /* larger is better */
     uint64_t row;
 } wn_cand;
 
-/* Exact score of a row, for a candidate that bounds cannot decide. */
-typedef double (*wn_exact_fn)(void *ctx, uint64_t row);
-
-/* `item` has room for cap > k candidates, all memory is the caller's. floor: the k-th best lower
- * bound so far, -inf before k candidates: what has hi < floor cannot be among the k best. */
+/* `item` has room for cap > k candidates, all memory is the caller's. floor: the k-th best score so
+ * far, -inf before k candidates: what scores less cannot be among the k best. */
 typedef struct wn_topk {
     wn_cand *item;
     size_t n, k, cap;
@@ -29,11 +25,11 @@ static inline size_t wn_topk_cap(size_t k)
 }
 
 void wn_topk_init(wn_topk *t, wn_cand *item, size_t k);
-/* Amortised constant time, plus at most one exact score a candidate. */
-void wn_topk_push(wn_topk *t, wn_cand c, wn_exact_fn exact, void *ctx);
-/* Raises the floor to the k-th best lower bound, if there are k, and drops what cannot reach it. */
+/* Amortised constant time. */
+void wn_topk_push(wn_topk *t, wn_cand c);
+/* Leaves the k best, if there are k, and raises the floor to the last of them. */
 void wn_topk_settle(wn_topk *t);
-/* Leaves the k best, scored exactly, best first, ties to the smaller row. */
-void wn_topk_finish(wn_topk *t, wn_exact_fn exact, void *ctx);
+/* The same, best first, ties to the smaller row. */
+void wn_topk_finish(wn_topk *t);
 
 #endif

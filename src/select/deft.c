@@ -5,18 +5,21 @@
  * partial batch of queries is not lost, and rows that may not be picked are replaced by the next
  * neighbours, because they are never searched. Under a cap, a task keeps its best-scored rows of
  * the union. */
+#include "search/finder.h"
 #include "select/union.h"
 
 wn_err wn_pick_deft(wn_picks *out, const wn_candidates *c, const wn_select_opts *o)
 {
     const wn_store *s = c->store, *q = c->queries;
     wn_metric metric;
+    wn_finder *f;
     size_t k;
     WN_TRY(wn_metric_parse(&metric, o->metric));
     WN_TRY(wn_lists_make(out, &k, c, o, (size_t)wn_store_rows(q)));
-    WN_TRY(wn_context(wn_search_among(out->list_row, out->list_score, wn_store_vector(s, 0), c->N,
-                                      c->skip, wn_store_vector(q, 0), out->Q, wn_store_dim(s),
-                                      out->width, metric),
-                      "%s, %s", wn_store_path(s), wn_store_path(q)));
+    WN_TRY(wn_finder_open(&f, s, metric, false));
+    wn_err e = wn_finder_find(out->list_row, out->list_score, f, c->skip, wn_store_vector(q, 0),
+                              out->Q, out->width);
+    wn_finder_close(f);
+    WN_TRY(wn_context(e, "%s, %s", wn_store_path(s), wn_store_path(q)));
     return wn_union_pick(out, c, o, k, metric == WN_METRIC_L2);
 }
