@@ -215,6 +215,16 @@ typedef struct wn_search_opts {
 } wn_search_opts;
 WN_API wn_err wn_search_job(const wn_search_opts *o);
 
+/* Groups of near-duplicates as JSON lines, of rows by text or of vectors by cosine. */
+typedef struct wn_dedup_opts {
+    wn_common common;
+    const char *pool, *map; /* either */
+    const char *store;      /* or */
+    double threshold;       /* 0: Jaccard similarity 0.8, cosine 0.95 */
+    bool any_target;        /* of rows: prompts alone count */
+} wn_dedup_opts;
+WN_API wn_err wn_dedup_job(const wn_dedup_opts *o);
+
 /* How GradEx estimates: see docs/gradex.md. */
 typedef struct wn_surrogate_opts {
     const char *mode;      /* "clean" (NULL), "ref", "step" */
@@ -240,6 +250,12 @@ typedef struct wn_select_opts {
     const char *dedup;              /* "exact" (NULL), "near", "none" */
     const char *const *avoid;       /* contamination veto: rows files */
     size_t n_avoid;
+    size_t avoid_run;               /* words of a run that may not be shared; 0: 13 */
+    const char *vectors;            /* store of the rows' vectors for the next four; NULL: store */
+    const char *const *avoid_store; /* stores of vectors that may not be resembled */
+    size_t n_avoid_store;
+    double avoid_cosine;            /* from this cosine on; 0: 0.95 */
+    double near_cosine;             /* with an earlier row: counts as a duplicate; 0: no matter */
     const char *model;              /* whose tokens budget_tokens counts */
     wn_surrogate_opts how;          /* gradex-*: how subsets are estimated */
     const char *search;             /* gradex-fs: "pass" (NULL), "forward", "backward" */

@@ -55,13 +55,14 @@ typedef struct wn_command {
     X(grad)                                                                                        \
     X(score)                                                                                       \
     X(export)                                                                                      \
+    X(import)                                                                                      \
     X(store_info)                                                                                  \
     X(store_check)                                                                                 \
     X(store_merge)                                                                                 \
     X(store_export)                                                                                \
     X(store_import)                                                                                \
-    X(import)                                                                                      \
     X(search)                                                                                      \
+    X(dedup)                                                                                       \
     X(select)                                                                                      \
     X(estimate)                                                                                    \
     X(what_if)                                                                                     \

@@ -3,7 +3,7 @@
 
 typedef struct select_opts {
     wn_select_opts o;
-    wn_opt_list avoid, checkpoint;
+    wn_opt_list avoid, avoid_store, checkpoint;
 } select_opts;
 
 static const wn_opt opts[] = {
@@ -31,6 +31,16 @@ static const wn_opt opts[] = {
                "which chosen rows count as duplicates"),
     OPT_LIST(select_opts, avoid, "avoid", "FILE",
              "rows whose texts may not be shared, such as the test rows"),
+    OPT_SIZE(select_opts, o.avoid_run, "avoid-words", "13",
+             "--avoid: words of a run that may not be shared"),
+    OPT_LIST(select_opts, avoid_store, "avoid-store", "PATH",
+             "vectors that may not be resembled, such as the test rows'"),
+    OPT_F64(select_opts, o.avoid_cosine, "avoid-cosine", OPT_ABOVE_0, 1, "0.95",
+            "--avoid-store: from this cosine on"),
+    OPT_F64(select_opts, o.near_cosine, "near-cosine", OPT_ABOVE_0, 1, "no matter",
+            "a row whose vector has this cosine with an earlier one's is a duplicate too"),
+    OPT_STR(select_opts, o.vectors, "vectors", "PATH", "--store",
+            "the rows' vectors for --avoid-store and --near-cosine"),
     OPT_STR(select_opts, o.how.groups, "groups", "task|source|cluster:K|kmeans:K", "task",
             "gradex-*: what is chosen or left out as a whole"),
     OPT_CHOICE(select_opts, o.search, "search", "pass|forward|backward", "pass",
@@ -70,6 +80,8 @@ static wn_err run(const wn_call *c)
     select_opts *s = c->opts;
     s->o.avoid = s->avoid.item;
     s->o.n_avoid = s->avoid.n;
+    s->o.avoid_store = s->avoid_store.item;
+    s->o.n_avoid_store = s->avoid_store.n;
     s->o.checkpoints = s->checkpoint.item;
     s->o.n_checkpoints = s->checkpoint.n;
     return wn_print_lines(c, job, ".manifest.json");
@@ -89,7 +101,9 @@ const wn_command wn_cmd_select = {
     "The output is rows again; deft, bm25: with `hits` (how many queries have it), `score`, "
     "`query` "
     "and `rank` (its best score, whose it is, its place there from 1); gradex-*, less, dsir: with "
-    "`score`. OUT.manifest.json says what it was made from.",
+    "`score`. OUT.manifest.json says what it was made from. Rows too like a target row (--avoid, "
+    "--queries rows, --avoid-store) are never chosen; OUT.avoided.jsonl shows each with its "
+    "counterpart.",
     "winnow select --strategy deft --pool pool --store vectors --queries target --k 50 \\\n"
     "    --budget 1000 --avoid test.jsonl --out chosen.jsonl",
     0,

@@ -1,11 +1,6 @@
-/* MinHash with banding (Broder 1997; Leskovec, Rajaraman, Ullman, "Mining of massive datasets", ch.
- * 3): 12 bands of 5 minima, so a pair of similarity s becomes a candidate with probability 1 - (1 -
- * s^5)^12: 0.991 at 0.8, 0.99999 at 0.9, 0.32 at 0.5. Candidates are then compared exactly.
- * Signatures are made in parallel by blocks; rows are taken in order, for whether a row stays
- * depends on those before it. A band's bucket is asked for its first 8 rows only, so a pool full of
- * alike rows costs no more than linear time. Templates are learned from a task's first 64 rows:
- * without that, tasks with a long instruction and a short input would be near-duplicates of
- * themselves. */
+/* MinHash (runs.h) finds, sets of runs decide. Signatures are made in parallel by blocks; rows are
+ * taken in order, for whether a row stays depends on those before it. A band's bucket is asked for
+ * its first 8 rows only, so a pool full of alike rows costs no more than linear time. */
 #include "pool/near.h"
 
 #include <stdlib.h>
@@ -16,23 +11,15 @@
 #include "base/report.h"
 #include "io/file.h"
 #include "pool/handle.h"
+#include "pool/runs.h"
+#include "pool/seen.h"
 
-enum { WORDS = 5, BANDS = 12, MINIMA = 5, BUCKET = 8, SAMPLE = 64, SAMPLE_MIN = 8 };
+enum { BUCKET = 8, MOST_TRIED = WN_BANDS_MOST * BUCKET };
 enum { BLOCK_ROWS = 4096, PIECE_ROWS = 64 };
-
-/* A sorted set of hashes of five-word runs. */
-typedef struct set {
-    uint64_t *v;
-    size_t n, cap;
-} set;
-
-typedef struct sample {
-    uint32_t rows[SAMPLE];
-    uint32_t n;
-} sample;
+#define LEAST 0.8
 
 typedef struct signature {
-    uint64_t band[BANDS];
+    uint64_t band[WN_BANDS_MOST];
     bool empty; /* nothing but template */
 } signature;
 
@@ -40,200 +27,40 @@ typedef struct near {
     const wn_pool *p;
     const uint64_t *row;
     uint64_t n;
-    sample *sample; /* one a task */
-    set *template;  /* one a task */
-    uint64_t mult[BANDS * MINIMA];
+    wn_templates templates;
+    wn_bands bands;
     uint64_t block0; /* the list's position of the block's first row */
     signature *sig;  /* of the block's rows */
-    wn_seen seen[BANDS];
+    wn_seen seen[WN_BANDS_MOST];
     wn_row a, b; /* the row at hand and a candidate */
-    set sa, sb;
+    wn_runs sa, sb;
 } near;
-
-static uint64_t mix(uint64_t h)
-{
-    h ^= h >> 32;
-    h *= 0xd6e8feb86659fd93u;
-    h ^= h >> 32;
-    h *= 0xd6e8feb86659fd93u;
-    return h ^ (h >> 32);
-}
-
-static int by_value(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
-static void sort_unique(set *s)
-{
-    if (!s->n)
-        return;
-    qsort(s->v, s->n, sizeof *s->v, by_value);
-    size_t k = 1;
-    for (size_t i = 1; i < s->n; i++)
-        if (s->v[i] != s->v[k - 1])
-            s->v[k++] = s->v[i];
-    s->n = k;
-}
-
-static wn_err push(set *s, uint64_t h)
-{
-    if (!WN_GROW(s->v, s->n, s->cap))
-        return WN_ENOMEM;
-    s->v[s->n++] = h;
-    return WN_OK;
-}
-
-/* Words: what stands between white space, ASCII letters folded. Fewer than five words: one run. */
-static wn_err runs(set *s, wn_span text)
-{
-    uint64_t last[WORDS] = {0};
-    size_t words = 0, i = 0;
-    s->n = 0;
-    while (i < text.len) {
-        uint64_t h = 0xcbf29ce484222325u;
-        size_t from = i;
-        for (; i < text.len && !wn_is_blank(text.p[i]); i++) {
-            unsigned char c = (unsigned char)text.p[i];
-            h = (h ^ (c >= 'A' && c <= 'Z' ? c + 32u : c)) * 0x100000001b3u;
-        }
-        if (i > from) {
-            last[words++ % WORDS] = mix(h);
-            uint64_t run = 0;
-            for (size_t k = 0; words >= WORDS && k < WORDS; k++)
-                run = mix(run + last[(words + k) % WORDS]);
-            if (words >= WORDS)
-                WN_TRY(push(s, run));
-        }
-        i++;
-    }
-    if (words && words < WORDS) {
-        uint64_t run = words;
-        for (size_t k = 0; k < words; k++)
-            run = mix(run + last[k]);
-        WN_TRY(push(s, run));
-    }
-    sort_unique(s);
-    return WN_OK;
-}
-
-static void subtract(set *s, const set *t)
-{
-    size_t k = 0, j = 0;
-    for (size_t i = 0; i < s->n; i++) {
-        while (j < t->n && t->v[j] < s->v[i])
-            j++;
-        if (j == t->n || t->v[j] != s->v[i])
-            s->v[k++] = s->v[i];
-    }
-    s->n = k;
-}
-
-/* |a & b| / |a | b| >= 0.8, in whole numbers. */
-static bool alike(const set *a, const set *b)
-{
-    size_t both = 0;
-    for (size_t i = 0, j = 0; i < a->n && j < b->n;) {
-        both += a->v[i] == b->v[j];
-        size_t was = i;
-        i += a->v[i] <= b->v[j];
-        j += b->v[j] <= a->v[was];
-    }
-    return both && 5 * both >= 4 * (a->n + b->n - both);
-}
 
 static uint64_t row_at(const near *m, uint64_t i)
 {
     return m->row ? m->row[i] : i;
 }
 
-static wn_err read_set(set *s, wn_row *row, const near *m, uint64_t i)
+static wn_err read_set(wn_runs *s, wn_row *row, const near *m, uint64_t i)
 {
-    WN_TRY(wn_pool_row(m->p, row_at(m, i), row));
-    WN_TRY(runs(s, row->prompt));
-    subtract(s, &m->template[row->task_number]);
-    return WN_OK;
-}
-
-/* ---- templates ---- */
-
-static wn_err learn(void *ctx, size_t task, int thread)
-{
-    (void)thread;
-    near *m = ctx;
-    const sample *sm = &m->sample[task];
-    if (sm->n < SAMPLE_MIN)
-        return WN_OK;
-    set all = {0}, one = {0};
-    wn_row row = {0};
-    wn_err e = WN_OK;
-    for (uint32_t i = 0; i < sm->n && !e; i++) {
-        e = wn_pool_row(m->p, row_at(m, sm->rows[i]), &row);
-        if (!e)
-            e = runs(&one, row.prompt);
-        for (size_t k = 0; k < one.n && !e; k++)
-            e = push(&all, one.v[k]);
-    }
-    if (!e && all.n)
-        qsort(all.v, all.n, sizeof *all.v, by_value);
-    for (size_t i = 0; i < all.n && !e;) {
-        size_t j = i;
-        while (j < all.n && all.v[j] == all.v[i])
-            j++;
-        if (2 * (j - i) >= sm->n)
-            e = push(&m->template[task], all.v[i]);
-        i = j;
-    }
-    wn_row_free(&row);
-    wn_free(all.v);
-    wn_free(one.v);
-    return e;
-}
-
-static wn_err learn_templates(near *m)
-{
-    size_t tasks = wn_pool_tasks(m->p);
-    WN_NEW(m->sample, tasks);
-    WN_NEW(m->template, tasks);
-    for (uint64_t i = 0; i < m->n; i++) {
-        sample *sm = &m->sample[wn_pool_task_of(m->p, row_at(m, i))];
-        if (sm->n < SAMPLE)
-            sm->rows[sm->n++] = (uint32_t)i;
-    }
-    WN_TRY(wn_par_for(tasks, learn, m));
-    wn_free(m->sample);
-    m->sample = NULL;
-    return WN_OK;
+    return wn_runs_of_row(s, row, m->p, row_at(m, i), &m->templates);
 }
 
 /* ---- signatures ---- */
 
 /* The target is part of every band's key: only rows with the same target can meet. */
-static void sign(signature *sig, const near *m, const set *s, const wn_row *row)
+static void sign(signature *sig, const near *m, const wn_runs *s, const wn_row *row)
 {
     wn_span target = wn_span_trim(row->target);
-    uint64_t seed = wn_hash64(target.p, target.len, 1);
     sig->empty = !s->n;
-    for (int b = 0; b < BANDS; b++) {
-        uint64_t key = seed;
-        for (int k = 0; k < MINIMA; k++) {
-            uint64_t mult = m->mult[b * MINIMA + k], least = UINT64_MAX;
-            for (size_t i = 0; i < s->n; i++) {
-                uint64_t h = s->v[i] * mult;
-                least = h < least ? h : least;
-            }
-            key = mix(key + least);
-        }
-        sig->band[b] = key;
-    }
+    wn_bands_keys(sig->band, &m->bands, s, wn_hash64(target.p, target.len, 1));
 }
 
 static wn_err sign_piece(void *ctx, size_t piece, int thread)
 {
     (void)thread;
     near *m = ctx;
-    set s = {0};
+    wn_runs s = {0};
     wn_row row = {0};
     wn_err e = WN_OK;
     for (uint64_t k = piece * PIECE_ROWS; k < (piece + 1) * PIECE_ROWS && !e; k++) {
@@ -244,7 +71,7 @@ static wn_err sign_piece(void *ctx, size_t piece, int thread)
             sign(&m->sig[k], m, &s, &row);
     }
     wn_row_free(&row);
-    wn_free(s.v);
+    wn_runs_free(&s);
     return e;
 }
 
@@ -257,20 +84,21 @@ static wn_err compare(bool *same, near *m, bool *have_a, uint64_t i, uint32_t ca
     *have_a = true;
     WN_TRY(read_set(&m->sb, &m->b, m, candidate));
     wn_span x = wn_span_trim(m->a.target), y = wn_span_trim(m->b.target);
-    *same = x.len == y.len && memcmp(x.p, y.p, x.len) == 0 && alike(&m->sa, &m->sb);
+    *same =
+        x.len == y.len && memcmp(x.p, y.p, x.len) == 0 && wn_bands_alike(&m->bands, &m->sa, &m->sb);
     return WN_OK;
 }
 
 static wn_err decide(uint8_t *drop, near *m, uint64_t i, const signature *sig)
 {
-    uint32_t tried[BANDS * BUCKET];
+    uint32_t tried[MOST_TRIED];
     size_t n_tried = 0;
     bool have_a = false, same = false;
     *drop = 0;
     if (sig->empty)
         return WN_OK;
-    bool full[BANDS] = {false};
-    for (int b = 0; b < BANDS; b++) {
+    bool full[WN_BANDS_MOST] = {false};
+    for (int b = 0; b < m->bands.bands; b++) {
         size_t at = SIZE_MAX;
         int in_bucket = 0;
         uint32_t c;
@@ -291,7 +119,7 @@ static wn_err decide(uint8_t *drop, near *m, uint64_t i, const signature *sig)
         }
         full[b] = in_bucket == BUCKET;
     }
-    for (int b = 0; b < BANDS; b++)
+    for (int b = 0; b < m->bands.bands; b++)
         if (!full[b])
             WN_TRY(wn_seen_add(&m->seen[b], sig->band[b], (uint32_t)i));
     return WN_OK;
@@ -299,9 +127,8 @@ static wn_err decide(uint8_t *drop, near *m, uint64_t i, const signature *sig)
 
 static wn_err mark_all(uint8_t *drop, near *m)
 {
-    for (uint32_t k = 0; k < BANDS * MINIMA; k++)
-        m->mult[k] = wn_hash64(&k, sizeof k, 2) | 1;
-    WN_TRY(learn_templates(m));
+    wn_bands_init(&m->bands, LEAST);
+    WN_TRY(wn_templates_learn(&m->templates, m->p, m->row, m->n));
     WN_NEW(m->sig, BLOCK_ROWS);
     for (m->block0 = 0; m->block0 < m->n; m->block0 += BLOCK_ROWS) {
         uint64_t left = m->n - m->block0, rows = left < BLOCK_ROWS ? left : BLOCK_ROWS;
@@ -319,15 +146,12 @@ wn_err wn_near_mark(uint8_t *drop, const wn_pool *p, const uint64_t *row, uint64
         return wn_fail(WN_EARG, "%s: near-duplicates: expected under 2^31 rows", p->path);
     near m = {.p = p, .row = row, .n = n};
     wn_err e = mark_all(drop, &m);
-    for (size_t t = 0; m.template && t < wn_pool_tasks(p); t++)
-        wn_free(m.template[t].v);
-    for (int b = 0; b < BANDS; b++)
+    for (int b = 0; b < m.bands.bands; b++)
         wn_seen_free(&m.seen[b]);
-    wn_free(m.template);
-    wn_free(m.sample);
+    wn_templates_free(&m.templates);
     wn_free(m.sig);
-    wn_free(m.sa.v);
-    wn_free(m.sb.v);
+    wn_runs_free(&m.sa);
+    wn_runs_free(&m.sb);
     wn_row_free(&m.a);
     wn_row_free(&m.b);
     return e;

@@ -9,7 +9,7 @@
 
 struct explain {
     const char *id;
-    json_t *manifest, *row, *queries, *displaced, *missed;
+    json_t *manifest, *row, *veto, *queries, *displaced, *missed;
 };
 
 static wn_err nomem(void)
@@ -100,11 +100,32 @@ static wn_err drop_chosen(void *ctx, const json_t *line, bool *stop)
 
 /* ---- the answer ---- */
 
-static const json_t *veto_of(const struct explain *e)
+static wn_err find_veto(void *ctx, const json_t *line, bool *stop)
+{
+    struct explain *e = ctx;
+    char *id;
+    WN_TRY(wn_chosen_id(&id, line));
+    *stop = strcmp(id, e->id) == 0;
+    wn_free(id);
+    if (*stop)
+        e->veto = json_incref((json_t *)line);
+    return WN_OK;
+}
+
+/* The manifest shows the first of the struck-out rows, a file beside the selection all. */
+static wn_err look_for_veto(struct explain *e, const char *selection)
 {
     const json_t *list = json_object_get(e->manifest, "vetoed");
     size_t at = place_in(list, e->id);
-    return at == SIZE_MAX ? NULL : json_array_get(list, at);
+    char *avoided;
+    if (at != SIZE_MAX)
+        e->veto = json_incref(json_array_get(list, at));
+    if (e->veto || e->row)
+        return WN_OK;
+    WN_TRY(wn_chosen_path(&avoided, selection, ".avoided.jsonl"));
+    wn_err err = wn_file_exists(avoided) ? wn_chosen_lines(avoided, find_veto, e) : WN_OK;
+    wn_free(avoided);
+    return err;
 }
 
 static wn_err gather(struct explain *e, const char *selection)
@@ -116,6 +137,7 @@ static wn_err gather(struct explain *e, const char *selection)
         return nomem();
     WN_TRY(wn_chosen_manifest(&e->manifest, selection));
     WN_TRY(wn_chosen_lines(selection, find_row, e));
+    WN_TRY(look_for_veto(e, selection));
     if (!json_object_get(e->manifest, "lists"))
         return WN_OK;
     char *hits;
@@ -129,7 +151,7 @@ static wn_err gather(struct explain *e, const char *selection)
 
 static json_t *answer(const struct explain *e)
 {
-    const json_t *counts = json_object_get(e->manifest, "counts"), *veto = veto_of(e);
+    const json_t *counts = json_object_get(e->manifest, "counts");
     json_t *m = json_pack("{s:s, s:b, s:O}", "id", e->id, "chosen", e->row != NULL, "strategy",
                           json_object_get(e->manifest, "strategy"));
     if (!m)
@@ -141,8 +163,8 @@ static json_t *answer(const struct explain *e)
     json_object_set(m, "rows", json_object_get(counts, "rows"));
     json_object_set(m, "eligible", json_object_get(counts, "eligible"));
     json_object_set(m, "seed", json_object_get(e->manifest, "seed"));
-    if (veto)
-        json_object_set(m, "vetoed", (json_t *)veto);
+    if (e->veto)
+        json_object_set(m, "vetoed", e->veto);
     const json_t *lists = json_object_get(e->manifest, "lists");
     if (lists) {
         json_object_set(m, "hits_a_query", json_object_get(lists, "hits_a_query"));
@@ -211,8 +233,14 @@ static void other_text(wn_str *s, const json_t *a)
     const json_t *veto = json_object_get(a, "vetoed");
     wn_str_printf(s, "%s was not chosen by %s\n", string(a, "id"), string(a, "strategy"));
     if (veto) {
-        wn_str_printf(s, "  it shares text with the target row %s: \"%s\"\n", string(veto, "by"),
-                      string(veto, "words"));
+        const json_t *score = json_object_get(veto, "score");
+        if (score)
+            wn_str_printf(s, "  its %s is like that of the target row %s: %.3f\n",
+                          strcmp(string(veto, "kind"), "near") == 0 ? "prompt" : "vector",
+                          string(veto, "by"), json_number_value(score));
+        else
+            wn_str_printf(s, "  it shares text with the target row %s: \"%s\"\n",
+                          string(veto, "by"), string(veto, "words"));
         return;
     }
     if (!json_object_get(a, "queries")) {
@@ -332,6 +360,7 @@ wn_err wn_explain_job(const wn_explain_opts *o, char **text)
     }
     json_decref(e.manifest);
     json_decref(e.row);
+    json_decref(e.veto);
     json_decref(e.queries);
     json_decref(e.displaced);
     json_decref(e.missed);

@@ -453,8 +453,8 @@ wn_err wn_part_do(wn_run *r, const wn_part *p)
 
 wn_err wn_part_remove(const wn_part *p)
 {
-    static const char *const ends[] = {"", ".partial", ".manifest.json", ".hits.jsonl",
-                                       ".stamp.json"};
+    static const char *const ends[] = {
+        "", ".partial", ".manifest.json", ".hits.jsonl", ".avoided.jsonl", ".stamp.json"};
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
         wn_str path = {0};
         wn_str_printf(&path, "%s%s", p->out, ends[i]);

@@ -77,43 +77,137 @@ static wn_err strike_near(wn_constraint_counts *counts, wn_candidates *c)
 
 /* ---- contamination ---- */
 
-static wn_err strike_contaminated(wn_constraint_counts *counts, wn_candidates *c,
+static const char *const kind_name[WN_VETO_KINDS] = {"exact", "words", "near", "vectors"};
+
+const char *wn_veto_kind_name(wn_veto_kind k)
+{
+    return kind_name[k];
+}
+
+void wn_veto_free(wn_veto *v)
+{
+    wn_free(v->id);
+    wn_free(v->by);
+    wn_free(v->words);
+    *v = (wn_veto){0};
+}
+
+void wn_vetoes_free(wn_vetoes *v)
+{
+    for (size_t i = 0; i < v->n; i++)
+        wn_veto_free(&v->v[i]);
+    wn_free(v->v);
+    *v = (wn_vetoes){0};
+}
+
+static int by_row(const void *a, const void *b)
+{
+    const wn_veto *x = a, *y = b;
+    return x->row < y->row ? -1 : x->row > y->row;
+}
+
+/* Pairs of rows that were candidates, in their order. */
+static void settle(wn_constraint_counts *counts, const uint64_t *candidate)
+{
+    wn_vetoes *all = &counts->veto;
+    size_t n = 0;
+    for (size_t i = 0; i < all->n; i++) {
+        if (!wn_bit(candidate, all->v[i].row)) {
+            wn_veto_free(&all->v[i]);
+            continue;
+        }
+        counts->by_kind[all->v[i].kind]++;
+        all->v[n++] = all->v[i];
+    }
+    all->n = n;
+    if (n)
+        qsort(all->v, n, sizeof *all->v, by_row);
+}
+
+static wn_err strike_contaminated(wn_constraint_counts *counts, wn_candidates *c, size_t run,
                                   wn_pool *const *avoid, size_t n_avoid)
 {
-    uint64_t *veto;
-    WN_NEW(veto, wn_pool_rows(c->pool) / 64 + 1);
-    wn_err err = wn_contamination(veto, counts->veto, &counts->n_veto, WN_VETO_SHOWN, c->pool,
-                                  avoid, n_avoid);
-    for (uint64_t i = 0; i < c->N && err == WN_OK; i++)
-        if (wn_bit(veto, wn_candidate_pool_row(c, i)))
+    uint64_t words = wn_pool_rows(c->pool) / 64 + 1;
+    uint64_t *veto = wn_calloc(words, sizeof *veto), *candidate = wn_calloc(words, sizeof *veto);
+    wn_err err = veto && candidate ? WN_OK : WN_ENOMEM;
+    if (err == WN_OK)
+        err =
+            wn_contamination(veto, &counts->veto, &counts->compared, c->pool, avoid, n_avoid, run);
+    for (uint64_t i = 0; i < c->N && err == WN_OK; i++) {
+        uint64_t row = wn_candidate_pool_row(c, i);
+        wn_bit_set(candidate, row);
+        if (wn_bit(veto, row))
             strike(c, i, &counts->vetoed);
+    }
+    if (err == WN_OK)
+        settle(counts, candidate);
     wn_free(veto);
+    wn_free(candidate);
     return err;
 }
 
-wn_err wn_constrain(wn_constraint_counts *counts, wn_candidates *c, const char *dedup,
+struct striking {
+    wn_candidates *c;
+    uint64_t *counter;
+};
+
+static void strike_one(void *ctx, uint64_t i)
+{
+    struct striking *s = ctx;
+    strike(s->c, i, s->counter);
+}
+
+static wn_err strike_by_vectors(wn_constraint_counts *counts, wn_candidates *c,
+                                const wn_select_opts *o)
+{
+    struct striking s = {c, &counts->vetoed};
+    size_t before = counts->veto.n;
+    if (!o->n_avoid_store)
+        return o->avoid_cosine != 0 ? wn_fail(WN_EARG, "--avoid-cosine: needs --avoid-store")
+                                    : WN_OK;
+    WN_TRY(wn_strike_like_targets(&counts->veto, &counts->compared.vectors, c, o, strike_one, &s));
+    counts->by_kind[WN_VETO_VECTORS] += counts->veto.n - before;
+    qsort(counts->veto.v, counts->veto.n, counts->veto.n ? sizeof *counts->veto.v : 1, by_row);
+    return WN_OK;
+}
+
+/* ---- all of it ---- */
+
+static wn_err strike_duplicates(wn_constraint_counts *counts, wn_candidates *c,
+                                const wn_select_opts *o)
+{
+    const char *dedup = o->dedup ? o->dedup : "exact";
+    bool near = strcmp(dedup, "near") == 0, none = strcmp(dedup, "none") == 0;
+    if (!near && !none && strcmp(dedup, "exact") != 0)
+        return wn_fail(WN_EARG, "--dedup: expected exact, near or none, found %s", dedup);
+    if (near && !c->pool)
+        return wn_fail(WN_EARG,
+                       "--dedup near: needs --pool: without it the rows' texts are not known");
+    if (!none)
+        WN_TRY(strike_equal(counts, c));
+    if (near)
+        WN_TRY(strike_near(counts, c));
+    if (o->near_cosine == 0)
+        return WN_OK;
+    struct striking s = {c, &counts->duplicates};
+    return wn_strike_repeated(c, o, strike_one, &s);
+}
+
+wn_err wn_constrain(wn_constraint_counts *counts, wn_candidates *c, const wn_select_opts *o,
                     wn_pool *const *avoid, size_t n_avoid)
 {
     counts->candidates = c->N;
-    if (n_avoid) {
-        if (!c->pool)
-            return wn_fail(WN_EARG,
-                           "--avoid: needs --pool: without it the rows' texts are not known");
-        WN_TRY(strike_contaminated(counts, c, avoid, n_avoid));
-    }
-    if (!dedup || strcmp(dedup, "exact") == 0 || strcmp(dedup, "near") == 0)
-        WN_TRY(strike_equal(counts, c));
-    else if (strcmp(dedup, "none") != 0)
-        return wn_fail(WN_EARG, "--dedup: expected exact, near or none, found %s", dedup);
-    if (dedup && strcmp(dedup, "near") == 0) {
-        if (!c->pool)
-            return wn_fail(WN_EARG,
-                           "--dedup near: needs --pool: without it the rows' texts are not known");
-        WN_TRY(strike_near(counts, c));
-    }
+    if (n_avoid && !c->pool)
+        return wn_fail(WN_EARG, "--avoid: needs --pool: without it the rows' texts are not known");
+    if (o->avoid_run && !n_avoid)
+        return wn_fail(WN_EARG, "--avoid-words: needs --avoid");
+    if (n_avoid)
+        WN_TRY(strike_contaminated(counts, c, o->avoid_run, avoid, n_avoid));
+    WN_TRY(strike_by_vectors(counts, c, o));
+    WN_TRY(strike_duplicates(counts, c, o));
     if (c->left == 0)
         return wn_fail(WN_EARG,
-                       "%s: no row is left to choose from: of %llu rows %llu share text with a "
+                       "%s: no row is left to choose from: of %llu rows %llu are too like a "
                        "target row, %llu are duplicates",
                        c->pool ? wn_pool_path(c->pool) : wn_store_path(c->store),
                        (unsigned long long)c->N, (unsigned long long)counts->vetoed,
@@ -123,12 +217,7 @@ wn_err wn_constrain(wn_constraint_counts *counts, wn_candidates *c, const char *
 
 void wn_constraint_counts_free(wn_constraint_counts *counts)
 {
-    for (size_t i = 0; i < counts->n_veto; i++) {
-        wn_free(counts->veto[i].id);
-        wn_free(counts->veto[i].by);
-        wn_free(counts->veto[i].words);
-    }
-    counts->n_veto = 0;
+    wn_vetoes_free(&counts->veto);
 }
 
 /* ---- filling ---- */

@@ -43,21 +43,56 @@ wn_span wn_candidate_query(const wn_candidates *c, uint64_t q, wn_row *work); /*
 /* ---- constraints
  * --------------------------------------------------------------------------------- */
 
-/* One struck-out row, for the manifest: which target row shares which words with it. */
+/* One struck-out row: which target row is like it, and how. */
+typedef enum wn_veto_kind {
+    WN_VETO_EXACT,   /* the same prompt, or prompt and target, in words */
+    WN_VETO_WORDS,   /* shared runs of words */
+    WN_VETO_NEAR,    /* similar prompts */
+    WN_VETO_VECTORS, /* similar vectors */
+    WN_VETO_KINDS
+} wn_veto_kind;
 typedef struct wn_veto {
-    char *id, *by, *words;
+    uint64_t row; /* of the pool; of vectors: the candidate, until they are put in order */
+    wn_veto_kind kind;
+    char *id, *by, *words; /* words NULL: not of words */
+    double score;          /* near, vectors: the similarity */
 } wn_veto;
-enum { WN_VETO_SHOWN = 100 };
+typedef struct wn_vetoes {
+    wn_veto *v;
+    size_t n, cap;
+} wn_vetoes;
+void wn_veto_free(wn_veto *v);
+void wn_vetoes_free(wn_vetoes *v);
+const char *wn_veto_kind_name(wn_veto_kind k);
+
+/* What candidates were compared with: "nothing found" means something only beside it. */
+typedef struct wn_compared {
+    uint64_t rows, wordless;          /* target rows; those without words to compare */
+    uint64_t run_words;               /* words of a run */
+    uint64_t runs, stretches, wholes; /* different ones, of the target rows */
+    uint64_t sets;                    /* target rows as sets of runs, for similar prompts */
+    uint64_t vectors;                 /* target rows with vectors */
+} wn_compared;
+
+enum { WN_VETO_SHOWN = 100 }; /* in the manifest; all stand in a file beside the selection */
 typedef struct wn_constraint_counts {
-    uint64_t candidates, duplicates, vetoed;
-    wn_veto veto[WN_VETO_SHOWN];
-    size_t n_veto;
+    uint64_t candidates, duplicates, vetoed, by_kind[WN_VETO_KINDS];
+    wn_vetoes veto; /* in the candidates' order */
+    wn_compared compared;
 } wn_constraint_counts;
 
 /* Sets bits of c->skip and c->left. avoid: the target rows, opened; may be empty. */
-wn_err wn_constrain(wn_constraint_counts *counts, wn_candidates *c, const char *dedup,
+wn_err wn_constrain(wn_constraint_counts *counts, wn_candidates *c, const wn_select_opts *o,
                     wn_pool *const *avoid, size_t n_avoid);
 void wn_constraint_counts_free(wn_constraint_counts *counts);
+
+/* By vectors (vector_veto.c): rows whose vector is close to one of o->avoid_store; rows that repeat
+ * an earlier one of o->near_cosine. `strike` says which. */
+typedef void (*wn_strike_fn)(void *ctx, uint64_t candidate);
+wn_err wn_strike_like_targets(wn_vetoes *out, uint64_t *vectors, const wn_candidates *c,
+                              const wn_select_opts *o, wn_strike_fn strike, void *ctx);
+wn_err wn_strike_repeated(const wn_candidates *c, const wn_select_opts *o, wn_strike_fn strike,
+                          void *ctx);
 
 /* A selection being filled: budget in rows and tokens, cap per task. */
 typedef struct wn_filler {

@@ -60,16 +60,44 @@ static wn_err open_avoid(wn_select_inputs *in, const wn_strategy *s, const wn_se
     return WN_OK;
 }
 
+/* That nothing was found means something only beside what was looked for. */
+static void say_compared(const wn_constraint_counts *n)
+{
+    const wn_compared *c = &n->compared;
+    wn_str s = {0};
+    if (c->rows)
+        wn_str_printf(&s,
+                      "%llu target rows: %llu runs of %llu words, %llu shorter stretches, %llu "
+                      "whole rows, %llu sets of runs",
+                      (unsigned long long)c->rows, (unsigned long long)c->runs,
+                      (unsigned long long)c->run_words, (unsigned long long)c->stretches,
+                      (unsigned long long)c->wholes, (unsigned long long)c->sets);
+    if (c->wordless)
+        wn_str_printf(&s, "; %llu rows without words were not compared",
+                      (unsigned long long)c->wordless);
+    if (c->vectors)
+        wn_str_printf(&s, "%s%llu target vectors", s.len ? "; " : "",
+                      (unsigned long long)c->vectors);
+    if (s.len && wn_str_check(&s) == WN_OK)
+        wn_message("compared with %s: %llu rows are too like them (%llu exact, %llu by words, %llu "
+                   "near, %llu by vectors)",
+                   s.p, (unsigned long long)n->vetoed, (unsigned long long)n->by_kind[0],
+                   (unsigned long long)n->by_kind[1], (unsigned long long)n->by_kind[2],
+                   (unsigned long long)n->by_kind[3]);
+    wn_str_free(&s);
+}
+
 static wn_err choose(const wn_strategy *s, wn_candidates *c, wn_constraint_counts *counts,
                      const wn_select_inputs *in, const wn_select_opts *o)
 {
-    WN_TRY(wn_constrain(counts, c, o->dedup, in->avoid, in->n_avoid));
+    WN_TRY(wn_constrain(counts, c, o, in->avoid, in->n_avoid));
+    say_compared(counts);
     if (counts->vetoed || counts->duplicates)
-        wn_message(
-            "%llu of %llu rows may not be chosen: %llu share text with a target row, %llu are "
-            "duplicates",
-            (unsigned long long)(counts->vetoed + counts->duplicates), (unsigned long long)c->N,
-            (unsigned long long)counts->vetoed, (unsigned long long)counts->duplicates);
+        wn_message("%llu of %llu rows may not be chosen: %llu are too like a target row, %llu are "
+                   "duplicates",
+                   (unsigned long long)(counts->vetoed + counts->duplicates),
+                   (unsigned long long)c->N, (unsigned long long)counts->vetoed,
+                   (unsigned long long)counts->duplicates);
     if (o->budget_tokens)
         WN_TRY(wn_count_tokens(c, o->model));
     wn_picks picks = {0};

@@ -1,14 +1,16 @@
 /* Indexing the target rows. Two passes over each file: which runs of 4 words are template, by task;
- * then each row's runs of 8 words, its short stretches, or its whole prompt. */
+ * then each row's runs of words, its short stretches, and the row as a whole. */
 #include "select/targets.h"
 
 #include <string.h>
 
 #include "base/mem.h"
 #include "io/file.h"
+#include "select/contamination.h"
 
 enum { TEMPLATE_RUN = 4, OWN_WORDS = 5 };
-#define WHOLE 0x5bd1e995a5a5c3d7u
+#define WHOLE_PROMPT 0x5bd1e995a5a5c3d7u
+#define WHOLE_ROW    0x27d4eb2f165667c5u
 
 wn_err wn_row_words(wn_wordlist *w, size_t *prompt_words, const wn_row *row)
 {
@@ -23,9 +25,20 @@ wn_err wn_row_words(wn_wordlist *w, size_t *prompt_words, const wn_row *row)
     return wn_str_check(&w->text);
 }
 
-uint64_t wn_targets_whole_key(const wn_wordlist *prompt, size_t n)
+uint64_t wn_targets_prompt_key(const wn_wordlist *w, size_t prompt_words)
 {
-    return wn_wordlist_hash(prompt, 0, n) ^ WHOLE;
+    return prompt_words ? wn_wordlist_hash(w, 0, prompt_words) ^ WHOLE_PROMPT : 0;
+}
+
+uint64_t wn_targets_row_key(const wn_wordlist *w, size_t prompt_words)
+{
+    size_t first = prompt_words + 1, end = first;
+    while (end < w->n && w->word[end].hash != 0)
+        end++;
+    if (!prompt_words || end == first)
+        return 0;
+    return wn_wordlist_hash(w, 0, prompt_words) * WHOLE_ROW +
+           wn_wordlist_hash(w, first, end - first);
 }
 
 /* ---- template ---- */
@@ -86,12 +99,14 @@ static wn_err mark_template(struct reader *r)
 
 /* ---- the index ---- */
 
-static wn_err add(wn_targets *t, uint64_t key, uint32_t number)
+static wn_err add(wn_targets *t, uint64_t key, uint32_t number, uint64_t *different)
 {
     wn_tally_slot *s;
     WN_TRY(wn_tally_at(&s, &t->index, key));
-    if (s->count++ == 0)
+    if (s->count++ == 0) {
         s->mark = number;
+        ++*different;
+    }
     return WN_OK;
 }
 
@@ -108,11 +123,11 @@ static wn_err add_runs(wn_targets *t, const struct reader *r, uint32_t number, b
     wn_window window = {0};
     uint64_t key;
     for (size_t j = 0; j < r->words.n; j++) {
-        if (!wn_window_push(&window, &key, &r->words, j, WN_RUN) ||
-            own_words(r, j + 1 - WN_RUN, WN_RUN) < OWN_WORDS)
+        if (!wn_window_push(&window, &key, &r->words, j, t->run) ||
+            own_words(r, j + 1 - t->run, t->run) < OWN_WORDS)
             continue;
-        WN_TRY(add(t, key, number));
-        t->has[WN_RUN] = *any = true;
+        WN_TRY(add(t, key, number, &t->runs));
+        t->has[t->run] = *any = true;
     }
     return WN_OK;
 }
@@ -127,8 +142,8 @@ static wn_err add_stretches(wn_targets *t, const struct reader *r, uint32_t numb
         if (!border && !r->template[j])
             continue;
         size_t n = j - start;
-        if (n >= WN_PHRASE_MIN && n < WN_RUN) {
-            WN_TRY(add(t, wn_wordlist_hash(&r->words, start, n), number));
+        if (n >= WN_PHRASE_MIN && n < t->run) {
+            WN_TRY(add(t, wn_wordlist_hash(&r->words, start, n), number, &t->stretches));
             t->has[n] = *any = true;
         }
         start = j + 1;
@@ -136,31 +151,41 @@ static wn_err add_stretches(wn_targets *t, const struct reader *r, uint32_t numb
     return WN_OK;
 }
 
+/* A prompt that is nothing but template stands only together with its target. */
 static wn_err add_row(wn_targets *t, const struct reader *r, uint32_t number)
 {
     bool any = false;
     WN_TRY(add_runs(t, r, number, &any));
     WN_TRY(add_stretches(t, r, number, &any));
-    if (any || own_words(r, 0, r->prompt_words) == 0)
-        return WN_OK;
-    t->whole = true;
-    return add(t, wn_targets_whole_key(&r->words, r->prompt_words), number);
+    bool own = own_words(r, 0, r->prompt_words) > 0;
+    uint64_t key = own ? wn_targets_prompt_key(&r->words, r->prompt_words)
+                       : wn_targets_row_key(&r->words, r->prompt_words);
+    t->rows++;
+    t->wordless += !any && !key;
+    return key ? add(t, key, number, &t->wholes) : WN_OK;
 }
 
 static wn_err index_file(wn_targets *t, struct reader *r, const wn_pool *p, uint32_t first)
 {
+    uint64_t before = t->wordless;
     WN_TRY(count_runs(r, p));
     for (uint64_t i = 0; i < wn_pool_rows(p); i++) {
         WN_TRY(read_row(r, p, i));
         WN_TRY(mark_template(r));
         WN_TRY(add_row(t, r, first + (uint32_t)i));
     }
+    if (t->wordless - before == wn_pool_rows(p))
+        return wn_fail(WN_EARG, "%s: none of its %llu rows has words to compare", wn_pool_path(p),
+                       (unsigned long long)wn_pool_rows(p));
     return WN_OK;
 }
 
-wn_err wn_targets_init(wn_targets *t, wn_pool *const *avoid, size_t n_avoid)
+wn_err wn_targets_init(wn_targets *t, wn_pool *const *avoid, size_t n_avoid, size_t run)
 {
-    *t = (wn_targets){.avoid = avoid, .n_avoid = n_avoid};
+    *t = (wn_targets){.run = run, .avoid = avoid, .n_avoid = n_avoid};
+    if (run < WN_PHRASE_MIN || run > WN_RUN_MOST)
+        return wn_fail(WN_EARG, "--avoid-words: expected %d to %d, found %zu", WN_PHRASE_MIN,
+                       WN_RUN_MOST, run);
     uint64_t first = 0;
     wn_err err = WN_OK;
     for (size_t f = 0; f < n_avoid && err == WN_OK; f++) {
@@ -186,18 +211,18 @@ void wn_targets_free(wn_targets *t)
     wn_tally_free(&t->index);
 }
 
-wn_err wn_targets_name(char **name, const wn_targets *t, uint32_t number)
+wn_err wn_avoid_name(char **name, wn_pool *const *avoid, uint64_t number)
 {
     size_t f = 0;
     uint64_t i = number;
     *name = NULL;
-    while (i >= wn_pool_rows(t->avoid[f]))
-        i -= wn_pool_rows(t->avoid[f++]);
+    while (i >= wn_pool_rows(avoid[f]))
+        i -= wn_pool_rows(avoid[f++]);
     wn_row row = {0};
     wn_str s = {0};
-    wn_err err = wn_pool_row(t->avoid[f], i, &row);
+    wn_err err = wn_pool_row(avoid[f], i, &row);
     if (err == WN_OK) {
-        wn_str_puts(&s, wn_path_base(wn_pool_path(t->avoid[f])));
+        wn_str_puts(&s, wn_path_base(wn_pool_path(avoid[f])));
         wn_str_puts(&s, ": ");
         wn_str_add(&s, row.id.p, row.id.len);
         err = wn_str_check(&s);

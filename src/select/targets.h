@@ -8,23 +8,24 @@
 #include "select/tally.h"
 #include "select/wordlist.h"
 
-enum { WN_RUN = 8, WN_PHRASE_MIN = 5 }; /* words of a run; the shortest whole stretch that counts */
+enum { WN_RUN_MOST = 64, WN_PHRASE_MIN = 5 }; /* the shortest whole stretch that counts */
 
 typedef struct wn_targets {
-    wn_tally index;       /* key of a run of n words -> number of the target row in `mark` */
-    bool has[WN_RUN + 1]; /* has[n]: there are runs of n words */
-    bool whole;           /* there are whole prompts */
+    size_t run;                /* words of a run */
+    wn_tally index;            /* key of a run of n words -> number of the target row in `mark` */
+    bool has[WN_RUN_MOST + 1]; /* has[n]: there are runs of n words */
+    uint64_t rows, runs, stretches, wholes; /* rows read; different keys of each sort */
+    uint64_t wordless;                      /* rows with none of them */
     wn_pool *const *avoid;
     size_t n_avoid;
 } wn_targets;
 
-wn_err wn_targets_init(wn_targets *t, wn_pool *const *avoid, size_t n_avoid);
+/* run: WN_PHRASE_MIN .. WN_RUN_MOST. A file of whose rows nothing can be compared is an error. */
+wn_err wn_targets_init(wn_targets *t, wn_pool *const *avoid, size_t n_avoid, size_t run);
 void wn_targets_free(wn_targets *t);
-/* Key of a whole prompt. */
-uint64_t wn_targets_whole_key(const wn_wordlist *prompt, size_t n);
-/* "FILE: ID" of target row number; wn_free. */
-wn_err wn_targets_name(char **name, const wn_targets *t, uint32_t number);
-
+/* Keys of a row as a whole: its prompt, and its prompt with its target; 0: it has no words. */
+uint64_t wn_targets_prompt_key(const wn_wordlist *w, size_t prompt_words);
+uint64_t wn_targets_row_key(const wn_wordlist *w, size_t prompt_words);
 /* prompt | target | choices | references, as words; prompt_words: how many of them are the
  * prompt's. */
 wn_err wn_row_words(wn_wordlist *w, size_t *prompt_words, const wn_row *row);

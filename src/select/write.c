@@ -174,6 +174,11 @@ static json_t *options(const wn_select_opts *o, bool lists)
         json_object_set_new(m, "budget_tokens", number(o->budget_tokens));
     if (o->per_task)
         json_object_set_new(m, "per_task", number(o->per_task));
+    if (o->near_cosine != 0)
+        json_object_set_new(m, "near_cosine", json_real(o->near_cosine));
+    if (o->n_avoid_store)
+        json_object_set_new(m, "avoid_cosine",
+                            json_real(o->avoid_cosine != 0 ? o->avoid_cosine : 0.95));
     if (lists)
         json_object_set_new(m, "k", number(o->k ? o->k : 500));
     if (lists && o->store)
@@ -184,6 +189,37 @@ static json_t *options(const wn_select_opts *o, bool lists)
 static json_t *input(uint64_t rows, const char *sha)
 {
     return json_pack("{s:I, s:s}", "rows", (json_int_t)rows, "sha256", sha);
+}
+
+/* A store by its hash, as wn_store_sha gives it. */
+static wn_err store_input(json_t **out, const char *store)
+{
+    char hex[WN_SHA_HEX], *path;
+    WN_TRY(wn_path_join(&path, store, "store.json"));
+    wn_err err = wn_sha_file(hex, path);
+    wn_free(path);
+    WN_TRY(err);
+    *out = json_pack("{s:s, s:s}", "name", wn_path_base(store), "sha256", hex);
+    return *out ? WN_OK : wn_fail(WN_ENOMEM, "out of memory: the selection's manifest");
+}
+
+static wn_err vector_inputs(json_t *m, const wn_select_opts *o)
+{
+    json_t *one, *list = json_array();
+    if (o->n_avoid_store)
+        json_object_set(m, "avoid_store", list);
+    wn_err err = WN_OK;
+    for (size_t i = 0; i < o->n_avoid_store && err == WN_OK; i++) {
+        err = store_input(&one, o->avoid_store[i]);
+        if (err == WN_OK)
+            json_array_append_new(list, one);
+    }
+    json_decref(list);
+    if (err != WN_OK || !o->vectors)
+        return err;
+    WN_TRY(store_input(&one, o->vectors));
+    json_object_set_new(m, "vectors", one);
+    return WN_OK;
 }
 
 static wn_err inputs(json_t *m, const wn_candidates *c, const wn_select_inputs *in,
@@ -213,7 +249,7 @@ static wn_err inputs(json_t *m, const wn_candidates *c, const wn_select_inputs *
         json_object_set_new(one, "name", json_string(wn_path_base(wn_pool_path(in->avoid[i]))));
         json_array_append_new(avoid, one);
     }
-    return WN_OK;
+    return vector_inputs(m, o);
 }
 
 static json_t *counts_of(const wn_picks *p, const wn_candidates *c, const wn_constraint_counts *n)
@@ -237,13 +273,64 @@ static json_t *tasks_of(const wn_picks *p, const wn_candidates *c)
     return m;
 }
 
+static json_t *veto(const wn_veto *v)
+{
+    json_t *m =
+        json_pack("{s:s, s:s, s:s}", "id", v->id, "by", v->by, "kind", wn_veto_kind_name(v->kind));
+    if (v->words)
+        json_object_set_new(m, "words", json_string(v->words));
+    else
+        json_object_set_new(m, "score", json_real(v->score));
+    return m;
+}
+
 static json_t *vetoes(const wn_constraint_counts *n)
 {
     json_t *list = json_array();
-    for (size_t i = 0; i < n->n_veto; i++)
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "id", n->veto[i].id, "by",
-                                              n->veto[i].by, "words", n->veto[i].words));
+    for (size_t i = 0; i < n->veto.n && i < WN_VETO_SHOWN; i++)
+        json_array_append_new(list, veto(&n->veto.v[i]));
     return list;
+}
+
+static json_t *compared(const wn_constraint_counts *n)
+{
+    const wn_compared *c = &n->compared;
+    json_t *kinds = json_object();
+    for (int k = 0; k < WN_VETO_KINDS; k++)
+        json_object_set_new(kinds, wn_veto_kind_name((wn_veto_kind)k), number(n->by_kind[k]));
+    json_t *m =
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "target_rows", (json_int_t)c->rows,
+                  "wordless", (json_int_t)c->wordless, "runs", (json_int_t)c->runs, "stretches",
+                  (json_int_t)c->stretches, "wholes", (json_int_t)c->wholes, "sets",
+                  (json_int_t)c->sets, "vectors", (json_int_t)c->vectors, "found", kinds);
+    if (c->rows)
+        json_object_set_new(m, "run_words", number(c->run_words));
+    return m;
+}
+
+/* Every struck-out row with its counterpart, a line each. */
+static wn_err write_avoided(const char *path, const wn_vetoes *all)
+{
+    wn_out out;
+    wn_str line = {0};
+    WN_TRY(wn_out_open(&out, path));
+    wn_err err = WN_OK;
+    for (size_t i = 0; i < all->n && err == WN_OK; i++) {
+        json_t *m = veto(&all->v[i]);
+        wn_str_clear(&line);
+        err = wn_json_dump(&line, m, 0, false);
+        json_decref(m);
+        wn_str_putc(&line, '\n');
+        if (err == WN_OK)
+            err = wn_str_check(&line);
+        if (err == WN_OK)
+            err = wn_out_write(&out, line.p, line.len);
+    }
+    wn_str_free(&line);
+    if (err == WN_OK)
+        return wn_out_commit(&out);
+    wn_out_abort(&out);
+    return err;
 }
 
 static wn_err manifest(json_t **out, const wn_picks *p, const wn_candidates *c,
@@ -257,6 +344,7 @@ static wn_err manifest(json_t **out, const wn_picks *p, const wn_candidates *c,
     json_object_set_new(m, "inputs", from);
     json_object_set_new(m, "counts", counts_of(p, c, counts));
     json_object_set_new(m, "tasks", tasks_of(p, c));
+    json_object_set_new(m, "compared", compared(counts));
     json_object_set_new(m, "vetoed", vetoes(counts));
     json_object_set_new(m, "sha256", json_string(sha));
     if (p->about)
@@ -294,6 +382,13 @@ static wn_err write_beside(const wn_picks *p, const wn_candidates *c,
     wn_err err = wn_str_check(&path);
     if (err == WN_OK)
         err = p->Q ? write_hits(path.p, p, c) : wn_remove_tree(path.p);
+    wn_str_clear(&path);
+    wn_str_printf(&path, "%s.avoided.jsonl", o->common.out);
+    if (err == WN_OK)
+        err = wn_str_check(&path);
+    if (err == WN_OK)
+        err = in->n_avoid || o->n_avoid_store ? write_avoided(path.p, &counts->veto)
+                                              : wn_remove_tree(path.p);
     if (err == WN_OK)
         err = manifest(&m, p, c, counts, in, o, sha);
     wn_str_clear(&path);

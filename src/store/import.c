@@ -10,6 +10,7 @@
 #include "io/json.h"
 #include "io/manifest.h"
 #include "io/npy.h"
+#include "io/region.h"
 #include "store/format.h"
 #include "store/store.h"
 
@@ -74,6 +75,8 @@ static wn_err read_about(struct about *a, wn_span line, const char *where, const
                      : wn_fail(WN_EFORMAT, "%s: expected an id, found an empty line", where);
 }
 
+enum { STEP_ROWS = 4096 };
+
 struct import {
     const wn_import_opts *o;
     wn_npy array;
@@ -104,6 +107,18 @@ static wn_err add_row(struct import *im, uint64_t r, uint64_t done, wn_span line
     return err;
 }
 
+/* What has been read of the array need not stay in memory. */
+static void leave(const struct import *im, uint64_t r)
+{
+    const wn_npy *a = &im->array;
+    wn_region all = {a->map.base, (size_t)a->map.size};
+    uint64_t head = (uint64_t)(a->data - a->map.data), row = a->cols * (uint64_t)a->width;
+    if (r % STEP_ROWS != 0)
+        return;
+    wn_region_behind(&all, head + (r - STEP_ROWS) * row, STEP_ROWS * row);
+    wn_region_ahead(&all, head + r * row, 2 * STEP_ROWS * row);
+}
+
 static wn_err add_rows(struct import *im, uint64_t done)
 {
     uint64_t r = 0;
@@ -115,7 +130,7 @@ static wn_err add_rows(struct import *im, uint64_t done)
                            "%s: expected %" PRIu64 " ids, one for each row of %s, found more",
                            im->o->ids, im->array.rows, im->o->file);
         WN_TRY(add_row(im, r, done, line));
-        r++;
+        leave(im, ++r);
         WN_TRY(wn_progress("import", "rows", r, im->array.rows, NULL));
     }
     WN_TRY(err);

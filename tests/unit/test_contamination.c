@@ -105,9 +105,12 @@ static void expect_vetoes(const struct line *pool, size_t n_pool, const struct l
 {
     wn_pool *p = pool_of("pool", pool, n_pool), *a = pool_of("avoid", avoid, n_avoid);
     uint64_t veto[8] = {0};
-    wn_veto shown[10];
-    size_t n;
-    cr_assert_eq(wn_contamination(veto, shown, &n, 10, p, &a, 1), WN_OK, "%s", wn_error_text());
+    wn_vetoes shown = {0};
+    wn_compared compared;
+    cr_assert_eq(wn_contamination(veto, &shown, &compared, p, &a, 1, 8), WN_OK, "%s",
+                 wn_error_text());
+    size_t n = shown.n;
+    cr_assert_eq(compared.rows, n_avoid);
     wn_str s = {0};
     wn_str_puts(&s, "");
     size_t bits = 0;
@@ -115,12 +118,10 @@ static void expect_vetoes(const struct line *pool, size_t n_pool, const struct l
         bits += wn_bit(veto, i);
     cr_assert_eq(bits, n);
     for (size_t i = 0; i < n; i++) {
-        wn_str_printf(&s, "%s %s: %s\n", shown[i].id, shown[i].by + strlen("avoid: "),
-                      shown[i].words);
-        wn_free(shown[i].id);
-        wn_free(shown[i].by);
-        wn_free(shown[i].words);
+        wn_str_printf(&s, "%s %s: %s\n", shown.v[i].id, shown.v[i].by + strlen("avoid: "),
+                      shown.v[i].words ? shown.v[i].words : "similar");
     }
+    wn_vetoes_free(&shown);
     cr_assert_str_eq(s.p ? s.p : "", want);
     wn_str_free(&s);
     wn_pool_close(p);
@@ -208,23 +209,110 @@ Test(contamination, leaks_are_found_whatever_the_threads, .init = set_up, .fini 
     cr_assert_eq(wn_pool_open(&p, path, NULL, true), WN_OK);
     for (int t = 1; t <= 5; t += 2) {
         uint64_t veto[ROWS / 64 + 1] = {0};
-        wn_veto shown[20];
-        size_t n;
+        wn_vetoes shown = {0};
+        wn_compared compared;
         wn_par_set_threads(t);
-        cr_assert_eq(wn_contamination(veto, shown, &n, 20, p, &a, 1), WN_OK);
+        cr_assert_eq(wn_contamination(veto, &shown, &compared, p, &a, 1, 8), WN_OK);
         for (uint64_t i = 0; i < ROWS; i++)
             cr_assert_eq(wn_bit(veto, i), i % 97 == 5, "row %d", (int)i);
-        cr_assert_eq(n, 20);
-        for (size_t i = 0; i < n; i++) {
+        cr_assert_eq(shown.n, (ROWS - 5 + 96) / 97);
+        for (size_t i = 0; i < shown.n; i++) {
             char id[16];
             snprintf(id, sizeof id, "p%zu", 97 * i + 5);
-            cr_assert_str_eq(shown[i].id, id);
-            wn_free(shown[i].id);
-            wn_free(shown[i].by);
-            wn_free(shown[i].words);
+            cr_assert_str_eq(shown.v[i].id, id);
         }
+        wn_vetoes_free(&shown);
     }
     wn_par_set_threads(0);
+    wn_pool_close(p);
+    wn_pool_close(a);
+}
+
+/* ---- kinds ---- */
+
+/* "ID KIND" of each veto. */
+static void expect_kinds(const struct line *pool, size_t n_pool, const struct line *avoid,
+                         size_t n_avoid, size_t run, const char *want)
+{
+    wn_pool *p = pool_of("pool", pool, n_pool), *a = pool_of("avoid", avoid, n_avoid);
+    uint64_t veto[8] = {0};
+    wn_vetoes shown = {0};
+    wn_compared compared;
+    wn_str s = {0};
+    cr_assert_eq(wn_contamination(veto, &shown, &compared, p, &a, 1, run), WN_OK, "%s",
+                 wn_error_text());
+    wn_str_puts(&s, "");
+    for (size_t i = 0; i < shown.n; i++)
+        wn_str_printf(&s, "%s %s\n", shown.v[i].id, wn_veto_kind_name(shown.v[i].kind));
+    cr_assert_str_eq(s.p ? s.p : "", want);
+    wn_vetoes_free(&shown);
+    wn_str_free(&s);
+    wn_pool_close(p);
+    wn_pool_close(a);
+}
+
+#define TWELVE "one two three four five six seven eight nine ten eleven twelve"
+Test(contamination, thirteen_words_unless_said_otherwise, .init = set_up, .fini = tear_down)
+{
+    static const struct line avoid[] = {{"q", "t", "Zero " TWELVE " thirteen fourteen", "yes"}};
+    static const struct line pool[] = {{"twelve", "a", "Once " TWELVE " times", "x"},
+                                       {"thirteen", "b", "Count: zero " TWELVE ".", "x"},
+                                       {"target", "c", "Count!", TWELVE " thirteen"}};
+    expect_kinds(pool, COUNT(pool), avoid, COUNT(avoid), 0, "thirteen words\ntarget words\n");
+    expect_kinds(pool, COUNT(pool), avoid, COUNT(avoid), 12,
+                 "twelve words\nthirteen words\ntarget words\n");
+    expect_kinds(pool, COUNT(pool), avoid, COUNT(avoid), 14, "");
+}
+
+/* Short rows are compared as wholes; a prompt that is the template and nothing else only together
+ * with its target. */
+Test(contamination, rows_as_wholes, .init = set_up, .fini = tear_down)
+{
+    static const struct line avoid[] = {{"q0", "t", "Tell me a good joke", "knock knock"},
+                                        {"q1", "t", "Tell me a good joke", "a horse walks"},
+                                        {"q2", "t", "Tell me a good joke", "no"},
+                                        {"q3", "u", "Paris", "France"}};
+    static const struct line pool[] = {{"other", "a", "Tell me a good joke", "what is brown"},
+                                       {"same", "b", "Tell me a good joke!", "Knock, knock."},
+                                       {"part", "c", "Paris is", "France"},
+                                       {"prompt", "d", "paris?", "Texas"}};
+    expect_kinds(pool, COUNT(pool), avoid, COUNT(avoid), 0, "same exact\nprompt exact\n");
+}
+
+/* Exact rows count even where a pool's task holds nothing else, which no template can excuse. */
+Test(contamination, copies_are_not_their_tasks_template, .init = set_up, .fini = tear_down)
+{
+    static const struct line avoid[] = {{"q", "t", "Why is the sky blue?", "light"}};
+    static const struct line pool[] = {{"p0", "a", "Why is the sky blue?", "light"},
+                                       {"p1", "a", "why is the sky blue", "air"},
+                                       {"p2", "a", "Why, is the sky blue?", "dust"}};
+    expect_kinds(pool, COUNT(pool), avoid, COUNT(avoid), 0, "p0 exact\np1 exact\np2 exact\n");
+}
+
+#define FORTY                                                                                      \
+    "a1 a2 a3 a4 a5 a6 a7 a8 a9 b0 b1 b2 b3 b4 b5 b6 b7 b8 b9 c0 c1 c2 c3 c4 c5 c6 c7 c8 c9 d0 "   \
+    "d1 d2 d3 d4 d5 d6 d7 d8 d9"
+Test(contamination, similar_prompts, .init = set_up, .fini = tear_down)
+{
+    static const struct line avoid[] = {{"q", "t", FORTY " end", "yes"}};
+    static const struct line pool[] = {{"near", "a", FORTY " stop", "no"},
+                                       {"far", "b", "a1 a2 a3 a4 a5 a6 a7 a8 a9 b0 b1 b2 b3", ""}};
+    expect_kinds(pool, COUNT(pool), avoid, COUNT(avoid), 64, "near near\n");
+    expect_kinds(pool, COUNT(pool), avoid, COUNT(avoid), 20, "near words\n");
+}
+
+Test(contamination, nothing_to_compare_is_an_error, .init = set_up, .fini = tear_down)
+{
+    static const struct line avoid[] = {{"q0", "t", "!?", ""}, {"q1", "t", "...", "--"}};
+    static const struct line pool[] = {{"p", "a", "one two", "x"}};
+    wn_pool *p = pool_of("pool", pool, 1), *a = pool_of("avoid", avoid, 2);
+    uint64_t veto[1] = {0};
+    wn_vetoes shown = {0};
+    wn_compared compared;
+    cr_assert_eq(wn_contamination(veto, &shown, &compared, p, &a, 1, 0), WN_EARG);
+    cr_assert(strstr(wn_error_text(), "avoid: none of its 2 rows has words to compare"), "%s",
+              wn_error_text());
+    cr_assert_eq(wn_contamination(veto, &shown, &compared, p, &a, 1, 65), WN_EARG);
     wn_pool_close(p);
     wn_pool_close(a);
 }

@@ -1,7 +1,11 @@
 /* Duplicates: exact ones by bytes, near ones by runs of words; the first stays. */
 #include "unit/test_pool_files.h"
 
+#include "base/par.h"
+#include "base/rng.h"
+#include "base/sets.h"
 #include "pool/near.h"
+#include "pool/runs.h"
 #include "pool/seen.h"
 
 TestSuite(dedup, .init = scratch_open, .fini = scratch_close);
@@ -129,4 +133,105 @@ Test(dedup, the_table_gives_every_number_of_a_hash_in_order)
         cr_expect_eq(want, 5000 + h);
     }
     wn_seen_free(&t);
+}
+
+/* ---- groups ---- */
+
+enum { TEXTS = 1200 };
+
+/* Texts of 40 words, most of them an earlier text with some words changed, so that pairs of every
+ * similarity are there. Targets: two. */
+static wn_pool *many_texts(void)
+{
+    wn_pool *p;
+    wn_str s = {0};
+    static int word[TEXTS][40];
+    for (int i = 0; i < TEXTS; i++) {
+        uint64_t from = wn_rng_u64(3, 1, (uint64_t)i) % (uint64_t)(i + 1);
+        uint64_t change = wn_rng_u64(3, 2, (uint64_t)i) % 4;
+        bool fresh = i < 50 || i % 5 == 0;
+        for (int k = 0; k < 40; k++)
+            word[i][k] =
+                fresh ? (int)(wn_rng_u64(3, 3, (uint64_t)(i * 40 + k)) % 100000) : word[from][k];
+        for (uint64_t c = 0; c < change && !fresh; c++)
+            word[i][wn_rng_u64(3, 4, (uint64_t)i * 8 + c) % 40] = -i - 1;
+        wn_str_printf(&s, "{\"id\":\"t%d\",\"target\":\"%s\",\"task\":\"%d\",\"prompt\":\"", i,
+                      i % 3 ? "yes" : " no", i % 400);
+        for (int k = 0; k < 40; k++)
+            wn_str_printf(&s, "w%d ", word[i][k]);
+        wn_str_puts(&s, "\"}\n");
+    }
+    put("many.jsonl", s.p);
+    wn_str_free(&s);
+    cr_assert_eq(wn_pool_open(&p, in("many.jsonl"), NULL, true), WN_OK, "%s", wn_error_message());
+    return p;
+}
+
+/* What is tied together is similar, by every pair one by one, and hardly any pair is missed. */
+Test(dedup, groups_against_every_pair)
+{
+    static const double least[] = {0.3, 0.5, 0.7, 0.8, 0.9, 1};
+    static wn_runs set[TEXTS];
+    static uint64_t first[TEXTS];
+    static double score[TEXTS];
+    static int target[TEXTS];
+    wn_pool *p = many_texts();
+    wn_row row = {0};
+    for (uint64_t i = 0; i < TEXTS; i++) {
+        cr_assert_eq(wn_pool_row(p, i, &row), WN_OK);
+        cr_assert_eq(wn_runs_of(&set[i], row.prompt), WN_OK);
+        target[i] = wn_span_is(row.target, "yes");
+    }
+    for (size_t c = 0; c < 6; c++)
+        for (int any = 0; any < 2; any++) {
+            wn_sets want;
+            uint64_t pairs = 0, missed = 0;
+            cr_assert_eq(
+                wn_near_groups(first, score, p, NULL, TEXTS, &(wn_near_rule){least[c], any != 0}),
+                WN_OK, "%s", wn_error_message());
+            cr_assert_eq(wn_sets_init(&want, TEXTS), WN_OK);
+            for (uint32_t i = 0; i < TEXTS; i++)
+                for (uint32_t j = i + 1; j < TEXTS; j++)
+                    if ((any || target[i] == target[j]) &&
+                        wn_runs_jaccard(&set[i], &set[j]) >= least[c]) {
+                        wn_sets_join(&want, i, j);
+                        pairs++;
+                        missed += first[i] != first[j];
+                    }
+            cr_assert(pairs > 100, "%d pairs prove little", (int)pairs);
+            cr_assert(100 * missed <= pairs, "%g: %d of %d pairs missed", least[c], (int)missed,
+                      (int)pairs);
+            for (uint32_t i = 0; i < TEXTS; i++) {
+                cr_assert_eq(wn_sets_first(&want, i), wn_sets_first(&want, (uint32_t)first[i]),
+                             "%g: row %u is not of the group of %u", least[c], i,
+                             (unsigned)first[i]);
+                cr_assert_leq(first[i], i);
+                cr_assert_eq(score[i],
+                             i == first[i] ? 1 : wn_runs_jaccard(&set[i], &set[first[i]]));
+            }
+            wn_sets_free(&want);
+        }
+    for (int i = 0; i < TEXTS; i++)
+        wn_runs_free(&set[i]);
+    wn_row_free(&row);
+    wn_pool_close(p);
+}
+
+Test(dedup, groups_do_not_depend_on_threads)
+{
+    static uint64_t one[TEXTS], many[TEXTS], list[TEXTS];
+    static double score[TEXTS];
+    wn_pool *p = many_texts();
+    for (uint64_t i = 0; i < TEXTS; i++)
+        list[i] = TEXTS - 1 - i;
+    for (int t = 1; t < 8; t += 2) {
+        wn_par_set_threads(t);
+        cr_assert_eq(wn_near_groups(t == 1 ? one : many, score, p, list, TEXTS, &(wn_near_rule){0}),
+                     WN_OK);
+        cr_assert(t == 1 || memcmp(one, many, sizeof one) == 0, "%d threads", t);
+    }
+    wn_par_set_threads(0);
+    wn_near_rule bad = {0.2, false};
+    cr_assert_eq(wn_near_groups(one, score, p, NULL, TEXTS, &bad), WN_EARG);
+    wn_pool_close(p);
 }

@@ -13,7 +13,7 @@ few_shot:
 Y
 cat recipe.yaml few.inc >first.yaml
 winnow run first.yaml --out x --quiet --precision f32 >table || exit 1
-(cd x/targets/things && ls select train merge eval | grep -v '\.manifest\|\.hits\|\.stamp')
+(cd x/targets/things && ls select train merge eval | grep -v '\.manifest\|\.hits\|\.avoided\|\.stamp')
 cut -c1-12 x/targets/things/select/deft+few-shot-7.jsonl
 cmp x/targets/things/select/deft+few-shot-7.jsonl x/targets/things/select/zero-shot+few-shot-7.jsonl && echo "the same shots"
 cmp -s x/targets/things/select/deft+few-shot-7.jsonl x/targets/things/select/deft+few-shot-8.jsonl || echo "others of another seed"
