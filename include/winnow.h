@@ -248,6 +248,7 @@ typedef struct wn_select_opts {
     uint64_t budget, budget_tokens; /* 0: none */
     uint64_t per_task;              /* most rows of one task; 0: no cap */
     const char *dedup;              /* "exact" (NULL), "near", "none" */
+    bool other_text;                /* the store is of other texts of the pool's rows */
     const char *const *avoid;       /* contamination veto: rows files */
     size_t n_avoid;
     size_t avoid_run;               /* words of a run that may not be shared; 0: 13 */

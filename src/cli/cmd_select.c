@@ -29,6 +29,8 @@ static const wn_opt opts[] = {
     OPT_U64(select_opts, o.per_task, "per-task", 1, "no cap", "most rows of one task"),
     OPT_CHOICE(select_opts, o.dedup, "dedup", "exact|near|none", "exact",
                "which chosen rows count as duplicates"),
+    OPT_FLAG(select_opts, o.other_text, "other-text",
+             "the store is of another rendering of the pool's rows"),
     OPT_LIST(select_opts, avoid, "avoid", "FILE",
              "rows whose texts may not be shared, such as the test rows"),
     OPT_SIZE(select_opts, o.avoid_run, "avoid-words", "13",

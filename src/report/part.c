@@ -38,11 +38,21 @@ static const char *pool_dir(const wn_run *r)
 
 /* ---- pool ---- */
 
-static wn_err pool_key(json_t *options, json_t *inputs, wn_run *r)
+/* What is embedded has every row of the sources: the pool's are among them, whatever it drops. */
+static void pool_reads(const char **map, const char **dedup, const wn_run *r, const wn_part *p)
+{
+    bool embedded = p->kind == WN_PART_POOL_EMBEDDED;
+    *map = embedded ? r->recipe.embed.map : r->recipe.map;
+    *dedup = embedded ? "none" : r->recipe.dedup;
+}
+
+static wn_err pool_key(json_t *options, json_t *inputs, wn_run *r, const wn_part *p)
 {
     const wn_recipe *c = &r->recipe;
-    json_object_set_new(options, "map", text_or_null(c->map));
-    json_object_set_new(options, "dedup", text_or_null(c->dedup));
+    const char *map, *dedup;
+    pool_reads(&map, &dedup, r, p);
+    json_object_set_new(options, "map", text_or_null(map));
+    json_object_set_new(options, "dedup", text_or_null(dedup));
     json_object_set_new(options, "split", text_or_null(c->split));
     json_object_set_new(options, "per_task", json_integer((json_int_t)c->pool_per_task));
     if (c->tasks)
@@ -52,19 +62,21 @@ static wn_err pool_key(json_t *options, json_t *inputs, wn_run *r)
         snprintf(name, sizeof name, "source %zu", i + 1);
         WN_TRY(wn_part_input(inputs, r, name, c->sources[i]));
     }
-    if (c->map && wn_file_exists(c->map))
-        WN_TRY(wn_part_input(inputs, r, "map", c->map));
+    if (map && wn_file_exists(map))
+        WN_TRY(wn_part_input(inputs, r, "map", map));
     return WN_OK;
 }
 
 static wn_err pool_do(wn_run *r, const wn_part *p)
 {
     const wn_recipe *c = &r->recipe;
+    const char *map, *dedup;
+    pool_reads(&map, &dedup, r, p);
     const wn_pool_build_opts o = {.common = common_of(r, p),
                                   .sources = c->sources,
                                   .n_sources = c->n_sources,
-                                  .map = c->map,
-                                  .dedup = c->dedup,
+                                  .map = map,
+                                  .dedup = dedup,
                                   .split = c->split,
                                   .tasks = c->tasks,
                                   .per_task = c->pool_per_task};
@@ -75,7 +87,10 @@ static wn_err pool_do(wn_run *r, const wn_part *p)
 
 static const char *embedded_rows(const wn_run *r, const wn_part *p)
 {
-    return p->kind == WN_PART_EMBED_POOL ? pool_dir(r) : r->target[p->target].queries;
+    const wn_part *own = wn_plan_find(r, WN_PART_POOL_EMBEDDED, 0, 0, WN_NO_SEED);
+    if (p->kind != WN_PART_EMBED_POOL)
+        return r->target[p->target].queries;
+    return own ? own->out : pool_dir(r);
 }
 
 /* Queries may have a prompt of their own (E5's "query: "); without one they are embedded as the
@@ -130,7 +145,8 @@ static wn_err select_opts(wn_select_opts *o, wn_run *r, const wn_part *p)
                           .budget = a->budget,
                           .budget_tokens = a->budget_tokens,
                           .per_task = a->per_task,
-                          .dedup = a->dedup};
+                          .dedup = a->dedup,
+                          .other_text = a->uses_store && r->recipe.embed.map};
     const wn_select_opts *own = &a->own;
     o->how = own->how;
     o->search = own->search;
@@ -372,7 +388,8 @@ static wn_err fill_key(json_t *options, json_t *inputs, wn_run *r, const wn_part
 {
     switch (p->kind) {
     case WN_PART_POOL:
-        return pool_key(options, inputs, r);
+    case WN_PART_POOL_EMBEDDED:
+        return pool_key(options, inputs, r, p);
     case WN_PART_EMBED_POOL:
     case WN_PART_EMBED_QUERIES:
         return embed_key(options, inputs, r, p);
@@ -400,7 +417,7 @@ wn_err wn_part_key(json_t **key, wn_run *r, const wn_part *p)
                      (json_int_t)common.seed, "options", options, "inputs", inputs);
     if (!*key)
         return wn_fail_nomem(256, "key");
-    if (p->kind != WN_PART_POOL && p->kind != WN_PART_SELECT)
+    if (p->kind != WN_PART_POOL && p->kind != WN_PART_POOL_EMBEDDED && p->kind != WN_PART_SELECT)
         json_object_set_new(options, "precision", json_integer(common.precision));
     wn_err err = fill_key(options, inputs, r, p);
     if (err) {
@@ -431,6 +448,7 @@ wn_err wn_part_do(wn_run *r, const wn_part *p)
         return WN_OK;
     switch (p->kind) {
     case WN_PART_POOL:
+    case WN_PART_POOL_EMBEDDED:
         return pool_do(r, p);
     case WN_PART_EMBED_POOL:
     case WN_PART_EMBED_QUERIES:

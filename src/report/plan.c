@@ -7,7 +7,7 @@
 
 const char *wn_stage_name(wn_part_kind k)
 {
-    static const char *const name[] = {"pool", "embed",  "embed", "train", "grad",
+    static const char *const name[] = {"pool", "pool",   "embed", "embed", "train", "grad",
                                        "grad", "select", "train", "merge", "eval"};
     return name[k];
 }
@@ -158,6 +158,8 @@ wn_err wn_plan_make(wn_run *r)
     }
     WN_TRY(check_budgets(r));
     WN_TRY(add_plain(r, WN_PART_POOL, "pool", "pool"));
+    if (vectors && r->recipe.embed.map)
+        WN_TRY(add_plain(r, WN_PART_POOL_EMBEDDED, "pool as it is embedded", "pool-embedded"));
     if (vectors)
         WN_TRY(add_plain(r, WN_PART_EMBED_POOL, "embed pool", "stores/pool"));
     if (r->recipe.gradients.there) {
@@ -188,8 +190,8 @@ const wn_part *wn_plan_find(const wn_run *r, wn_part_kind k, size_t target, size
 {
     for (size_t i = 0; i < r->n_parts; i++) {
         const wn_part *p = &r->part[i];
-        bool any_target = k == WN_PART_POOL || k == WN_PART_EMBED_POOL || k == WN_PART_BASE ||
-                          k == WN_PART_GRAD_POOL;
+        bool any_target = k == WN_PART_POOL || k == WN_PART_POOL_EMBEDDED ||
+                          k == WN_PART_EMBED_POOL || k == WN_PART_BASE || k == WN_PART_GRAD_POOL;
         bool any_arm = any_target || k == WN_PART_EMBED_QUERIES || k == WN_PART_GRAD_QUERIES;
         if (p->kind == k && (any_target || p->target == target) && (any_arm || p->arm == arm) &&
             (p->seed == WN_NO_SEED || p->seed == seed))

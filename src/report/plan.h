@@ -8,6 +8,7 @@
 
 typedef enum wn_part_kind {
     WN_PART_POOL,
+    WN_PART_POOL_EMBEDDED, /* the same rows in the rendering that is embedded */
     WN_PART_EMBED_POOL,
     WN_PART_EMBED_QUERIES,
     WN_PART_BASE, /* trained on the whole pool: where gradients are taken */

@@ -10,7 +10,8 @@
 
 typedef struct wn_recipe_target {
     const char *name, *queries, *test, *map, *metric; /* map, metric NULL: none given */
-    uint64_t max_queries, max_test;                   /* 0: all rows */
+    const char *query_map;          /* of queries, where it is another than map; NULL: map */
+    uint64_t max_queries, max_test; /* 0: all rows */
     const char
         *shots; /* labelled rows of the few-shot stage, "{seed}" in it is the seed; or NULL */
 } wn_recipe_target;
@@ -49,7 +50,8 @@ typedef struct wn_recipe_few {
 } wn_recipe_few;
 
 typedef struct wn_recipe_embed {
-    wn_embed_opts o;                              /* of the pool */
+    wn_embed_opts o; /* of the pool */
+    const char *map; /* the pool is embedded as this map reads its sources; NULL: as it is */
     const char *query_prompt, *query_prompt_name; /* what the targets' queries get instead */
 } wn_recipe_embed;
 

@@ -64,38 +64,53 @@ static wn_err check_answers(const wn_pool *rows, const char *why)
     return err;
 }
 
+/* One of a target's files as the recipe has it. */
+struct rows_file {
+    const char *path, *map, *kind;
+    uint64_t max; /* 0: all rows */
+};
+
+static struct rows_file rows_file(const wn_recipe_target *t, bool queries)
+{
+    const char *map = queries && t->query_map ? t->query_map : t->map;
+    return queries ? (struct rows_file){t->queries, map, "queries", t->max_queries}
+                   : (struct rows_file){t->test, map, "test", t->max_test};
+}
+
 /* Opens one of a target's files, which finds every fault before any work. The stages read it where
  * it is, unless the recipe maps or cuts it: then a copy in DIR/targets/NAME. */
 static wn_err check_file(char **path, uint64_t *n, const wn_run *r, const wn_recipe_target *t,
-                         const char *file, const char *kind, uint64_t max)
+                         bool queries)
 {
     wn_pool *rows;
     wn_str copy = {0};
-    WN_TRY(wn_pool_open(&rows, file, t->map, true));
-    *n = max && max < wn_pool_rows(rows) ? max : wn_pool_rows(rows);
+    struct rows_file f = rows_file(t, queries);
+    WN_TRY(wn_pool_open(&rows, f.path, f.map, true));
+    *n = f.max && f.max < wn_pool_rows(rows) ? f.max : wn_pool_rows(rows);
     wn_err err = WN_OK;
-    if (strcmp(kind, "test") == 0)
+    if (!queries)
         err = check_answers(rows, "test rows with answers");
     else if (r->recipe.gradients.there)
         err = check_answers(rows, "queries with answers, since gradients are taken of them");
     wn_pool_close(rows);
     WN_TRY(err);
-    if (t->map || max)
-        wn_str_printf(&copy, "%s/targets/%s/%s.jsonl", r->dir, t->name, kind);
+    if (f.map || f.max)
+        wn_str_printf(&copy, "%s/targets/%s/%s.jsonl", r->dir, t->name, f.kind);
     else
-        wn_str_puts(&copy, file);
+        wn_str_puts(&copy, f.path);
     *path = copy.p;
     return wn_str_check(&copy);
 }
 
-static wn_err copy_file(const char *to, const wn_recipe_target *t, const char *file, uint64_t max)
+static wn_err copy_file(const char *to, const wn_recipe_target *t, bool queries)
 {
     wn_pool *rows;
-    if (!t->map && !max)
+    struct rows_file f = rows_file(t, queries);
+    if (!f.map && !f.max)
         return WN_OK;
     WN_TRY(make_parent(to));
-    WN_TRY(wn_pool_open(&rows, file, t->map, true));
-    wn_err err = copy_rows(to, rows, max);
+    WN_TRY(wn_pool_open(&rows, f.path, f.map, true));
+    wn_err err = copy_rows(to, rows, f.max);
     wn_pool_close(rows);
     return err;
 }
@@ -109,9 +124,8 @@ static wn_err check_targets(wn_run *r)
         wn_metric_kind k;
         if (t->metric)
             WN_TRY(wn_metric_kind_parse(&k, t->metric));
-        WN_TRY(check_file(&own->queries, &own->n_queries, r, t, t->queries, "queries",
-                          t->max_queries));
-        WN_TRY(check_file(&own->test, &own->n_test, r, t, t->test, "test", t->max_test));
+        WN_TRY(check_file(&own->queries, &own->n_queries, r, t, true));
+        WN_TRY(check_file(&own->test, &own->n_test, r, t, false));
     }
     return WN_OK;
 }
@@ -120,8 +134,8 @@ static wn_err copy_targets(const wn_run *r)
 {
     for (size_t i = 0; i < r->recipe.n_targets; i++) {
         const wn_recipe_target *t = &r->recipe.target[i];
-        WN_TRY(copy_file(r->target[i].queries, t, t->queries, t->max_queries));
-        WN_TRY(copy_file(r->target[i].test, t, t->test, t->max_test));
+        WN_TRY(copy_file(r->target[i].queries, t, true));
+        WN_TRY(copy_file(r->target[i].test, t, false));
     }
     return WN_OK;
 }

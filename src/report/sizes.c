@@ -336,7 +336,8 @@ static wn_err one_file(wn_text_size *out, double *tokens, const struct reader *d
     double embed = 0, prompt = own->prompt > 0 ? own->prompt : all->prompt;
     rows = rows ? rows : all->rows;
     if (there)
-        WN_TRY(look_at(out, &embed, d, file, t->map, max, true));
+        WN_TRY(look_at(out, &embed, d, file, queries && t->query_map ? t->query_map : t->map, max,
+                       true));
     else if (!rows || prompt <= 0)
         return missing(d, t->name, file,
                        queries ? "queries: rows, prompt_tokens" : "test: rows, prompt_tokens");

@@ -53,7 +53,7 @@ wn_span wn_candidate_query(const wn_candidates *c, uint64_t q, wn_row *work)
 static wn_err check_text(const wn_candidates *c, uint64_t i, uint64_t row)
 {
     uint64_t there = wn_store_text_hash(c->store, i);
-    if (there == 0 || there == wn_pool_text_hash(c->pool, row))
+    if (c->other_text || there == 0 || there == wn_pool_text_hash(c->pool, row))
         return WN_OK;
     wn_span id = wn_store_id(c->store, i);
     return wn_fail(WN_EARG, "%s: row %.*s: its text is not the one that %s was made from",
@@ -191,7 +191,7 @@ static wn_err open_all(wn_candidates *c, const wn_select_opts *o)
 
 wn_err wn_candidates_open(wn_candidates *c, const wn_select_opts *o)
 {
-    *c = (wn_candidates){0};
+    *c = (wn_candidates){.other_text = o->other_text};
     wn_err err = open_all(c, o);
     if (err != WN_OK)
         wn_candidates_close(c);

@@ -28,6 +28,7 @@ typedef struct wn_candidates {
     uint32_t *tokens; /* [N] NULL: not counted */
     uint64_t *skip;   /* bits: may not be chosen */
     uint64_t left;    /* candidates not skipped */
+    bool other_text;  /* the store is of other renderings of the pool's rows */
     char *scratch;    /* folder of vectors made for this call, NULL: none */
 } wn_candidates;
 
