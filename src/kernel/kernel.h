@@ -127,11 +127,12 @@ void wn_mm_low_back(float *dx, size_t lddx, const float *dy, size_t lddy, const 
                     int flags, const wn_low *low);
 
 /* A linear layer's gradient from B examples, rows [off[b], off[b+1]) of dy [., N] and x [., K]:
- * dW [N, K] += scale * dy^T x, example after example in order, so that the bits do not depend on
- * how examples are cut into calls. bf16: of numbers rounded to bf16, summed in f32 (scale must be
- * 1). */
+ * dW [N, K] = (dW, if add, +) scale * dy^T x, example after example in order, so that the bits do
+ * not depend on how examples are cut into calls. bf16: of numbers rounded to bf16, summed in f32
+ * (scale must be 1). */
 void wn_mm_grad(float *dW, size_t lddw, const float *dy, size_t lddy, const float *x, size_t ldx,
-                size_t N, size_t K, float scale, const uint32_t *off, size_t B, bool bf16);
+                size_t N, size_t K, float scale, const uint32_t *off, size_t B, bool bf16,
+                bool add);
 
 /* Runs bare multiply-adds of the kind's numbers on this thread and returns how many floating-point
  * operations that was: over the time it took, the rate that products are measured against. 0: the

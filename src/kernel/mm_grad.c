@@ -1,9 +1,9 @@
-/* dW += dy^T x. In bf16 where the processor has it: a block of dW, BLOCK_N outputs by BLOCK_K
- * inputs, is summed over all tokens, AT_ONCE groups of 32 at a time, which are packed as they come:
+/* dW (+)= dy^T x. In bf16 where the processor has it: a block of dW is summed over all tokens,
+ * AT_ONCE groups of 32 at a time, which are packed as they come:
  * dy's columns into strips, x's into panels. An example ends its last group with zeros, so groups
  * are the same however examples are cut into calls, and an element is one sequence of groups.
- * Packing costs as much as 1 / 512 of a block's other side each; so blocks are as large as the
- * second cache allows. */
+ * Packing a number costs as much as a hundred multiply-adds, so blocks are as large as the second
+ * cache and the threads' shares allow; how dW is cut changes no bit. */
 #include "kernel/mat.h"
 
 #include <string.h>
@@ -14,12 +14,12 @@
 enum {
     GROUP = 32,
     TILE = WN_BLOCK,
-    BLOCK_N = 256,
-    BLOCK_K = 512,
+    SIDES = 1152, /* most outputs and inputs of a block together */
     AT_ONCE = 16,
-    PIECE = 192 /* inputs of a piece in f32 */
+    PACKING = 100, /* multiply-adds that packing a number takes the time of */
+    PIECE = 192    /* inputs of a piece in f32 */
 };
-_Static_assert((BLOCK_N + BLOCK_K) * AT_ONCE * GROUP * 2 <= WN_SCRATCH * 4, "scratch");
+_Static_assert(SIDES *AT_ONCE *GROUP * 2 <= WN_SCRATCH * 4, "scratch");
 
 typedef struct grad {
     float *dW;
@@ -27,7 +27,7 @@ typedef struct grad {
     size_t lddw, lddy, ldx, N, K, B;
     float scale;
     const uint32_t *off;
-    bool bf16;
+    bool bf16, add;
     const wn_narrow *n;
     size_t n_parts, k_parts;
 } grad;
@@ -181,6 +181,28 @@ static size_t border(size_t n, size_t i, size_t of)
     return wn_min(wn_div_up(n, 32) * i / of * 32, n);
 }
 
+/* The cut for which the thread with the most blocks is soonest done. */
+static void cut_blocks(grad *g)
+{
+    size_t threads = (size_t)wn_par_width(), n_strips = wn_div_up(g->N, 32);
+    size_t k_strips = wn_div_up(g->K, 32), best = SIZE_MAX;
+    for (size_t bn = 1; bn < SIDES / 32 && bn <= n_strips; bn++) {
+        size_t n_parts = wn_div_up(n_strips, bn);
+        if (bn > 1 && wn_div_up(n_strips, bn - 1) == n_parts)
+            continue; /* the same parts, cut less evenly */
+        for (size_t bk = 1; bn + bk <= SIDES / 32 && bk <= k_strips; bk++) {
+            size_t k_parts = wn_div_up(k_strips, bk);
+            size_t rounds = wn_div_up(n_parts * k_parts, threads);
+            size_t cost = rounds * (bn * bk * 32 + PACKING * (bn + bk));
+            if (cost >= best)
+                continue;
+            best = cost;
+            g->n_parts = n_parts;
+            g->k_parts = k_parts;
+        }
+    }
+}
+
 static void block(void *ctx, size_t i, int thread)
 {
     (void)thread;
@@ -190,19 +212,19 @@ static void block(void *ctx, size_t i, int thread)
     size_t k0 = border(g->K, i / g->n_parts, g->k_parts);
     size_t k1 = border(g->K, i / g->n_parts + 1, g->k_parts);
     uint16_t *strips = (uint16_t *)(void *)wn_kernel_scratch();
-    uint16_t *panels = strips + BLOCK_N * AT_ONCE * GROUP;
+    uint16_t *panels = strips + wn_div_up(n1 - n0, GROUP) * GROUP * AT_ONCE * GROUP;
     group groups[AT_ONCE];
     size_t b = 0, t = 0, kt;
     if (g->n->begin)
         g->n->begin();
-    while ((kt = next_groups(groups, g, &b, &t)) > 0) {
+    for (bool add = g->add; (kt = next_groups(groups, g, &b, &t)) > 0; add = true) {
         pack_strips(strips, g, groups, kt, n0, n1);
         pack_panels(panels, g, groups, kt, k0, k1);
         for (size_t k = k0; k < k1; k += 32)
             for (size_t n = n0; n < n1; n += 32)
                 g->n->mm16(g->dW + n * g->lddw + k, g->lddw, strips + (n - n0) / 32 * kt * 2 * TILE,
                            panels + (k - k0) / 16 * kt * TILE, kt * TILE, kt, wn_min(32, n1 - n),
-                           wn_min(32, k1 - k), true, NULL, 0);
+                           wn_min(32, k1 - k), add, NULL, 0);
     }
     if (g->n->end)
         g->n->end();
@@ -215,18 +237,17 @@ bool wn_outer_narrow(float *G, size_t ldg, const float *dy, size_t ldy, const fl
     const uint32_t off[2] = {0, (uint32_t)T};
     if (!table->mm16)
         return false;
-    for (size_t i = 0; i < n; i++)
-        memset(G + i * ldg, 0, m * sizeof *G);
-    for (size_t i = 0; i < n; i += BLOCK_N)
-        for (size_t j = 0; j < m; j += BLOCK_K) {
+    enum { MOST = SIDES / 2 };
+    for (size_t i = 0; i < n; i += MOST)
+        for (size_t j = 0; j < m; j += MOST) {
             grad g = {.dW = G + i * ldg + j,
                       .dy = dy + i,
                       .x = x + j,
                       .lddw = ldg,
                       .lddy = ldy,
                       .ldx = ldx,
-                      .N = wn_min(BLOCK_N, n - i),
-                      .K = wn_min(BLOCK_K, m - j),
+                      .N = wn_min(MOST, n - i),
+                      .K = wn_min(MOST, m - j),
                       .B = 1,
                       .off = off,
                       .n = table,
@@ -238,7 +259,7 @@ bool wn_outer_narrow(float *G, size_t ldg, const float *dy, size_t ldy, const fl
 }
 
 void wn_mm_grad(float *dW, size_t lddw, const float *dy, size_t lddy, const float *x, size_t ldx,
-                size_t N, size_t K, float scale, const uint32_t *off, size_t B, bool bf16)
+                size_t N, size_t K, float scale, const uint32_t *off, size_t B, bool bf16, bool add)
 {
     WN_ASSERT(!bf16 || scale == 1);
     grad g = {.dW = dW,
@@ -253,18 +274,21 @@ void wn_mm_grad(float *dW, size_t lddw, const float *dy, size_t lddy, const floa
               .scale = scale,
               .off = off,
               .bf16 = bf16,
+              .add = add,
               .n = wn_narrow_table()};
     if (!N || !K)
         return;
+    bool narrow = bf16 && g.n->mm16;
+    for (size_t i = 0; i < N && !add && (!narrow || off[0] == off[B]); i++)
+        memset(dW + i * lddw, 0, K * sizeof *dW);
     if (!bf16 && wn_min(N, K) <= FEW) {
         wn_par_do(wn_div_up(N > K ? N : K, PIECE), few_columns, &g);
         return;
     }
-    if (!bf16 || !g.n->mm16) {
+    if (!narrow) {
         wn_par_do(wn_div_up(K, PIECE), columns, &g);
         return;
     }
-    g.n_parts = wn_div_up(N, BLOCK_N);
-    g.k_parts = wn_div_up(K, BLOCK_K);
+    cut_blocks(&g);
     wn_par_do(g.n_parts * g.k_parts, block, &g);
 }

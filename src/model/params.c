@@ -43,11 +43,29 @@ wn_err wn_params_make_grads(wn_params *ps)
     return WN_OK;
 }
 
-void wn_params_zero_grads(wn_params *ps)
+void wn_param_settle(wn_param *p)
+{
+    if (p->fresh && p->grad)
+        memset(p->grad, 0, p->rows * p->cols * sizeof *p->grad);
+    p->fresh = false;
+}
+
+void wn_params_fresh_grads(wn_params *ps)
 {
     for (size_t i = 0; i < ps->n; i++)
-        if (ps->p[i].grad)
-            memset(ps->p[i].grad, 0, ps->p[i].rows * ps->p[i].cols * sizeof(float));
+        ps->p[i].fresh = ps->p[i].trainable;
+}
+
+void wn_params_settle_grads(wn_params *ps)
+{
+    for (size_t i = 0; i < ps->n; i++)
+        wn_param_settle(&ps->p[i]);
+}
+
+void wn_params_zero_grads(wn_params *ps)
+{
+    wn_params_fresh_grads(ps);
+    wn_params_settle_grads(ps);
 }
 
 uint64_t wn_params_count(const wn_params *ps)

@@ -24,6 +24,7 @@ typedef struct wn_param {
     float *value;   /* [rows, cols] master copy; NULL for a frozen packed matrix */
     float *grad;    /* [rows, cols], there after wn_params_make_grads if trainable */
     bool bf16;      /* its gradient is a product of bf16 numbers */
+    bool fresh;     /* grad counts as zeros, whatever it holds: what is added first is written */
 } wn_param;
 
 typedef struct wn_params {
@@ -39,6 +40,12 @@ void wn_params_free(wn_params *ps);
 /* Zeroed gradients for all that is trainable; frees those of others. */
 wn_err wn_params_make_grads(wn_params *ps);
 void wn_params_zero_grads(wn_params *ps);
+/* The same by marking them fresh, which costs no pass over memory; after the backward passes,
+ * settle makes those zero that were not reached. */
+void wn_params_fresh_grads(wn_params *ps);
+void wn_params_settle_grads(wn_params *ps);
+/* Zeroes the gradient if it is fresh: for what adds. */
+void wn_param_settle(wn_param *p);
 uint64_t wn_params_count(const wn_params *ps);     /* elements */
 uint64_t wn_params_trainable(const wn_params *ps); /* elements that are trainable */
 wn_param *wn_params_find(wn_params *ps, const char *name);

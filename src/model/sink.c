@@ -34,11 +34,14 @@ static void add_linear(void *ctx, wn_param *p, wn_param *bias, float scale, cons
                        const wn_seg *seg)
 {
     (void)ctx;
-    if (p)
+    if (p) {
         wn_mm_grad(p->grad, K, dy, ldy, x, ldx, N, K, scale, seg->off, seg->B,
-                   p->bf16 && scale == 1);
+                   p->bf16 && scale == 1, !p->fresh);
+        p->fresh = false;
+    }
     if (!bias)
         return;
+    wn_param_settle(bias);
     struct bias_job j = {bias->grad, scale, dy, ldy, N, seg};
     wn_par_do((N + TILE - 1) / TILE, add_bias, &j);
 }
@@ -47,6 +50,10 @@ static void add_norm(void *ctx, wn_param *g, wn_param *bias, const float *dy, co
                      const float *mean, const float *rinv, size_t D, const wn_seg *seg)
 {
     (void)ctx;
+    if (g)
+        wn_param_settle(g);
+    if (bias)
+        wn_param_settle(bias);
     for (size_t b = 0; b < seg->B; b++) {
         uint32_t t0 = seg->off[b], t1 = seg->off[b + 1];
         if (!g)
@@ -63,6 +70,7 @@ static void add_table(void *ctx, wn_param *p, const float *d, size_t n, size_t e
 {
     (void)ctx;
     (void)example;
+    wn_param_settle(p);
     wn_add(p->grad, d, n);
 }
 
@@ -70,6 +78,7 @@ static void add_embed(void *ctx, wn_param *e, const float *dx, const int32_t *id
                       const wn_seg *seg)
 {
     (void)ctx;
+    wn_param_settle(e);
     for (uint32_t t = seg->off[0]; t < seg->off[seg->B]; t++)
         wn_add(e->grad + (size_t)id[t] * D, dx + t * D, D);
 }
@@ -102,6 +111,7 @@ static void add_scale(void *ctx, wn_param *l, const float *dy, size_t ldy, const
                       size_t ldu, size_t n, const wn_seg *seg)
 {
     (void)ctx;
+    wn_param_settle(l);
     struct scale_job j = {l->grad, dy, u, ldy, ldu, n, seg};
     wn_par_do((n + TILE - 1) / TILE, add_products, &j);
 }

@@ -71,7 +71,7 @@ static wn_err run_batch(wn_train_run *r, struct update *u, const wn_sink *sink)
 static wn_err run_update(wn_train_run *r, struct update *u)
 {
     wn_sink sink = wn_sink_train();
-    wn_params_zero_grads(r->params);
+    wn_params_fresh_grads(r->params);
     wn_data_batch_clear(&r->batch);
     for (uint64_t i = 0; i < u->n;) {
         bool fits = wn_data_add(&r->batch, &r->data, u->row[i], weight_of(r, u, u->row[i]));
@@ -79,6 +79,7 @@ static wn_err run_update(wn_train_run *r, struct update *u)
         if (!fits || i == u->n)
             WN_TRY(run_batch(r, u, &sink));
     }
+    wn_params_settle_grads(r->params);
     return WN_OK;
 }
 

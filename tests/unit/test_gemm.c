@@ -561,10 +561,10 @@ static void check_grad(size_t N, size_t K, bool bf16)
     float *old = noise(N * lddw, 3), *cut = noise(N * lddw, 3);
     float *dy2 = as_kind(dy, T * lddy, kind), *x2 = as_kind(x, T * ldx, kind);
     wn_par_set_threads(1);
-    wn_mm_grad(dW, lddw, dy, lddy, x, ldx, N, K, 1, OFF, B, bf16);
+    wn_mm_grad(dW, lddw, dy, lddy, x, ldx, N, K, 1, OFF, B, bf16, true);
     wn_par_set_threads(3);
-    wn_mm_grad(cut, lddw, dy, lddy, x, ldx, N, K, 1, OFF, 2, bf16);
-    wn_mm_grad(cut, lddw, dy, lddy, x, ldx, N, K, 1, OFF + 2, 4, bf16);
+    wn_mm_grad(cut, lddw, dy, lddy, x, ldx, N, K, 1, OFF, 2, bf16, true);
+    wn_mm_grad(cut, lddw, dy, lddy, x, ldx, N, K, 1, OFF + 2, 4, bf16, true);
     wn_par_set_threads(0);
     cr_assert_eq(memcmp(dW, cut, N * lddw * sizeof *dW), 0);
     for (size_t n = 0; n < N; n++) {
@@ -577,6 +577,16 @@ static void check_grad(size_t N, size_t K, bool bf16)
         }
         cr_assert_eq(dW[n * lddw + K], old[n * lddw + K]);
     }
+    /* written over whatever is there: as added to zeros */
+    for (size_t n = 0; n < N; n++)
+        memset(cut + n * lddw, 0, K * sizeof *cut);
+    wn_mm_grad(cut, lddw, dy, lddy, x, ldx, N, K, 1, OFF, B, bf16, true);
+    wn_mm_grad(dW, lddw, dy, lddy, x, ldx, N, K, 1, OFF, B, bf16, false);
+    cr_assert_eq(memcmp(dW, cut, N * lddw * sizeof *dW), 0);
+    wn_mm_grad(dW, lddw, dy, lddy, x, ldx, N, K, 1, OFF + 1, 1, bf16, false); /* no token */
+    for (size_t n = 0; n < N; n++)
+        for (size_t k = 0; k <= K; k++)
+            cr_assert_eq(dW[n * lddw + k], k < K ? 0 : old[n * lddw + k]);
     wn_free(dy), wn_free(x), wn_free(dW), wn_free(old), wn_free(cut), wn_free(dy2), wn_free(x2);
 }
 
