@@ -118,7 +118,7 @@ typedef struct wn_low {
     float scale;
     float *kept; /* [T, r] out: forward x A^T, backward scale * dy B */
 } wn_low;
-/* y (+)= x W^T + bias + scale * (x A^T) B^T, flags as wn_mm; dx (+)= dy W + kept A. Where W's
+/* y (+)= x W^T + bias + scale * (x A^T) B^T; dx (+)= dy W + kept A; flags: WN_MM_ADD. Where W's
  * products are of numbers rounded to bf16 and the processor has such products, so are the LoRA's:
  * they ride on the same packed rows (r at most 32); else they are float products of their own. */
 void wn_mm_low(float *y, size_t ldy, const float *x, size_t ldx, const wn_mat *W, const float *bias,

@@ -260,28 +260,36 @@ static wn_act activation(int flags)
                                      : WN_ACT_IDENTITY;
 }
 
+/* y [T, out] from x [T, in], forward or back, with what flags ask for. */
+static wn_product product_of(float *y, size_t ldy, const float *x, size_t ldx, const wn_mat *W,
+                             size_t T, bool back, int flags)
+{
+    return (wn_product){.t = wn_kernel_table(),
+                        .W = W,
+                        .y = y,
+                        .x = x,
+                        .ldy = ldy,
+                        .ldx = ldx,
+                        .T = T,
+                        .out = back ? W->K : W->N,
+                        .in = back ? W->N : W->K,
+                        .back = back,
+                        .add = flags & WN_MM_ADD,
+                        .after = {.act = activation(flags), .rough = W->kind != WN_MAT_F32}};
+}
+
 void wn_mm_fused(float *y, size_t ldy, const float *x, size_t ldx, const wn_mat *W, size_t T,
                  const wn_fused *f)
 {
     WN_ASSERT(!f->up || (f->up->N == W->N && f->up->K == W->K && f->up->kind == W->kind &&
                          f->up->f32 == W->f32 && !(f->flags & WN_MM_ADD)));
-    run(&(wn_product){.t = wn_kernel_table(),
-                      .W = W,
-                      .up = f->up,
-                      .y = y,
-                      .x = x,
-                      .ldy = ldy,
-                      .ldx = ldx,
-                      .T = T,
-                      .out = W->N,
-                      .in = W->K,
-                      .add = f->flags & WN_MM_ADD,
-                      .after = {.bias = f->bias,
-                                .up_bias = f->up_bias,
-                                .residual = f->residual,
-                                .ldr = f->ldr,
-                                .act = activation(f->flags),
-                                .rough = W->kind != WN_MAT_F32}});
+    wn_product p = product_of(y, ldy, x, ldx, W, T, false, f->flags);
+    p.up = f->up;
+    p.after.bias = f->bias;
+    p.after.up_bias = f->up_bias;
+    p.after.residual = f->residual;
+    p.after.ldr = f->ldr;
+    run(&p);
 }
 
 void wn_mm(float *y, size_t ldy, const float *x, size_t ldx, const wn_mat *W, const float *bias,
@@ -293,39 +301,21 @@ void wn_mm(float *y, size_t ldy, const float *x, size_t ldx, const wn_mat *W, co
 void wn_mm_back(float *dx, size_t lddx, const float *dy, size_t lddy, const wn_mat *W, size_t T,
                 int flags)
 {
-    run(&(wn_product){.t = wn_kernel_table(),
-                      .W = W,
-                      .y = dx,
-                      .x = dy,
-                      .ldy = lddx,
-                      .ldx = lddy,
-                      .T = T,
-                      .out = W->K,
-                      .in = W->N,
-                      .back = true,
-                      .add = flags & WN_MM_ADD,
-                      .after = {.act = WN_ACT_IDENTITY}});
+    wn_product p = product_of(dx, lddx, dy, lddy, W, T, true, flags & WN_MM_ADD);
+    run(&p);
 }
 
 void wn_mm_low(float *y, size_t ldy, const float *x, size_t ldx, const wn_mat *W, const float *bias,
                size_t T, int flags, const wn_low *low)
 {
     if (rides(low, W, W->K)) {
-        run(&(wn_product){.t = wn_kernel_table(),
-                          .W = W,
-                          .low = low,
-                          .y = y,
-                          .x = x,
-                          .ldy = ldy,
-                          .ldx = ldx,
-                          .T = T,
-                          .out = W->N,
-                          .in = W->K,
-                          .add = flags & WN_MM_ADD,
-                          .after = {.bias = bias, .act = WN_ACT_IDENTITY}});
+        wn_product p = product_of(y, ldy, x, ldx, W, T, false, flags & WN_MM_ADD);
+        p.low = low;
+        p.after.bias = bias;
+        run(&p);
         return;
     }
-    wn_mm(y, ldy, x, ldx, W, bias, T, flags);
+    wn_mm(y, ldy, x, ldx, W, bias, T, flags & WN_MM_ADD);
     wn_gemm(false, true, T, low->r, W->K, 1, x, ldx, low->A, W->K, false, low->kept, low->r);
     wn_gemm(false, true, T, W->N, low->r, low->scale, low->kept, low->r, low->B, low->r, true, y,
             ldy);
@@ -335,19 +325,9 @@ void wn_mm_low_back(float *dx, size_t lddx, const float *dy, size_t lddy, const 
                     int flags, const wn_low *low)
 {
     if (rides(low, W, W->N)) {
-        run(&(wn_product){.t = wn_kernel_table(),
-                          .W = W,
-                          .low = low,
-                          .y = dx,
-                          .x = dy,
-                          .ldy = lddx,
-                          .ldx = lddy,
-                          .T = T,
-                          .out = W->K,
-                          .in = W->N,
-                          .back = true,
-                          .add = flags & WN_MM_ADD,
-                          .after = {.act = WN_ACT_IDENTITY}});
+        wn_product p = product_of(dx, lddx, dy, lddy, W, T, true, flags & WN_MM_ADD);
+        p.low = low;
+        run(&p);
         return;
     }
     wn_mm_back(dx, lddx, dy, lddy, W, T, flags);

@@ -20,12 +20,13 @@ wn_err wn_part_input(json_t *inputs, wn_run *r, const char *name, const char *pa
                                                                     : wn_fail_nomem(64, "key");
 }
 
-static wn_common common_of(const wn_run *r, const wn_part *p)
+wn_common wn_part_common(const wn_run *r, const wn_part *p)
 {
     wn_common c = r->o->common;
     c.out = p->out;
     c.overwrite = false;
-    c.seed = p->seed == WN_NO_SEED
+    c.seed = p->kind == WN_PART_BASE ? r->recipe.seed[0]
+             : p->seed == WN_NO_SEED
                  ? 0
                  : wn_recipe_seed(&r->recipe, &r->recipe.arm[p->arm], (size_t)p->seed);
     return c;
@@ -72,7 +73,7 @@ static wn_err pool_do(wn_run *r, const wn_part *p)
     const wn_recipe *c = &r->recipe;
     const char *map, *dedup;
     pool_reads(&map, &dedup, r, p);
-    const wn_pool_build_opts o = {.common = common_of(r, p),
+    const wn_pool_build_opts o = {.common = wn_part_common(r, p),
                                   .sources = c->sources,
                                   .n_sources = c->n_sources,
                                   .map = map,
@@ -126,7 +127,7 @@ static wn_err embed_key(json_t *options, json_t *inputs, wn_run *r, const wn_par
 static wn_err embed_do(wn_run *r, const wn_part *p)
 {
     wn_embed_opts o = embed_opts(r, p);
-    o.common = common_of(r, p);
+    o.common = wn_part_common(r, p);
     o.model = r->recipe.encoder;
     o.pool = embedded_rows(r, p);
     return wn_embed_job(&o);
@@ -137,7 +138,7 @@ static wn_err embed_do(wn_run *r, const wn_part *p)
 static wn_err select_opts(wn_select_opts *o, wn_run *r, const wn_part *p)
 {
     const wn_recipe_arm *a = &r->recipe.arm[p->arm];
-    *o = (wn_select_opts){.common = common_of(r, p),
+    *o = (wn_select_opts){.common = wn_part_common(r, p),
                           .strategy = a->strategy,
                           .pool = pool_dir(r),
                           .metric = a->distance,
@@ -306,7 +307,7 @@ static wn_err train_do(wn_run *r, const wn_part *p)
 {
     wn_train_opts o = is_few(r, p) ? r->recipe.few.train : r->recipe.train;
     begins_with(&o.model, &o.adapter, r, p);
-    o.common = common_of(r, p);
+    o.common = wn_part_common(r, p);
     o.data = selection_of(r, p);
     return wn_train_job(&o);
 }
@@ -327,7 +328,7 @@ static wn_err merge_key(json_t *inputs, wn_run *r, const wn_part *p)
 static wn_err merge_do(wn_run *r, const wn_part *p)
 {
     return wn_merge_job(&(wn_merge_opts){
-        .common = common_of(r, p), .model = r->recipe.model, .adapter = adapter_of(r, p)});
+        .common = wn_part_common(r, p), .model = r->recipe.model, .adapter = adapter_of(r, p)});
 }
 
 /* ---- eval ---- */
@@ -372,7 +373,7 @@ static wn_err eval_do(wn_run *r, const wn_part *p)
 {
     char *json = NULL;
     wn_eval_opts o = r->recipe.eval;
-    o.common = common_of(r, p);
+    o.common = wn_part_common(r, p);
     o.metric = r->recipe.target[p->target].metric;
     o.rows = r->target[p->target].test;
     o.max_tokens = eval_tokens(r, p);
@@ -412,7 +413,7 @@ static wn_err fill_key(json_t *options, json_t *inputs, wn_run *r, const wn_part
 wn_err wn_part_key(json_t **key, wn_run *r, const wn_part *p)
 {
     json_t *options = json_object(), *inputs = json_object();
-    wn_common common = common_of(r, p);
+    wn_common common = wn_part_common(r, p);
     *key = json_pack("{s:s, s:s, s:I, s:o, s:o}", "part", p->name, "version", WN_VERSION, "seed",
                      (json_int_t)common.seed, "options", options, "inputs", inputs);
     if (!*key)

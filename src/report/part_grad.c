@@ -15,21 +15,12 @@ static bool is_full(const wn_run *r)
     return r->recipe.train.method && strcmp(r->recipe.train.method, "full") == 0;
 }
 
-static wn_common common_of(const wn_run *r, const wn_part *p)
-{
-    wn_common c = r->o->common;
-    c.out = p->out;
-    c.overwrite = false;
-    c.seed = p->kind == WN_PART_BASE ? r->recipe.seed[0] : 0;
-    return c;
-}
-
 static wn_grad_opts grad_opts(const wn_run *r, const wn_part *p)
 {
     const wn_train_opts *t = &r->recipe.train;
     const char *base = out_of(r, WN_PART_BASE);
     wn_grad_opts o = r->recipe.gradients.o;
-    o.common = common_of(r, p);
+    o.common = wn_part_common(r, p);
     o.model = is_full(r) ? base : r->recipe.model;
     o.adapter = is_full(r) ? NULL : base;
     o.pool = p->kind == WN_PART_GRAD_POOL ? out_of(r, WN_PART_POOL) : r->target[p->target].queries;
@@ -66,7 +57,7 @@ wn_err wn_grad_part_do(wn_run *r, const wn_part *p)
 {
     if (p->kind == WN_PART_BASE) {
         wn_train_opts o = r->recipe.train;
-        o.common = common_of(r, p);
+        o.common = wn_part_common(r, p);
         o.model = r->recipe.model;
         o.data = out_of(r, WN_PART_POOL);
         return wn_train_job(&o);

@@ -74,6 +74,8 @@ wn_err wn_plan_shots(wn_str *path, const wn_run *r, size_t target, size_t s);
 wn_err wn_part_key(json_t **key, wn_run *r, const wn_part *p);
 /* Does it. Goes on with what an earlier run of the same key left. */
 wn_err wn_part_do(wn_run *r, const wn_part *p);
+/* The options that every job has, with the part's output and seed. */
+wn_common wn_part_common(const wn_run *r, const wn_part *p);
 /* For keys: the hash of a file or folder under a name. */
 wn_err wn_part_input(json_t *inputs, wn_run *r, const char *name, const char *path);
 /* The rows of the few-shot stage, as a part of kind WN_PART_SELECT. */
