@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/par.h"
 
+enum { AHEAD = 3 }; /* rows that are asked for while one is coded */
 static const float LEAST = 0x1p-60F, MOST = 0x1p60F; /* of |u|^2 and |v|^2 */
 static const float UP = 1 + 0x1p-16F;                /* covers the rounding of a term itself */
 
@@ -55,6 +56,8 @@ void wn_encode_rows(int8_t *code, wn_row_facts *facts, size_t *bad, const wn_bas
 {
     *bad = n;
     for (size_t i = 0; i < n; i++) {
+        for (size_t at = 0; i + AHEAD < n && at < b->D; at += 16)
+            __builtin_prefetch(rows + (i + AHEAD) * b->D + at);
         int8_t *block = code + i / WN_SCAN_ROWS * WN_SCAN_ROWS * b->d;
         facts[i] = encode_row(block, i % WN_SCAN_ROWS, b, rows + i * b->D, scratch);
         if (isinf(facts[i].error) && *bad == n && !finite_row(rows + i * b->D, b->D))

@@ -20,8 +20,10 @@
 
 enum {
     CANDIDATE_BYTES = 96 << 20, /* candidates held at once bound the queries of a pass */
-    FRESH_ROWS = 256, /* of a piece whose codes are made: numbers and codes fit the second cache */
+    SPAN_ROWS = 256, /* of a call of wn_scan, and of a piece whose codes are made: what is scored is
+                        still in the second cache */
     HIT_BYTES = 8 << 20, /* of a thread: bound the rows of a call of wn_scan */
+    FOUND = 16384,       /* candidates that a thread collects before it hands them over */
     NEAR_BYTES = 4096    /* of a row that is asked for before it is scored */
 };
 
@@ -93,68 +95,105 @@ static void lock(char *busy)
             ;
 }
 
-/* Float32 first: of the pairs that pass the codes it rules out more than half, at half the cost. */
-static void offer(struct scan *s, size_t q, uint64_t row, double *norm)
+/* Hands what a thread has found over, query by query: so a query's state, which threads take turns
+ * to write, is fetched once for several candidates. */
+static void hand_over(struct scan *s, struct scan_thread *t)
 {
-    struct query_state *t = &s->state[q];
-    const float *x = s->rows + row * s->D;
-    double most = most_score(s, q, x, norm);
-    if (most < t->guess)
-        return;
-    double score = exact_score(s, q, x, norm);
-    if (score < t->guess)
-        return;
-    lock(&t->busy);
-    double floor = t->top.floor;
-    if (score >= floor)
-        wn_topk_push(&t->top, (wn_cand){score, row});
-    if (t->top.floor > floor && t->top.floor > t->guess)
-        wn_coded_floor(&s->coded, q, t->top.floor);
-    __atomic_clear(&t->busy, __ATOMIC_RELEASE);
+    memset(t->place, 0, (s->Q + 1) * sizeof *t->place);
+    for (size_t i = 0; i < t->n_found; i++)
+        t->place[t->found[i].query + 1]++;
+    for (size_t q = 0; q < s->Q; q++)
+        t->place[q + 1] += t->place[q];
+    for (size_t i = 0; i < t->n_found; i++)
+        t->order[t->place[t->found[i].query]++] = (uint32_t)i;
+    for (size_t i = 0; i < t->n_found;) {
+        size_t q = t->found[t->order[i]].query;
+        struct query_state *state = &s->state[q];
+        lock(&state->busy);
+        double floor = state->top.floor;
+        for (; i < t->n_found && t->found[t->order[i]].query == q; i++) {
+            const struct found *f = &t->found[t->order[i]];
+            if (f->score >= state->top.floor)
+                wn_topk_push(&state->top, (wn_cand){f->score, f->row});
+        }
+        if (state->top.floor > floor && state->top.floor > s->guess[q])
+            wn_coded_floor(&s->coded, q, state->top.floor);
+        __atomic_clear(&state->busy, __ATOMIC_RELEASE);
+    }
+    t->n_found = 0;
 }
 
-/* Asks memory for the rows of hits, each once; fresh: bits of rows [0, WN_CODE_ROWS) not asked for.
- */
-static void fetch_rows(const struct scan *s, const wn_scan_hit *hit, size_t hits, size_t from,
-                       uint64_t first, uint64_t *fresh)
+/* Float32 first: of the pairs that pass the codes it rules out more than half, at half the cost. */
+static void offer(struct scan *s, struct scan_thread *t, size_t q, uint64_t row, double *norm)
 {
+    const float *x = s->rows + row * s->D;
+    if (most_score(s, q, x, norm) < s->guess[q])
+        return;
+    double score = exact_score(s, q, x, norm);
+    if (score < s->guess[q])
+        return;
+    t->found[t->n_found++] = (struct found){score, row, q};
+    if (t->n_found == FOUND)
+        hand_over(s, t);
+}
+
+/* Hits of rows [first, end), counted from `first`. */
+struct hits {
+    const wn_scan_hit *hit;
+    size_t n;
+    uint64_t first, end;
+};
+
+/* Asks memory for the rows of hits, each once. */
+static void fetch_rows(const struct scan *s, const struct hits *h)
+{
+    uint64_t asked[SPAN_ROWS / 64] = {0};
     size_t bytes = s->D * sizeof *s->rows < NEAR_BYTES ? s->D * sizeof *s->rows : NEAR_BYTES;
-    for (size_t h = 0; h < hits; h++) {
-        size_t r = from + hit[h].row;
-        if (!wn_bit(fresh, r))
+    for (size_t i = 0; i < h->n; i++) {
+        size_t r = h->hit[i].row;
+        if (h->first + r >= h->end || wn_bit(asked, r))
             continue;
-        fresh[r / 64] &= ~((uint64_t)1 << r % 64);
-        if (first + r >= s->N)
-            continue;
-        const char *x = (const char *)(s->rows + (first + r) * s->D);
-        for (size_t i = 0; i < bytes; i += 64)
-            __builtin_prefetch(x + i, 0, 2);
+        wn_bit_set(asked, r);
+        const char *x = (const char *)(s->rows + (h->first + r) * s->D);
+        for (size_t at = 0; at < bytes; at += 64)
+            __builtin_prefetch(x + at, 0, 2);
     }
 }
 
-/* Rows [first, first + n), whose codes these are. */
+static void offer_hits(struct scan *s, struct scan_thread *t, const struct hits *h, double *norm)
+{
+    for (size_t i = 0; i < h->n; i++) {
+        uint64_t row = h->first + h->hit[i].row;
+        if (row < h->end && h->hit[i].query < s->Q && !wn_bit(s->skip, row))
+            offer(s, t, h->hit[i].query, row, &norm[h->hit[i].row]);
+    }
+}
+
+/* Rows [first, first + n), whose codes these are. The rows of a span's hits are asked for, and
+ * scored when the next span has been filtered. */
 static void scan_codes(struct scan *s, struct scan_thread *t, const int8_t *code,
                        const wn_row_facts *facts, uint64_t first, size_t n)
 {
-    uint64_t fresh[WN_CODE_ROWS / 64];
-    memset(fresh, 0xff, sizeof fresh);
+    struct hits before = {0};
     for (size_t i = 0; i < n; i++)
         t->norm[i] = -1;
     wn_scan_facts_of(t->bound, facts, wn_code_blocks(n), s->basis, &s->coded);
-    for (size_t from = 0; from < n; from += s->room_rows) {
+    for (size_t from = 0, turn = 0; from < n; from += s->room_rows, turn++) {
         wn_scan_queries q = s->coded.scan;
         size_t m = n - from < s->room_rows ? n - from : s->room_rows;
         wn_coded_floors(t->floor, &s->coded);
         q.floor = t->floor;
-        size_t hits = wn_scan(t->hit, code + from * s->basis->d, t->bound + from / WN_SCAN_ROWS,
-                              wn_code_blocks(m), &q);
-        fetch_rows(s, t->hit, hits, from, first, fresh);
-        for (size_t h = 0; h < hits; h++) {
-            size_t r = from + t->hit[h].row, query = t->hit[h].query;
-            if (r < n && query < s->Q && !wn_bit(s->skip, first + r))
-                offer(s, query, first + r, &t->norm[r]);
-        }
+        struct hits now = {t->hit[turn % 2], 0, first + from, first + from + m};
+        now.n = wn_scan(t->hit[turn % 2], code + from * s->basis->d, t->bound + from / WN_SCAN_ROWS,
+                        wn_code_blocks(m), &q);
+        if (s->file)
+            fetch_rows(s, &now);
+        offer_hits(s, t, &before, t->norm + from - (from ? s->room_rows : 0));
+        before = now;
     }
+    offer_hits(s, t, &before, t->norm + (n - 1) / s->room_rows * s->room_rows);
+    if (s->eager)
+        hand_over(s, t);
 }
 
 static wn_err scan_piece(void *ctx, size_t piece, int thread)
@@ -183,7 +222,10 @@ static wn_err scan_piece(void *ctx, size_t piece, int thread)
 wn_err wn_scan_all(struct scan *s)
 {
     s->done = 0;
-    return wn_par_for((size_t)((s->N + s->piece_rows - 1) / s->piece_rows), scan_piece, s);
+    wn_err e = wn_par_for((size_t)((s->N + s->piece_rows - 1) / s->piece_rows), scan_piece, s);
+    for (size_t i = 0; i < (size_t)wn_par_threads(); i++)
+        hand_over(s, &s->thread[i]);
+    return e;
 }
 
 /* ---- a pass ---- */
@@ -192,8 +234,8 @@ void wn_scan_begin(struct scan *s, wn_cand *cand)
 {
     for (size_t q = 0; q < s->Q; q++) {
         const float *y = s->query + q * s->D;
-        s->state[q] =
-            (struct query_state){.norm = sqrt(wn_exact_dot(y, y, s->D)), .guess = -INFINITY};
+        s->state[q] = (struct query_state){.norm = sqrt(wn_exact_dot(y, y, s->D))};
+        s->guess[q] = -INFINITY;
         wn_topk_init(&s->state[q].top, cand + q * wn_topk_cap(s->k), s->k);
     }
 }
@@ -227,9 +269,10 @@ static void finish(struct scan *s, size_t q, int64_t *row, double *score, size_t
 }
 
 /* Whether rows below the guess may belong to the answer. */
-static bool guessed_too_high(const struct query_state *t, size_t k)
+static bool guessed_too_high(const struct scan *s, size_t q)
 {
-    return t->guess > -INFINITY && (t->top.n < k || t->top.item[k - 1].score < t->guess);
+    const wn_topk *t = &s->state[q].top;
+    return s->guess[q] > -INFINITY && (t->n < s->k || t->item[s->k - 1].score < s->guess[q]);
 }
 
 /* Searches s->Q queries once; their states then hold the answers. */
@@ -237,6 +280,7 @@ static wn_err attempt(struct scan *s, wn_cand *cand, bool with_guess)
 {
     wn_scan_begin(s, cand);
     WN_TRY(wn_code_queries(&s->coded, s->basis, s->metric, s->query, s->Q));
+    s->eager = true;
     if (with_guess)
         WN_TRY(wn_guess(s));
     WN_TRY(wn_scan_all(s));
@@ -251,7 +295,7 @@ static wn_err pass(struct scan *s, wn_cand *cand, int64_t *row, double *score, s
     WN_TRY(attempt(s, cand, true));
     size_t again = 0, n = 0;
     for (size_t q = 0; q < s->Q; q++) {
-        if (guessed_too_high(&s->state[q], s->k))
+        if (guessed_too_high(s, q))
             again++;
         else
             finish(s, q, row + q * width, score + q * width, width);
@@ -262,7 +306,7 @@ static wn_err pass(struct scan *s, wn_cand *cand, int64_t *row, double *score, s
     float *query = wn_malloc(again * s->D * sizeof *query);
     wn_err e = which && query ? WN_OK : WN_ENOMEM;
     for (size_t q = 0; !e && q < s->Q; q++)
-        if (guessed_too_high(&s->state[q], s->k)) {
+        if (guessed_too_high(s, q)) {
             memcpy(query + n * s->D, s->query + q * s->D, s->D * sizeof *query);
             which[n++] = q;
         }
@@ -285,19 +329,25 @@ static wn_err reserve(struct scan *s, size_t most_queries)
     size_t threads = (size_t)wn_par_threads(), d = s->basis->d;
     size_t padded = (most_queries + WN_SCAN_QUERIES - 1) / WN_SCAN_QUERIES * WN_SCAN_QUERIES;
     size_t rows = HIT_BYTES / (padded * sizeof(wn_scan_hit)) / WN_SCAN_ROWS * WN_SCAN_ROWS;
-    s->room_rows = rows < WN_SCAN_ROWS ? WN_SCAN_ROWS : rows < WN_CODE_ROWS ? rows : WN_CODE_ROWS;
+    s->room_rows = rows < WN_SCAN_ROWS ? WN_SCAN_ROWS : rows < SPAN_ROWS ? rows : SPAN_ROWS;
     WN_NEW(s->state, most_queries);
+    WN_NEW(s->guess, most_queries);
     WN_NEW(s->thread, threads);
     for (size_t i = 0; i < threads; i++) {
         struct scan_thread *t = &s->thread[i];
         t->code = wn_malloc(WN_CODE_ROWS * d);
         t->facts = wn_malloc(WN_CODE_ROWS * sizeof *t->facts);
         t->bound = wn_malloc(WN_CODE_ROWS / WN_SCAN_ROWS * sizeof *t->bound);
-        t->hit = wn_malloc(s->room_rows * padded * sizeof *t->hit);
+        for (int j = 0; j < 2; j++)
+            t->hit[j] = wn_malloc(s->room_rows * padded * sizeof *t->hit[j]);
         t->scratch = wn_malloc(wn_encode_scratch(s->basis) * sizeof(float));
         t->floor = wn_malloc(padded * sizeof *t->floor);
         t->norm = wn_malloc(WN_CODE_ROWS * sizeof *t->norm);
-        if (!t->code || !t->facts || !t->bound || !t->hit || !t->scratch || !t->floor || !t->norm)
+        t->found = wn_malloc(FOUND * sizeof *t->found);
+        t->order = wn_malloc(FOUND * sizeof *t->order);
+        t->place = wn_malloc((most_queries + 1) * sizeof *t->place);
+        if (!t->code || !t->facts || !t->bound || !t->hit[0] || !t->hit[1] || !t->scratch ||
+            !t->floor || !t->norm || !t->found || !t->order || !t->place)
             return WN_ENOMEM;
     }
     return WN_OK;
@@ -310,15 +360,20 @@ static void release(struct scan *s)
         wn_free(t->code);
         wn_free(t->facts);
         wn_free(t->bound);
-        wn_free(t->hit);
+        wn_free(t->hit[0]);
+        wn_free(t->hit[1]);
         wn_free(t->scratch);
         wn_free(t->floor);
         wn_free(t->norm);
+        wn_free(t->found);
+        wn_free(t->order);
+        wn_free(t->place);
     }
     wn_coded_queries_free(&s->coded);
     wn_free(s->sample);
     wn_free(s->thread);
     wn_free(s->state);
+    wn_free(s->guess);
 }
 
 static uint64_t rows_left(const uint64_t *skip, uint64_t N)
@@ -361,7 +416,7 @@ wn_err wn_search_coded(int64_t *row, double *score, const float *rows, uint64_t 
                      .metric = metric,
                      .gamma = ((double)D / 8 + 80) * 0x1p-24,
                      .file = file,
-                     .piece_rows = file ? WN_CODE_ROWS : FRESH_ROWS};
+                     .piece_rows = file ? WN_CODE_ROWS : SPAN_ROWS};
     *damaged = false;
     if (D == 0 || D >= 1 << 20)
         return wn_fail(WN_EARG, "search: expected 1 to %d numbers a row, found %zu", (1 << 20) - 1,

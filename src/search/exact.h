@@ -9,8 +9,14 @@
 struct query_state {
     wn_topk top;
     double norm; /* |q| */
-    double guess;
-    char busy; /* a thread is changing it */
+    char busy;   /* a thread is changing it */
+};
+
+/* A candidate on its way to its query. */
+struct found {
+    double score;
+    uint64_t row;
+    size_t query;
 };
 
 /* Of one thread. */
@@ -18,9 +24,12 @@ struct scan_thread {
     int8_t *code; /* of WN_CODE_ROWS rows, with their facts */
     wn_row_facts *facts;
     wn_scan_facts *bound;
-    wn_scan_hit *hit;
+    wn_scan_hit *hit[2];
     float *scratch, *floor;
     double *norm; /* [WN_CODE_ROWS] |x|, negative: not taken yet */
+    struct found *found;
+    size_t n_found;
+    uint32_t *order, *place; /* scratch to sort them */
 };
 
 struct scan {
@@ -38,8 +47,10 @@ struct scan {
     size_t n_sample;
     wn_coded_queries coded;
     struct query_state *state;
+    double *guess; /* [Q], not in the states: those are being written */
     struct scan_thread *thread;
     uint64_t done;       /* rows, for progress */
+    bool eager;          /* thresholds are not known yet: what is found counts at once */
     bool quiet, damaged; /* damaged: kept codes are not what was written */
 };
 
@@ -52,8 +63,8 @@ wn_err wn_scan_all(struct scan *s);
 wn_err wn_sample_take(struct scan *s);
 /* Of the sample. */
 wn_err wn_sample_basis(wn_basis *b, const struct scan *s);
-/* For each query a score that a few more than k rows reach, as floors of s->coded and in the
- * states; -infinity where a sample cannot tell. */
+/* For each query a score that a few more than k rows reach, as floors of s->coded and in s->guess;
+ * -infinity where a sample cannot tell. */
 wn_err wn_guess(struct scan *s);
 
 #endif

@@ -54,20 +54,23 @@ static wn_err search_sample(struct scan *s, size_t k)
     few.done = 0;
     few.quiet = true;
     few.state = wn_calloc(s->Q, sizeof *few.state);
+    few.guess = wn_malloc(s->Q * sizeof *few.guess);
     wn_cand *cand = wn_malloc(s->Q * wn_topk_cap(k) * sizeof *cand);
-    wn_err e = few.state && cand ? WN_OK : WN_ENOMEM;
+    wn_err e = few.state && few.guess && cand ? WN_OK : WN_ENOMEM;
     if (!e) {
         wn_scan_begin(&few, cand);
         e = wn_scan_all(&few);
     }
     for (size_t q = 0; !e && q < s->Q; q++) {
         wn_topk_settle(&few.state[q].top);
-        s->state[q].guess = few.state[q].top.floor;
+        s->guess[q] = few.state[q].top.floor;
         s->coded.floor[q] = -INFINITY;
-        if (s->state[q].guess > -INFINITY)
-            wn_coded_floor(&s->coded, q, s->state[q].guess);
+        if (s->guess[q] > -INFINITY)
+            wn_coded_floor(&s->coded, q, s->guess[q]);
     }
+    s->eager = false;
     wn_free(few.state);
+    wn_free(few.guess);
     wn_free(cand);
     return e;
 }
