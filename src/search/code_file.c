@@ -242,7 +242,7 @@ wn_err wn_code_file_write(const char *path, const wn_coded_rows *of)
     wn_basis b = {0};
     struct scan s = {.rows = of->rows, .N = of->N, .left = of->N, .D = of->D};
     s.metric = of->cosine ? WN_METRIC_COSINE : WN_METRIC_L2;
-    wn_err e = wn_sample_take(&s);
+    wn_err e = wn_sample_take(&s, 0);
     if (!e)
         e = wn_sample_basis(&b, &s);
     if (!e)

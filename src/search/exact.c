@@ -431,7 +431,7 @@ wn_err wn_search_coded(int64_t *row, double *score, const float *rows, uint64_t 
     if (s.k > CANDIDATE_BYTES)
         return wn_fail(WN_EARG, "search: k %zu: at most %d", s.k, CANDIDATE_BYTES);
     WN_TRY(refuse_queries(query, Q, D));
-    wn_err e = wn_sample_take(&s);
+    wn_err e = wn_sample_take(&s, Q);
     if (!e && !file)
         e = wn_sample_basis(&made, &s);
     s.basis = file ? wn_code_file_basis(file) : &made;

@@ -59,8 +59,9 @@ void wn_scan_begin(struct scan *s, wn_cand *cand);
 /* Offers all rows to all queries. */
 wn_err wn_scan_all(struct scan *s);
 
-/* Rows spread evenly over all that are not skipped. A row that holds NaN or infinity is refused. */
-wn_err wn_sample_take(struct scan *s);
+/* Rows spread evenly over all that are not skipped, for so many queries. A row that holds NaN or
+ * infinity is refused. */
+wn_err wn_sample_take(struct scan *s, size_t queries);
 /* Of the sample. */
 wn_err wn_sample_basis(wn_basis *b, const struct scan *s);
 /* For each query a score that a few more than k rows reach, as floors of s->coded and in s->guess;

@@ -9,11 +9,19 @@
 #include "base/mem.h"
 #include "search/exact.h"
 
-enum { SAMPLE_ROWS = 16384, SAMPLE_FLOATS = 8 << 20, BASIS_ROWS = 4096, PIECE_ROWS = 64 };
+enum {
+    FEW_QUERIES = 256,
+    FEW_ROWS = 8192, /* a better threshold is worth more rows to many queries than to few */
+    MANY_ROWS = 32768,
+    SAMPLE_FLOATS = 12 << 20,
+    BASIS_ROWS = 4096,
+    PIECE_ROWS = 64
+};
 
-wn_err wn_sample_take(struct scan *s)
+wn_err wn_sample_take(struct scan *s, size_t queries)
 {
-    uint64_t most = SAMPLE_FLOATS / s->D, n = SAMPLE_ROWS < most ? SAMPLE_ROWS : most;
+    uint64_t most = SAMPLE_FLOATS / s->D, n = queries < FEW_QUERIES ? FEW_ROWS : MANY_ROWS;
+    n = n < most ? n : most;
     n = n < s->N ? n : s->N;
     WN_NEW(s->sample, n * s->D + 1);
     for (uint64_t i = 0; i < n; i++) {
