@@ -179,6 +179,70 @@ Test(search, structured_rows_in_every_form_of_the_filter)
     free(query);
 }
 
+/* What a filter or a float32 sum might be wrong about. */
+static float awkward(int kind, size_t row, size_t i, size_t D)
+{
+    double g = wn_rng_normal(12, (uint64_t)kind, row * D + i);
+    switch (kind) {
+    case 0:
+        return (float)g;
+    case 1:
+        return (float)(1000 + 1e-3 * g); /* near each other, far from the origin */
+    case 2:
+        return (float)wn_rng_normal(12, 2, (row % 5) * D + i); /* five rows, repeated */
+    case 3:
+        return (float)(g * (row % 11 ? 1 : 1e19)); /* some huge */
+    case 4:
+        return (float)(g * 1e-39); /* denormal */
+    case 5:
+        return i == row % D ? 1.0F : 0.0F; /* one number each */
+    default:
+        return row % 2 ? -127.0F : i == 3 ? 127.0F : (float)(row % 3); /* codes at their ends */
+    }
+}
+enum { AWKWARD = 7 };
+
+/* Rows [N, D] of that kind; answers of every form and thread count, bit by bit. */
+static void same_everywhere(int kind, wn_metric m, const float *rows, const float *query)
+{
+    enum { N = 2100, D = 70, Q = 50, K = 25 };
+    static const char *const form[] = {"c", "avx2", "vnni", "amx"};
+    static int64_t want_row[Q * K], row[Q * K];
+    static double want[Q * K], score[Q * K];
+    for (size_t f = 0; f < 4; f++)
+        for (int threads = 1; threads <= 3; threads += 2) {
+            bool first = f == 0 && threads == 1;
+            wn_scan_use(form[f]);
+            wn_par_set_threads(threads);
+            cr_assert_eq(wn_search_exact(first ? want_row : row, first ? want : score, rows, N,
+                                         query, Q, D, K, m),
+                         WN_OK, "%s", wn_error_text());
+            if (first)
+                continue;
+            cr_assert_eq(memcmp(row, want_row, sizeof row), 0, "kind %d, %s, %s, %d threads", kind,
+                         wn_metric_name(m), form[f], threads);
+            cr_assert_eq(memcmp(score, want, sizeof score), 0, "kind %d, %s, %s, %d threads", kind,
+                         wn_metric_name(m), form[f], threads);
+        }
+    wn_scan_use(NULL);
+    wn_par_set_threads(0);
+    check(rows, N, NULL, query, Q, D, K, m, "awkward");
+}
+
+Test(search, awkward_vectors_have_the_same_answers_everywhere)
+{
+    enum { N = 2100, D = 70, Q = 50 };
+    static float rows[N * D], query[Q * D];
+    for (int kind = 0; kind < AWKWARD; kind++) {
+        for (size_t i = 0; i < N * D; i++)
+            rows[i] = awkward(kind, i / D, i % D, D);
+        for (size_t i = 0; i < Q * D; i++) /* every second query is a row */
+            query[i] = awkward(kind, i / D * 37 + i / D % 2 * 100000, i % D, D);
+        for (int m = 0; m < 3; m++)
+            same_everywhere(kind, (wn_metric)m, rows, query);
+    }
+}
+
 /* More rows than the sample, none of which the sample sees among the best: every third query's
  * guess comes from rows that are all far worse than the ones it should find, or all far better. */
 Test(search, a_sample_that_misleads_costs_time_and_nothing_else)
