@@ -55,9 +55,9 @@ def peer(rows, queries, k, metric, repeats):
     return statistics.median(sec)
 
 
-def recall(rows, queries, found, k, metric, which):
-    """Share of the exact answer found; by score, so that ties do not count."""
-    right = 0
+def recall(rows, queries, answers, k, metric, which):
+    """The least share of the exact answer that one of the answers [m, k] has; by score, so that ties do not count."""
+    right = [0] * len(answers)
     for q in which:
         score = np.empty(len(rows))
         for s in range(0, len(rows), 100000):
@@ -65,8 +65,9 @@ def recall(rows, queries, found, k, metric, which):
             y = queries[q].astype(np.float64)
             score[s : s + len(x)] = -((x - y) ** 2).sum(1) if metric == "l2" else x @ y
         kth = np.partition(score, len(score) - k)[len(score) - k]
-        right += int((score[found[q]] >= kth - abs(kth) * 1e-12).sum())
-    return right / (k * len(which))
+        for i, found in enumerate(answers):
+            right[i] += int((score[found[q]] >= kth - abs(kth) * 1e-12).sum())
+    return min(right) / (k * len(which))
 
 
 def main():
@@ -106,19 +107,19 @@ def main():
             np.save(query_path, queries)
             k = 500
             command = [tool, rows_path, query_path, str(k), metric, str(a.repeats), out]
-            ours, right = [], []
+            ours, answers = [], []
             for codes in [], [rows_path + ".codes"]:
                 ours.append(json.loads(subprocess.check_output(command + codes)))
-                found = np.fromfile(out, dtype="<i8").reshape(m, k)
-                right.append(recall(rows, queries, found, k, metric, range(0, m, max(1, m // 5))))
+                answers.append(np.fromfile(out, dtype="<i8").reshape(m, k))
+            right = recall(rows, queries, answers, k, metric, range(0, m, max(1, m // 5)))
             theirs = peer(rows, queries, k, metric, a.repeats)
-            bad |= right != [1, 1]
+            bad |= right != 1
             print(json.dumps({"case": name, "rows": len(rows), "d": rows.shape[1], "queries": m, "k": k,
                               "sec": ours[0]["median"], "sec_kept": ours[1]["median"],
                               "codes_sec": ours[1]["codes_sec"], "memory_mb": ours[0]["memory_mb"],
                               "scan": ours[0]["scan"], "threads": ours[0]["threads"], "faiss": round(theirs, 4),
                               "ratio": round(theirs / ours[0]["median"], 2),
-                              "ratio_kept": round(theirs / ours[1]["median"], 2), "recall": min(right)}), flush=True)
+                              "ratio_kept": round(theirs / ours[1]["median"], 2), "recall": right}), flush=True)
     sys.exit(1 if bad else 0)
 
 

@@ -204,8 +204,9 @@ AMX INLINE void step(struct pipe *p, const int set, const size_t chunks, const s
         }
         if (last.sums)
 #pragma GCC unroll 3
-            for (size_t j = TRIPLE * k / chunks; j < TRIPLE * (k + 1) / chunks; j++)
-                keep(1 - set, j, last.sums + j * SUMS);
+            for (size_t j = 0; j < TRIPLE; j++)
+                if (j >= TRIPLE * k / chunks && j < TRIPLE * (k + 1) / chunks)
+                    keep(1 - set, j, last.sums + j * SUMS);
         if (older.judged)
             for (size_t r = WN_SCAN_ROWS * k / chunks; r < WN_SCAN_ROWS * (k + 1) / chunks; r++)
                 judge(pass[r], older.sums, facts, side, r);
