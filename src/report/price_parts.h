@@ -1,0 +1,60 @@
+/* Between price.c, which adds parts up, price_rows.c (what is done with rows) and price_model.c
+ * (what is done with the model). Private to them. */
+#ifndef WN_REPORT_PRICE_PARTS_H
+#define WN_REPORT_PRICE_PARTS_H
+
+#include "report/pace.h"
+#include "report/pace_data.h"
+#include "report/sizes.h"
+
+typedef struct wn_pricing {
+    const wn_plan_opts *o;
+    wn_recipe r;
+    wn_sizes s;
+    double cores, nodes;
+    double speed; /* of one machine, in units of this one */
+    double core_gflops, disk_rate;
+    size_t reference; /* the arm whose size those that fill match; SIZE_MAX: none */
+    wn_pace_pool pool;
+    wn_pace embed;
+    bool vectors;
+    json_t *parts, *rates;
+    double sum[4]; /* hours, tokens, FLOPs, bytes of disk */
+    double memory;
+} wn_pricing;
+
+/* One line of the table; times are of this machine until it is added. */
+typedef struct wn_price_line {
+    const char *stage;
+    char name[128];
+    double runs, rows, tokens, flops, sec; /* of all runs */
+    double io_bytes;                       /* read at the disk's rate at best */
+    double disk, memory;
+    char rate[160]; /* what the time derives from */
+} wn_price_line;
+
+typedef enum wn_price_spread {
+    WN_PRICE_ONE_MACHINE,
+    WN_PRICE_BY_ROWS,
+    WN_PRICE_BY_RUNS
+} wn_price_spread;
+
+/* A part of the plan, its time scaled to the machines asked for. */
+wn_err wn_price_add(wn_pricing *p, wn_price_line *l, wn_price_spread how);
+/* A measured rate, for the list of them. */
+wn_err wn_price_rate(wn_pricing *p, const char *name, double value, const char *unit,
+                     const char *how);
+/* Says what is being measured. */
+wn_err wn_price_tell(const char *what);
+
+/* Rows that an arm is trained on for one target. */
+double wn_price_selected(const wn_pricing *p, size_t arm, size_t target);
+
+wn_err wn_price_pool(wn_pricing *p);
+wn_err wn_price_embed(wn_pricing *p);
+wn_err wn_price_search(wn_pricing *p, const wn_recipe_arm *a);
+wn_err wn_price_select(wn_pricing *p, size_t arm);
+wn_err wn_price_trainings(wn_pricing *p); /* gradients too */
+wn_err wn_price_evals(wn_pricing *p);
+
+#endif

@@ -1,0 +1,169 @@
+/* What is done with rows: the pool is built, embedded, searched and chosen from. */
+#include "report/price_parts.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- pool, embed, search ---- */
+
+wn_err wn_price_pool(wn_pricing *p)
+{
+    double rows = (double)p->s.pool.rows, bytes = rows * p->s.pool.bytes;
+    WN_TRY(wn_price_tell("pool build"));
+    WN_TRY(wn_pace_pool_open(&p->pool, p->s.pool.bytes, p->r.dedup));
+    double sec = p->pool.build_sec / (double)p->pool.bytes;
+    WN_TRY(wn_price_rate(p, "pool build", 1 / sec, "bytes/s", "made-up rows of the same length"));
+    wn_price_line l = {.stage = "pool",
+                       .name = "pool",
+                       .runs = 1,
+                       .rows = rows,
+                       .sec = sec * bytes,
+                       .io_bytes = bytes,
+                       .disk = bytes + 32 * rows,
+                       .memory = (64 << 20) + 80 * rows};
+    snprintf(l.rate, sizeof l.rate, "%.0f MB/s of rows", 1e-6 / sec);
+    return wn_price_add(p, &l, WN_PRICE_ONE_MACHINE);
+}
+
+/* Of one row of a store: vector, record, id. */
+static double stored_bytes(const wn_pricing *p)
+{
+    return p->embed.width * 4 + 32 + 16;
+}
+
+wn_err wn_price_embed(wn_pricing *p)
+{
+    double queries = 0, tokens = 0, rows = (double)p->s.pool.rows;
+    wn_pace_job j = {.kind = WN_PACE_EMBED,
+                     .config = p->s.encoder,
+                     .place = "sizes: encoder",
+                     .precision = p->o->common.precision,
+                     .prompt = (size_t)fmax(1, round(p->s.pool_embed)),
+                     .target = 1};
+    WN_TRY(wn_price_tell("embed"));
+    WN_TRY(wn_pace_measure(&p->embed, &j));
+    double token = (double)j.prompt;
+    WN_TRY(wn_price_rate(p, "embed", token / p->embed.row_sec, "tokens/s",
+                         "the encoder's shape, numbers made up"));
+    wn_price_line l = {.stage = "embed",
+                       .name = "embed pool",
+                       .runs = 1,
+                       .rows = rows,
+                       .tokens = rows * p->s.pool_embed,
+                       .flops = rows * p->embed.row_flops,
+                       .sec = rows * p->embed.row_sec,
+                       .disk = rows * stored_bytes(p),
+                       .memory = p->embed.bytes + (64 << 20)};
+    snprintf(l.rate, sizeof l.rate, "%.0f tokens/s, %.0f GFLOP/s at %zu tokens a row",
+             token / p->embed.row_sec, p->embed.gflops, j.prompt);
+    WN_TRY(wn_price_add(p, &l, WN_PRICE_BY_ROWS));
+    for (size_t t = 0; t < p->r.n_targets; t++) {
+        queries += (double)p->s.target[t].queries.rows;
+        tokens += (double)p->s.target[t].queries.rows * p->s.target[t].queries.prompt;
+    }
+    snprintf(l.name, sizeof l.name, "embed queries");
+    l.runs = (double)p->r.n_targets;
+    l.rows = queries;
+    l.tokens = tokens;
+    l.flops = tokens / token * p->embed.row_flops;
+    l.sec = tokens / token * p->embed.row_sec;
+    l.disk = queries * stored_bytes(p);
+    return wn_price_add(p, &l, WN_PRICE_BY_ROWS);
+}
+
+static uint64_t k_of(const wn_recipe_arm *a)
+{
+    return a->k ? a->k : 500;
+}
+
+static double mean_queries(const wn_pricing *p)
+{
+    double sum = 0;
+    for (size_t t = 0; t < p->r.n_targets; t++)
+        sum += (double)p->s.target[t].queries.rows;
+    return sum / (double)p->r.n_targets;
+}
+
+wn_err wn_price_search(wn_pricing *p, const wn_recipe_arm *a)
+{
+    wn_metric metric;
+    wn_pace_scan s;
+    double Q = fmax(1, round(mean_queries(p))), rows = (double)p->s.pool.rows;
+    size_t D = (size_t)p->embed.width;
+    WN_TRY(wn_metric_parse(&metric, a->distance));
+    WN_TRY(wn_price_tell("search"));
+    WN_TRY(wn_pace_search(&s, D, (size_t)Q, (size_t)k_of(a), metric));
+    WN_TRY(wn_price_rate(p, "search", 1 / s.row_sec, "rows/s", "made-up vectors in memory"));
+    double bytes = rows * p->embed.width * 4;
+    bool cached = bytes < (double)wn_machine_memory() / 2;
+    wn_price_line l = {.stage = "search",
+                       .runs = (double)p->r.n_targets,
+                       .rows = rows,
+                       .flops = 2 * rows * Q * p->embed.width * (double)p->r.n_targets,
+                       .sec = (double)p->r.n_targets * (s.fixed_sec + rows * s.row_sec),
+                       .io_bytes = cached ? 0 : (double)p->r.n_targets * bytes,
+                       .memory = (192 << 20) + Q * (double)k_of(a) * 64 + rows / 8};
+    snprintf(l.name, sizeof l.name, "search %s", a->name);
+    snprintf(l.rate, sizeof l.rate, "%.3g rows/s of %zu numbers for %.0f queries%s", 1 / s.row_sec,
+             D, Q, cached ? "" : ", at most the disk's rate");
+    return wn_price_add(p, &l, WN_PRICE_BY_ROWS);
+}
+
+/* ---- arms ---- */
+
+/* Rows that an arm is trained on for one target. */
+double wn_price_selected(const wn_pricing *p, size_t arm, size_t target)
+{
+    const wn_recipe_arm *a = &p->r.arm[arm];
+    double all = (double)p->s.pool.rows;
+    double tokens = fmax(1, p->s.pool.prompt + p->s.pool.target);
+    if (a->few)
+        return p->s.shots;
+    if (strcmp(a->strategy, "all") == 0)
+        return all;
+    if (a->fills && p->reference != SIZE_MAX && !a->own_budget)
+        return wn_price_selected(p, p->reference, target);
+    double most = all;
+    if (!a->fills) {
+        double hits = (double)p->s.target[target].queries.rows * (double)k_of(a);
+        most = p->s.selected ? fmin(hits, (double)p->s.selected) : hits;
+    }
+    if (a->budget)
+        most = fmin(most, (double)a->budget);
+    if (a->budget_tokens)
+        most = fmin(most, (double)a->budget_tokens / tokens);
+    return fmin(most, all);
+}
+
+static double all_selected(const wn_pricing *p, size_t arm)
+{
+    double sum = 0;
+    for (size_t t = 0; t < p->r.n_targets; t++)
+        sum += wn_price_selected(p, arm, t);
+    return sum;
+}
+
+wn_err wn_price_select(wn_pricing *p, size_t arm)
+{
+    const wn_recipe_arm *a = &p->r.arm[arm];
+    double row, rows = (double)p->s.pool.rows, targets = (double)p->r.n_targets;
+    double seeds = a->by_seed ? (double)p->r.n_seeds : 1;
+    uint64_t target_rows = p->s.target[0].queries.rows + p->s.target[0].test.rows;
+    WN_TRY(wn_price_tell("select"));
+    WN_TRY(wn_pace_select(&row, &p->pool, a->uses_store || a->uses_grads ? "random" : a->strategy,
+                          a->dedup, p->r.veto, target_rows));
+    double chosen = all_selected(p, arm) * seeds;
+    wn_price_line l = {.stage = "select",
+                       .runs = targets * seeds,
+                       .rows = chosen,
+                       .sec = targets * seeds * rows * row,
+                       .io_bytes = targets * seeds * rows * p->s.pool.bytes,
+                       .disk = chosen * p->s.pool.bytes,
+                       .memory = (128 << 20) + rows * 30};
+    if (rows * p->s.pool.bytes < (double)wn_machine_memory() / 2 || !p->r.veto)
+        l.io_bytes = 0;
+    snprintf(l.name, sizeof l.name, "select %s", a->name);
+    snprintf(l.rate, sizeof l.rate, "%.3g rows/s of the pool%s", 1 / row,
+             p->r.veto ? ", contamination looked for" : "");
+    return wn_price_add(p, &l, WN_PRICE_BY_RUNS);
+}
