@@ -27,4 +27,3 @@ Y
 winnow plan recipe.yaml --quiet --precision f32 --json >plan.json || exit 1
 grep -o '"\(part\|runs\|rows\|tokens\|flops\)": [^,]*' plan.json | tr '\n' ' ' | sed 's/"part"/\n&/g'
 echo
-winnow plan recipe.yaml --quiet --precision f32 --json --cores 1000 --nodes 7 --disk-rate 1T | grep -o '"\(cores\|nodes\|scaled\)": [^,]*'
