@@ -258,11 +258,12 @@ static bool flag(const folder *f, const char *key, bool absent)
 
 static wn_err write_bytes(json_t *whole, const folder *f, const char *text, size_t len)
 {
-    json_t *vocab, *merges = json_array();
+    json_t *vocab = NULL, *merges = json_array();
     wn_err err = wn_json_parse(&vocab, text, len, f->t->path);
     if (!err)
         err = read_merges(merges, f);
     if (err) {
+        json_decref(vocab);
         json_decref(merges);
         return err;
     }
