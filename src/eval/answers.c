@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "eval/given.h"
 #include "eval/normal.h"
-#include "io/file.h"
 #include "io/json.h"
 
 wn_err wn_predictions_init(wn_predictions *p, uint64_t rows)
@@ -44,92 +44,19 @@ wn_span wn_predictions_get(const wn_predictions *p, uint64_t row)
 
 /* ---- a file of predictions ---- */
 
-/* The id's text: of a number as it is written in the file, which is how rows hold theirs. */
-static wn_err read_id(wn_span *id, wn_span line, const json_t *v, const char *where)
+static wn_err take_text(void *ctx, uint64_t row, const json_t *line, const char *where)
 {
-    if (json_is_string(v)) {
-        *id = (wn_span){json_string_value(v), json_string_length(v)};
-        return WN_OK;
-    }
-    wn_span key, value;
-    size_t at = 0;
-    while (json_is_number(v) && wn_json_member(line.p, line.len, &at, &key, &value))
-        if (wn_span_is(key, "id")) {
-            *id = value;
-            return WN_OK;
-        }
-    return wn_fail(WN_EFORMAT, "%s: id: expected a string or a number", where);
-}
-
-static wn_err take_line(wn_predictions *p, wn_pool *rows, wn_span line, const json_t *v,
-                        const char *where)
-{
-    wn_span id = {0};
-    if (!json_is_object(v))
-        return wn_fail(WN_EFORMAT, "%s: expected an object with id and prediction", where);
-    WN_TRY(read_id(&id, line, json_object_get(v, "id"), where));
-    const json_t *text = json_object_get(v, "prediction");
+    const json_t *text = json_object_get(line, "prediction");
     if (!json_is_string(text))
         return wn_fail(WN_EFORMAT, "%s: prediction: expected a string", where);
-    uint64_t row = wn_pool_find(rows, id.p, id.len);
-    if (row == UINT64_MAX)
-        return wn_fail(WN_EARG, "%s: no row of %s has the id \"%.*s\"", where, wn_pool_path(rows),
-                       (int)id.len, id.p);
-    if (p->start[row] != SIZE_MAX)
-        return wn_fail(WN_EARG, "%s: the id \"%.*s\" has a second prediction", where, (int)id.len,
-                       id.p);
-    return wn_predictions_set(p, row, (wn_span){json_string_value(text), json_string_length(text)});
-}
-
-static wn_err read_lines(wn_predictions *p, wn_pool *rows, wn_lines *lines, const char *path)
-{
-    wn_span line;
-    wn_err err = WN_OK;
-    while (wn_lines_next(lines, &line, &err)) {
-        if (line.len == 0)
-            continue;
-        wn_str where = {0};
-        json_t *v = NULL;
-        wn_str_printf(&where, "%s:%llu", path, (unsigned long long)wn_lines_number(lines));
-        err = wn_str_check(&where);
-        if (err == WN_OK)
-            err = wn_json_parse(&v, line.p, line.len, where.p);
-        if (err == WN_OK)
-            err = take_line(p, rows, line, v, where.p);
-        json_decref(v);
-        wn_str_free(&where);
-        WN_TRY(err);
-    }
-    return err;
-}
-
-static wn_err all_there(const wn_predictions *p, const wn_pool *rows, const char *path)
-{
-    for (uint64_t r = 0; r < p->rows; r++) {
-        if (p->start[r] != SIZE_MAX)
-            continue;
-        wn_row row = {0};
-        wn_err err = wn_pool_row(rows, r, &row);
-        if (err == WN_OK)
-            err = wn_fail(WN_EARG, "%s: no prediction for the id \"%.*s\" of %s", path,
-                          (int)row.id.len, row.id.p, wn_pool_path(rows));
-        wn_row_free(&row);
-        return err;
-    }
-    return WN_OK;
+    return wn_predictions_set(ctx, row,
+                              (wn_span){json_string_value(text), json_string_length(text)});
 }
 
 wn_err wn_predictions_read(wn_predictions *p, wn_pool *rows, const char *path)
 {
-    wn_lines *lines;
     WN_TRY(wn_predictions_init(p, wn_pool_rows(rows)));
-    wn_err err = wn_lines_open(&lines, path);
-    if (err == WN_OK) {
-        err = read_lines(p, rows, lines, path);
-        wn_lines_close(lines);
-    }
-    if (err == WN_OK)
-        err = all_there(p, rows, path);
+    wn_err err = wn_given_read(rows, path, take_text, p);
     if (err)
         wn_predictions_free(p);
     return err;

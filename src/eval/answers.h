@@ -18,8 +18,7 @@ void wn_predictions_free(wn_predictions *p);
 wn_err wn_predictions_set(wn_predictions *p, uint64_t row, wn_span text);
 wn_span wn_predictions_get(const wn_predictions *p, uint64_t row);
 
-/* JSONL `id`, `prediction`. An id that no row has, one given twice and a row without a prediction
- * are errors that name the id. */
+/* JSONL `id`, `prediction` (given.h). */
 wn_err wn_predictions_read(wn_predictions *p, wn_pool *rows, const char *path);
 
 /* What the chain finds in each prediction, a zeroed `out` of as many rows; *nothing counts those in

@@ -86,14 +86,9 @@ wn_err wn_evaluation_check(wn_evaluation *e)
 
 /* ---- answers ---- */
 
-/* Ranked rows get their best choice's text; *left counts rows without choices. */
-static wn_err rank(wn_evaluation *e, uint64_t *left)
+wn_err wn_evaluation_best(wn_evaluation *e, uint64_t *left)
 {
     wn_row row = {0};
-    WN_TRY(wn_rank_rows(&e->ranked, e->model, e->rows, &e->rule, &e->counts, e->kept));
-    if (e->o->calibrate)
-        WN_TRY(
-            wn_rank_calibrate(&e->ranked, e->model, e->rows, &e->rule, e->o->calibrate, e->kept));
     wn_err err = WN_OK;
     for (uint64_t r = 0; r < e->ranked.rows && err == WN_OK; r++) {
         size_t best = 0;
@@ -106,6 +101,15 @@ static wn_err rank(wn_evaluation *e, uint64_t *left)
     }
     wn_row_free(&row);
     return err;
+}
+
+static wn_err rank(wn_evaluation *e, uint64_t *left)
+{
+    WN_TRY(wn_rank_rows(&e->ranked, e->model, e->rows, &e->rule, &e->counts, e->kept));
+    if (e->o->calibrate)
+        WN_TRY(
+            wn_rank_calibrate(&e->ranked, e->model, e->rows, &e->rule, e->o->calibrate, e->kept));
+    return wn_evaluation_best(e, left);
 }
 
 static wn_err losses(wn_evaluation *e)

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/report.h"
 #include "eval/evaluation.h"
+#include "eval/given.h"
 #include "eval/stats.h"
 #include "io/file.h"
 
@@ -47,8 +48,6 @@ static wn_err check_options(wn_evaluation *e)
     WN_TRY(one_of("eos", o->eos, "yes", "no", NULL));
     e->generate_all =
         is(o->answer, "generate") || (o->n_parse && (!o->answer || is(o->answer, "auto")));
-    if (!answers && (o->n_predictions || o->n_against))
-        return wn_fail(WN_EARG, "eval: %s needs a model; given predictions have no loss", name);
     if (!answers && (o->n_parse || is(o->answer, "generate")))
         return wn_fail(WN_EARG, "eval: %s is not of a text that is generated or parsed", name);
     if (o->n_parse && is(o->answer, "rank"))
@@ -89,13 +88,14 @@ static wn_err begin(wn_scored *s, const wn_evaluation *e)
     return WN_OK;
 }
 
-static wn_err score_losses(wn_evaluation *e, wn_scored *s)
+static wn_err score_losses(const wn_evaluation *e, wn_scored *s, const double *nll,
+                           const uint32_t *tokens)
 {
     WN_TRY(begin(s, e));
     if (e->kind == WN_SCORE_PERPLEXITY)
-        return wn_perplexity_rows(s->row, e->nll, e->tokens, s->n);
+        return wn_perplexity_rows(s->row, nll, tokens, s->n);
     for (size_t r = 0; r < s->n; r++)
-        s->row[r] = e->nll[r] / e->tokens[r];
+        s->row[r] = nll[r] / tokens[r];
     return WN_OK;
 }
 
@@ -117,19 +117,61 @@ static wn_err score_texts(wn_evaluation *e, wn_scored *s, const wn_predictions *
     return wn_predictions_score(s->row, p, e->rows, e->kind, rules ? e->parse : NULL);
 }
 
+static wn_err score_values(const wn_evaluation *e, wn_scored *s, const wn_choice_scores *c)
+{
+    WN_TRY(begin(s, e));
+    return wn_rank_truth(s->row, c, e->rows, e->norm, e->kind == WN_SCORE_MC2);
+}
+
 static wn_err score_model(wn_evaluation *e, wn_scored *s)
 {
     WN_TRY(wn_evaluation_answer(e));
     if (wn_metric_of_losses(e->kind))
-        return score_losses(e, s);
+        return score_losses(e, s, e->nll, e->tokens);
     if (!wn_metric_of_values(e->kind))
         return score_texts(e, s, &e->raw, &e->said);
-    WN_TRY(begin(s, e));
-    return wn_rank_truth(s->row, &e->ranked, e->rows, e->norm, e->kind == WN_SCORE_MC2);
+    return score_values(e, s, &e->ranked);
 }
 
-/* A file of predictions; the first of ours stays for --out. */
-static wn_err score_file(wn_evaluation *e, wn_scored *s, const char *path, bool keep)
+/* Files of predictions or, by the metric, of what it is made of; the first of ours stays for --out.
+ */
+
+static wn_err score_losses_file(wn_evaluation *e, wn_scored *s, const char *path, bool keep)
+{
+    double *nll;
+    WN_NEW(nll, wn_pool_rows(e->rows));
+    uint32_t *tokens = wn_calloc(wn_pool_rows(e->rows), sizeof *tokens);
+    wn_err err = tokens ? WN_OK : WN_ENOMEM;
+    if (err == WN_OK)
+        err = wn_given_losses(nll, tokens, e->rows, path, wn_metric_kind_name(e->kind));
+    if (err == WN_OK)
+        err = score_losses(e, s, nll, tokens);
+    if (err == WN_OK && keep) {
+        e->nll = nll;
+        e->tokens = tokens;
+        return WN_OK;
+    }
+    wn_free(nll);
+    wn_free(tokens);
+    return err;
+}
+
+static wn_err score_values_file(wn_evaluation *e, wn_scored *s, const char *path, bool keep)
+{
+    wn_choice_scores c;
+    uint64_t left = 0;
+    WN_TRY(wn_given_choices(&c, e->rows, path, wn_metric_kind_name(e->kind)));
+    wn_err err = score_values(e, s, &c);
+    if (err || !keep) {
+        wn_choice_scores_free(&c);
+        return err;
+    }
+    e->ranked = c;
+    WN_TRY(wn_predictions_init(&e->raw, wn_pool_rows(e->rows)));
+    return wn_evaluation_best(e, &left);
+}
+
+static wn_err score_texts_file(wn_evaluation *e, wn_scored *s, const char *path, bool keep)
 {
     wn_predictions raw = {0}, said = {0};
     wn_err err = wn_predictions_read(&raw, e->rows, path);
@@ -143,6 +185,13 @@ static wn_err score_file(wn_evaluation *e, wn_scored *s, const char *path, bool 
     wn_predictions_free(&raw);
     wn_predictions_free(&said);
     return err;
+}
+
+static wn_err score_file(wn_evaluation *e, wn_scored *s, const char *path, bool keep)
+{
+    return wn_metric_of_losses(e->kind)   ? score_losses_file(e, s, path, keep)
+           : wn_metric_of_values(e->kind) ? score_values_file(e, s, path, keep)
+                                          : score_texts_file(e, s, path, keep);
 }
 
 static wn_err score_all(wn_evaluation *e)

@@ -41,6 +41,8 @@ typedef struct wn_evaluation {
 /* Refuses, before a model is opened, rows that cannot be scored, and says what holds of choices:
  * equal ones, and ones that begin another where that decides. */
 wn_err wn_evaluation_check(wn_evaluation *e);
+/* The best choice of each row in ranked into raw; *left counts rows without choices. */
+wn_err wn_evaluation_best(wn_evaluation *e, uint64_t *left);
 /* The model's answers into raw, ranked and nll. */
 wn_err wn_evaluation_answer(wn_evaluation *e);
 /* Fills manifest. */
