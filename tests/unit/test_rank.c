@@ -450,10 +450,10 @@ Test(rank, wrong_predictions_name_the_id)
     refused(rows, given, "\"zz\"");
     put_file(given, "given.jsonl",
              "{\"id\":\"a\",\"prediction\":\"x\"}\n{\"id\":\"a\",\"prediction\":\"x\"}\n");
-    refused(rows, given, "\"a\" has a second prediction");
+    refused(rows, given, "\"a\" has a second line");
     put_file(given, "given.jsonl",
              "{\"id\":\"a\",\"prediction\":\"x\"}\n{\"id\":3,\"prediction\":\"x\"}\n");
-    refused(rows, given, "no prediction for the id \"b\"");
+    refused(rows, given, "no line for the id \"b\"");
     put_file(given, "given.jsonl", "{\"id\":\"a\",\"prediction\":1}\n");
     refused(rows, given, "prediction: expected a string");
     put_file(given, "given.jsonl", "{\"id\":[],\"prediction\":\"1\"}\n");
