@@ -5,7 +5,7 @@
 
 POOL: rows of many tasks; DIR has a folder a target with query.jsonl, validation.jsonl, test.jsonl. Every step is a command
 of winnow; finished ones are not run again, so the same call goes on after a kill, over days if need be. Whatever is
-finished is reported: DIR/results.jsonl, DIR/table.md, DIR/*.svg. --plan says what would run. README.md beside this
+finished is reported: DIR/results.jsonl, DIR/table.md, DIR/*.svg. --plan says what would run, --report what is there. README.md beside this
 file tells the settings and their reasons.
 """
 
@@ -47,6 +47,7 @@ def options():
     p.add_argument("--threads", type=int, default=1, help="threads of each")
     p.add_argument("--tune", action="store_true", help="compare learning rates on validation rows, with random rows")
     p.add_argument("--plan", action="store_true", help="list the commands and stop")
+    p.add_argument("--report", action="store_true", help="only report what is finished so far")
     return p.parse_args()
 
 
@@ -303,7 +304,7 @@ def report(lab):
         rivals += [k for k in g if "+" in a[0] and a[0].startswith("deft") and "+" in k[0] and k != a]
         for b in rivals:
             acc, loss = paired(g, a, b, "correct"), paired(g, a, b, "loss")
-            show = [f"{v[0]:+.3f} [{v[1]:+.3f}, {v[2]:+.3f}], p {v[3]:.3f}" if v else "" for v in (acc, loss)]
+            show = [f"{v[0]:+.3f} [{v[1]:+.3f}, {v[2]:+.3f}], p {'< 0.001' if v[3] < 1e-3 else f'{v[3]:.3f}'}" if v else "" for v in (acc, loss)]
             body.append([label(a), label(b)] + show)
     text += table(["arm", "against", "accuracy", "loss"], body)
     with open(lab.path("table.md"), "w", encoding="utf-8") as f:
@@ -339,7 +340,8 @@ def main():
             print(j["state"], j["name"], " ".join(j["cmd"]))
         return
     try:
-        lab.run()
+        if not o.report:
+            lab.run()
     finally:
         report(lab)
 

@@ -44,6 +44,7 @@ def options():
     p.add_argument("--oracle", default="", help="targets for which forward selection by true training is run")
     p.add_argument("--jobs", type=int, default=2)
     p.add_argument("--threads", type=int, default=1)
+    p.add_argument("--report", action="store_true", help="only report what is finished so far")
     return p.parse_args()
 
 
@@ -282,6 +283,8 @@ def main():
     arms = selections(lab, o)
     oracles = {}
     try:
+        if o.report:
+            return
         lab.run()
         true_ensemble(lab, subsets, arms)
         for t in [t for t in o.oracle.split(",") if t]:
