@@ -209,11 +209,16 @@ static void back_tile(void *ctx, size_t i, int thread)
     }
 }
 
+static bool asks_for_onednn(void)
+{
+    const char *s = getenv("WN_GEMM");
+    return s && strcmp(s, "onednn") == 0;
+}
+
 /* Through oneDNN if WN_GEMM=onednn asks for a comparison; the weight is packed anew each time. */
 static bool through_onednn(const wn_product *p)
 {
-    const char *s = getenv("WN_GEMM");
-    if (!s || strcmp(s, "onednn") != 0 || p->up)
+    if (!asks_for_onednn() || p->up)
         return false;
     size_t N = p->W->N, K = p->W->K;
     float *W = wn_malloc((N * K + 1) * sizeof *W);
@@ -246,9 +251,8 @@ static void run(const wn_product *p)
 /* Whether a LoRA's products ride on W's. */
 static bool rides(const wn_low *low, const wn_mat *W, size_t in)
 {
-    const char *s = getenv("WN_GEMM");
     return wn_mat_rounds(W) && W->kind != WN_MAT_INT8 && wn_narrow_table()->mm16 && in &&
-           low->r <= WN_BLOCK_K && !(s && strcmp(s, "onednn") == 0);
+           low->r <= WN_BLOCK_K && !asks_for_onednn();
 }
 
 static wn_act activation(int flags)

@@ -12,12 +12,12 @@
  *
  * Blocks are counted from a segment's own first key and queries are independent of each other, so
  * neither neighbours nor threads show in a result. */
-#include <immintrin.h>
 #include <math.h>
 #include <string.h>
 
 #include "base/par.h"
 #include "kernel/attention.h"
+#include "kernel/narrow_lanes.h"
 
 enum {
     TILE = 16,          /* rows of a tile; its columns are 64 bytes: 16 sums or 32 bf16 numbers */
@@ -164,11 +164,6 @@ static void product_vdp(float *c, const tiles *a, const tiles *b, size_t steps, 
 
 /* ---- packing -------------------------------------------------------------------------------- */
 
-static __mmask16 first(size_t n)
-{
-    return (__mmask16)(n < 16 ? (1u << n) - 1 : 0xffff);
-}
-
 /* Numbers [at, at + 32) of a row of n as bf16, zeros behind its end. */
 static inline __m512i get32(const void *x, size_t row, size_t ld, size_t at, size_t n, bool half)
 {
@@ -178,40 +173,14 @@ static inline __m512i get32(const void *x, size_t row, size_t ld, size_t at, siz
         return _mm512_maskz_loadu_epi16(m, (const uint16_t *)x + row * ld + at);
     }
     const float *p = (const float *)x + row * ld + at;
-    __m512 lo = _mm512_maskz_loadu_ps(first(left), p);
-    __m512 hi = _mm512_maskz_loadu_ps(first(left > 16 ? left - 16 : 0), p + 16);
-    return (__m512i)_mm512_cvtne2ps_pbh(hi, lo);
+    __m512 lo = _mm512_maskz_loadu_ps(first_lanes(left), p);
+    __m512 hi = _mm512_maskz_loadu_ps(first_lanes(left > 16 ? left - 16 : 0), p + 16);
+    return to_bf16(lo, hi);
 }
 
 static inline size_t key_row(const segment *g, size_t j)
 {
     return j < g->n_pre ? g->pre + j : g->own + j - g->n_pre;
-}
-
-/* 16 x 16 of 32 bits. */
-static inline void turn(__m512i r[16])
-{
-    __m512i s[16];
-    for (int i = 0; i < 16; i += 2) {
-        s[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-        s[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-    }
-    for (int i = 0; i < 16; i += 4) {
-        r[i] = _mm512_unpacklo_epi64(s[i], s[i + 2]);
-        r[i + 1] = _mm512_unpackhi_epi64(s[i], s[i + 2]);
-        r[i + 2] = _mm512_unpacklo_epi64(s[i + 1], s[i + 3]);
-        r[i + 3] = _mm512_unpackhi_epi64(s[i + 1], s[i + 3]);
-    }
-    for (int i = 0; i < 4; i++) {
-        s[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
-        s[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
-        s[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
-        s[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
-    }
-    for (int i = 0; i < 8; i++) {
-        r[i] = _mm512_shuffle_i32x4(s[i], s[i + 8], 0x88);
-        r[i + 8] = _mm512_shuffle_i32x4(s[i], s[i + 8], 0xdd);
-    }
 }
 
 static inline __m512i get_key(const job *w, const void *x, size_t ld, const segment *g, size_t j,
@@ -246,10 +215,10 @@ static void pack_values(const job *w, const segment *g, size_t kh, size_t k0, si
             __m512i x[16], y[16];
             for (size_t i = 0; i < 16; i++)
                 x[i] = get_key(w, w->v, a->ldv, g, k0 + j + i, k0 + n, at, (kh + 1) * a->dv);
-            turn(x);
+            transpose_pairs(x);
             for (size_t i = 0; i < 16; i++)
                 y[i] = get_key(w, w->v, a->ldv, g, k0 + j + 16 + i, k0 + n, at, (kh + 1) * a->dv);
-            turn(y);
+            transpose_pairs(y);
             for (size_t i = 0; i < pairs; i++, out += 2 * PAIRS) {
                 _mm512_storeu_si512(out, _mm512_permutex2var_epi16(x[i], even, y[i]));
                 _mm512_storeu_si512(out + PAIRS, _mm512_permutex2var_epi16(x[i], odd, y[i]));
@@ -268,7 +237,7 @@ static void pack_queries(const job *w, size_t token, size_t h, size_t rows)
                 r[i] = t + i < rows ? get32(w->q, token + t + i, a->ldq, h * a->d + c * PAIRS,
                                             (h + 1) * a->d, w->half_in)
                                     : _mm512_setzero_si512();
-            turn(r);
+            transpose_pairs(r);
             for (size_t i = 0; i < 16; i++)
                 _mm512_storeu_si512(out + i * PAIRS, r[i]);
         }
@@ -344,7 +313,7 @@ static inline void put_pair(uint16_t *p, __m512 e0, __m512 e1)
     const __m512i mixed =
         _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
                          21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-    __m512i both = (__m512i)_mm512_cvtne2ps_pbh(e1, e0);
+    __m512i both = to_bf16(e0, e1);
     _mm512_storeu_si512(p, _mm512_permutexvar_epi16(mixed, both));
 }
 
@@ -488,11 +457,11 @@ static void finish(const job *w, const segment *g, const unit *u)
         for (size_t c = 0; c < a->dv; c += TILE) {
             const float *o = sums_of(w, u) + c * QUERIES + t;
             size_t to = (g->q0 + u->i0 + t) * a->ldo + u->h * a->dv + c;
-            __mmask16 m = first(a->dv - c);
+            __mmask16 m = first_lanes(a->dv - c);
             __m512i r[16];
             for (int i = 0; i < 16; i++)
                 r[i] = (__m512i)_mm512_maskz_mul_ps(any, f, _mm512_loadu_ps(o + i * QUERIES));
-            turn(r);
+            transpose_pairs(r);
             for (size_t i = 0; i < TILE && t + i < u->rows; i++, to += a->ldo) {
                 if (w->half_out)
                     _mm256_mask_storeu_epi16((uint16_t *)w->o + to, m,

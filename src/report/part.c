@@ -138,26 +138,17 @@ static wn_err embed_do(wn_run *r, const wn_part *p)
 static wn_err select_opts(wn_select_opts *o, wn_run *r, const wn_part *p)
 {
     const wn_recipe_arm *a = &r->recipe.arm[p->arm];
-    *o = (wn_select_opts){.common = wn_part_common(r, p),
-                          .strategy = a->strategy,
-                          .pool = pool_dir(r),
-                          .metric = a->distance,
-                          .k = (size_t)a->k,
-                          .budget = a->budget,
-                          .budget_tokens = a->budget_tokens,
-                          .per_task = a->per_task,
-                          .dedup = a->dedup,
-                          .other_text = a->uses_store && r->recipe.embed.map};
-    const wn_select_opts *own = &a->own;
-    o->how = own->how;
-    o->search = own->search;
-    o->subsets = own->subsets;
-    o->share = own->share;
-    o->settle = own->settle;
-    o->keep = own->keep;
-    o->below = own->below;
-    o->gumbel = own->gumbel;
-    o->per_token = own->per_token;
+    *o = a->own;
+    o->common = wn_part_common(r, p);
+    o->strategy = a->strategy;
+    o->pool = pool_dir(r);
+    o->metric = a->distance;
+    o->k = (size_t)a->k;
+    o->budget = a->budget;
+    o->budget_tokens = a->budget_tokens;
+    o->per_task = a->per_task;
+    o->dedup = a->dedup;
+    o->other_text = a->uses_store && r->recipe.embed.map;
     if (a->uses_grads) {
         o->store = wn_plan_find(r, WN_PART_GRAD_POOL, 0, 0, WN_NO_SEED)->out;
         o->queries = wn_plan_find(r, WN_PART_GRAD_QUERIES, p->target, 0, WN_NO_SEED)->out;

@@ -25,6 +25,7 @@ static wn_grad_opts grad_opts(const wn_run *r, const wn_part *p)
     o.adapter = is_full(r) ? NULL : base;
     o.pool = p->kind == WN_PART_GRAD_POOL ? out_of(r, WN_PART_POOL) : r->target[p->target].queries;
     o.tmpl = t->tmpl;
+    o.system = t->system;
     o.max_tokens = t->max_tokens;
     o.max_target = t->max_target;
     o.loss_on_all = t->loss_on_all;

@@ -6,13 +6,26 @@
 
 /* ---- training and evaluation ---- */
 
+static double batch_rows(const wn_train_opts *o, double tokens)
+{
+    return o->batch_tokens ? (double)o->batch_tokens / tokens : o->batch ? (double)o->batch : 8;
+}
+
+static double epochs_of(const wn_train_opts *o)
+{
+    return o->epochs > 0 ? o->epochs : 1;
+}
+
 static double updates(const wn_train_opts *o, double rows, double tokens)
 {
-    double batch = o->batch_tokens ? (double)o->batch_tokens / tokens
-                   : o->batch      ? (double)o->batch
-                                   : 8;
-    double epochs = o->epochs > 0 ? o->epochs : 1;
-    return o->steps ? (double)o->steps : epochs * ceil(rows / fmax(1, batch));
+    double batch = fmax(1, batch_rows(o, tokens));
+    return o->steps ? (double)o->steps : epochs_of(o) * ceil(rows / batch);
+}
+
+/* Rows read in all updates, those read again counted again. */
+static double rows_read(const wn_train_opts *o, double rows, double tokens)
+{
+    return o->steps ? (double)o->steps * batch_rows(o, tokens) : rows * epochs_of(o);
 }
 
 static wn_err train_pace(wn_pace *w, const wn_pricing *p, const wn_train_opts *o, double prompt,
@@ -42,12 +55,9 @@ static wn_err price_train(wn_pricing *p, size_t arm, const wn_pace *w, const wn_
     double seeds = (double)wn_recipe_seeds(&p->r, a), tokens = prompt + target, disk;
     wn_price_line l = {
         .stage = "train", .runs = seeds * (double)p->r.n_targets, .memory = w->bytes};
-    double batch = o->batch_tokens ? (double)o->batch_tokens / tokens
-                   : o->batch      ? (double)o->batch
-                                   : 8;
     for (size_t t = 0; t < p->r.n_targets; t++) {
         double rows = wn_price_selected(p, arm, t), n = updates(o, rows, tokens);
-        double read = o->steps ? n * batch : rows * (o->epochs > 0 ? o->epochs : 1);
+        double read = rows_read(o, rows, tokens);
         l.rows += seeds * read;
         l.sec += seeds * (read * w->row_sec + n * w->update_sec);
     }
@@ -70,8 +80,7 @@ static wn_err price_gradients(wn_pricing *p, const wn_pace *w)
     double rows = (double)p->s.pool.rows, tokens = p->s.pool.prompt + p->s.pool.target, queries = 0;
     double width = p->r.gradients.o.project ? (double)p->r.gradients.o.project : 400;
     double n = updates(o, rows, tokens);
-    double read =
-        o->steps ? n * (o->batch ? (double)o->batch : 8) : rows * (o->epochs > 0 ? o->epochs : 1);
+    double read = rows_read(o, rows, tokens);
     for (size_t t = 0; t < p->r.n_targets; t++)
         queries += (double)p->s.target[t].queries.rows;
     wn_price_line l = {.stage = "train",

@@ -1,51 +1,14 @@
 /* Estimates of subsets through wn_estimate_job: against scikit-learn's liblinear and a float64
  * Newton of NumPy (tests/goldens/gradex.py), and what must not change them. */
-#include <criterion/criterion.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "base/mem.h"
 #include "base/par.h"
 #include "base/rng.h"
-#include "io/file.h"
 #include "select/groups.h"
 #include "store/store.h"
-
-static char dir[64];
-
-static void set_up(void)
-{
-    strcpy(dir, "/tmp/wn_estimate_XXXXXX");
-    cr_assert(mkdtemp(dir));
-}
-
-static void tear_down(void)
-{
-    wn_remove_tree(dir);
-    cr_assert_eq(wn_mem_live(), 0, "%zu bytes leaked", wn_mem_live());
-}
+#include "test_folder.h"
 
 TestSuite(estimate, .init = set_up, .fini = tear_down);
-
-static void ok(wn_err err)
-{
-    cr_assert_eq(err, WN_OK, "%s", wn_error_text());
-}
-
-/* The path of a file in the test's folder; the same text for the same name. */
-static const char *at(const char *name)
-{
-    static char path[32][128];
-    char want[128];
-    int i = 0;
-    snprintf(want, sizeof want, "%s/%s", dir, name);
-    while (path[i][0] && strcmp(path[i], want) != 0)
-        i++;
-    cr_assert_lt(i, 32);
-    return strcpy(path[i], want);
-}
 
 static const char *golden(const char *name)
 {

@@ -1,50 +1,14 @@
 /* Strategies on gradients and on words: cases small enough to be worked out by hand, and that no
  * result depends on threads. */
-#include <criterion/criterion.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "base/mem.h"
 #include "base/par.h"
 #include "base/rng.h"
-#include "io/file.h"
 #include "io/json.h"
 #include "store/store.h"
-
-static char dir[64];
-
-static void set_up(void)
-{
-    strcpy(dir, "/tmp/wn_gradex_XXXXXX");
-    cr_assert(mkdtemp(dir));
-}
-
-static void tear_down(void)
-{
-    wn_remove_tree(dir);
-    cr_assert_eq(wn_mem_live(), 0, "%zu bytes leaked", wn_mem_live());
-}
+#include "test_folder.h"
 
 TestSuite(gradex, .init = set_up, .fini = tear_down);
-
-static const char *at(const char *name)
-{
-    static char path[32][128];
-    char want[128];
-    int i = 0;
-    snprintf(want, sizeof want, "%s/%s", dir, name);
-    while (path[i][0] && strcmp(path[i], want) != 0)
-        i++;
-    cr_assert_lt(i, 32);
-    return strcpy(path[i], want);
-}
-
-static void ok(wn_err err)
-{
-    cr_assert_eq(err, WN_OK, "%s", wn_error_text());
-}
 
 /* Row i: vector, task of that name, margin; ids a, b, c, ... */
 struct item {

@@ -1,49 +1,12 @@
 /* Strategies and constraints, through wn_select_job: hand-checked cases, and deft against a
  * brute-force reference that follows the paper's words. */
-#include <criterion/criterion.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "base/mem.h"
 #include "base/par.h"
 #include "base/rng.h"
-#include "io/file.h"
 #include "io/json.h"
 #include "store/store.h"
-
-static char dir[64];
-
-static void set_up(void)
-{
-    strcpy(dir, "/tmp/wn_select_XXXXXX");
-    cr_assert(mkdtemp(dir));
-}
-
-static void tear_down(void)
-{
-    wn_remove_tree(dir);
-    cr_assert_eq(wn_mem_live(), 0, "%zu bytes leaked", wn_mem_live());
-}
-
-/* The path of a file in the test's folder; the same text for the same name. */
-static const char *at(const char *name)
-{
-    static char path[32][128];
-    char want[128];
-    int i = 0;
-    snprintf(want, sizeof want, "%s/%s", dir, name);
-    while (path[i][0] && strcmp(path[i], want) != 0)
-        i++;
-    cr_assert_lt(i, 32);
-    return strcpy(path[i], want);
-}
-
-static void ok(wn_err err)
-{
-    cr_assert_eq(err, WN_OK, "%s", wn_error_text());
-}
+#include "test_folder.h"
 
 static void refused(wn_err err, const char *part)
 {

@@ -1,45 +1,18 @@
 /* Stores: round trip, refusals, kills. */
-#include <criterion/criterion.h>
 #include <math.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/mem.h"
 #include "base/rng.h"
-#include "io/file.h"
 #include "io/manifest.h"
 #include "io/npy.h"
 #include "io/tensor.h"
 #include "store/pack.h"
 #include "store/store.h"
+#include "test_folder.h"
 
 enum { DIM = 5 };
-static char dir[64];
-
-static void set_up(void)
-{
-    strcpy(dir, "/tmp/wn_store_XXXXXX");
-    cr_assert(mkdtemp(dir));
-}
-
-static void tear_down(void)
-{
-    wn_remove_tree(dir);
-    cr_assert_eq(wn_mem_live(), 0, "%zu bytes leaked", wn_mem_live());
-}
-
-static const char *at(const char *name)
-{
-    static char path[8][128];
-    static int next;
-    char *p = path[next++ % 8];
-    snprintf(p, 128, "%s/%s", dir, name);
-    return p;
-}
 
 static json_t *manifest(const char *model)
 {
