@@ -70,7 +70,8 @@ const wn_command wn_cmd_eval = {
     "how well a model, or given answers, do on rows",
     "Ranks the choices of each row by summed NLL, or generates greedily where rows have none. "
     "Prints JSON: "
-    "`metric`, `value` (0 to 1), `n`, `ci95`; --out writes a line a row with the prediction; a "
+    "`metric`, `value` (0 to 1; nll, perplexity: from 0 up), `n`, `ci95`; --out writes a line a "
+    "row with the prediction; a "
     "killed "
     "run then goes on where it stopped when the same command is given again, and ends with the "
     "same bytes.\n"

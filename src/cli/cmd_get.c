@@ -7,8 +7,7 @@ typedef struct get_opts {
 } get_opts;
 
 static const wn_opt opts[] = {
-    OPT_LIST(get_opts, include, "include", "PATTERN",
-             "only files whose names fit: '*Q4_K_M.gguf'; may be given again"),
+    OPT_LIST(get_opts, include, "include", "PATTERN", "only files whose names fit: '*Q4_K_M.gguf'"),
     OPT_STR(get_opts, o.mirror, "mirror", "URL", "https://huggingface.co", "the hub to ask"),
     OPT_END};
 

@@ -32,11 +32,8 @@ wn_err wn_rank_calibrate(wn_choice_scores *c, wn_model *m, const wn_pool *rows,
                          const wn_encode_rule *rule, const char *text, wn_kept *kept);
 void wn_choice_scores_free(wn_choice_scores *c);
 
-/* What choices are ranked by: (nll - prior) over 1, tokens or bytes; value [n_choices] of the row
- * row->index. An empty choice has no bytes and is refused. */
-wn_err wn_rank_values(double *value, const wn_choice_scores *c, const wn_row *row,
-                      wn_length_norm norm);
-/* Index of the choice of the lowest value; ties to the first. */
+/* Index of the choice of the lowest (nll - prior) over 1, tokens or bytes; ties to the first. An
+ * empty choice has no bytes and is refused. */
 wn_err wn_rank_best(size_t *best, const wn_choice_scores *c, const wn_row *row,
                     wn_length_norm norm);
 

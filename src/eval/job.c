@@ -30,9 +30,13 @@ wn_err wn_eval_manifest(json_t **out, const char *format, const wn_common *commo
                         wn_pool *rows, json_t *options)
 {
     wn_common resolved = *common;
+    *out = NULL;
+    if (!wn_out_is_file(common->out)) {
+        json_decref(options);
+        return WN_OK;
+    }
     if (m)
         resolved.precision = wn_model_facts_of(m)->precision;
-    *out = NULL;
     wn_err err = wn_manifest_new(out, format, &resolved, wn_kernel_name());
     if (err) {
         json_decref(options);

@@ -51,11 +51,6 @@ bool wn_metric_of_losses(wn_metric_kind k)
     return k == WN_SCORE_NLL || k == WN_SCORE_PERPLEXITY;
 }
 
-bool wn_metric_of_labels(wn_metric_kind k)
-{
-    return k == WN_SCORE_ACCURACY || k == WN_SCORE_MICRO_F1 || k == WN_SCORE_MACRO_F1;
-}
-
 bool wn_metric_of_values(wn_metric_kind k)
 {
     return k == WN_SCORE_MC1 || k == WN_SCORE_MC2;

@@ -27,22 +27,24 @@ wn_err wn_metric_kind_parse(wn_metric_kind *k, const char *name);
 const char *wn_metric_kind_name(wn_metric_kind k);
 /* nll and perplexity: smaller is better, and not bound to 0..1. */
 bool wn_metric_lower_is_better(wn_metric_kind k);
-/* What a metric is made of. Losses need a model and targets; labels (accuracy, micro-f1, macro-f1)
- * say which of a few; values of choices (mc1, mc2) need a model that ranks. */
+/* What a metric is made of. Losses need a model and targets; values of choices (mc1, mc2) need a
+ * model that ranks. */
 bool wn_metric_of_losses(wn_metric_kind k);
-bool wn_metric_of_labels(wn_metric_kind k);
 bool wn_metric_of_values(wn_metric_kind k);
 
 /* One row: prediction against n right answers (the best of them; n = 0 scores 0). For accuracy,
  * micro-f1 (of one label a row, the two are one figure), exact, token-f1, rouge-l and drop-f1.
- * accuracy   equal but for blanks at the ends exact      equal after lower-casing,
- * dropping ASCII punctuation and collapsing blanks token-f1   F1 of the two bags of words (with
- * repeats) of the same normal form; 1 if both are empty rouge-l    F of the longest common
- * subsequence of [a-z0-9]+ words, those above 3 letters Porter-stemmed; as the rouge_score package
- * with its stemmer on drop-f1    the DROP script's F1 (Dua et al. 2019, arXiv 1903.00161): words at
- * blanks and hyphens, no articles and punctuation, numbers as floats, sets of words, 0 unless a
- * number of the answer is met, rounded to 2 decimals. An answer of several spans has one a line;
- * the prediction is one span and is aligned with the best of them */
+ *   accuracy   equal but for blanks at the ends
+ *   exact      equal after lower-casing, dropping ASCII punctuation and collapsing blanks
+ *   token-f1   F1 of the two bags of words (with repeats) of the same normal form; 1 if both are
+ *              empty
+ *   rouge-l    F of the longest common subsequence of [a-z0-9]+ words, those above 3 letters
+ *              Porter-stemmed; as the rouge_score package with its stemmer on
+ *   drop-f1    the DROP script's F1 (Dua et al. 2019, arXiv 1903.00161): words at blanks and
+ *              hyphens, no articles and punctuation, numbers as floats, sets of words, 0 unless a
+ *              number of the answer is met, rounded to 2 decimals. An answer of several spans has
+ *              one a line; the prediction is one span and is aligned with the best of them
+ */
 wn_err wn_metric_row(double *score, wn_metric_kind k, wn_span prediction, const wn_span *answers,
                      size_t n);
 

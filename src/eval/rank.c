@@ -198,8 +198,8 @@ wn_err wn_rank_calibrate(wn_choice_scores *c, wn_model *m, const wn_pool *rows,
     return wn_score_texts(m, rows, rule, &want, collect_prior, &p, &counts);
 }
 
-wn_err wn_rank_values(double *value, const wn_choice_scores *c, const wn_row *row,
-                      wn_length_norm norm)
+static wn_err rank_values(double *value, const wn_choice_scores *c, const wn_row *row,
+                          wn_length_norm norm)
 {
     size_t at = c->start[row->index];
     for (size_t i = 0; i < row->n_choices; i++) {
@@ -230,7 +230,7 @@ static wn_err values_of(struct values *out, const wn_choice_scores *c, const wn_
     while (out->cap < row->n_choices)
         if (!WN_GROW(out->v, out->cap, out->cap))
             return WN_ENOMEM;
-    return wn_rank_values(out->v, c, row, norm);
+    return rank_values(out->v, c, row, norm);
 }
 
 wn_err wn_rank_best(size_t *best, const wn_choice_scores *c, const wn_row *row, wn_length_norm norm)

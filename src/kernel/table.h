@@ -171,7 +171,7 @@ bool wn_amx_allowed(void); /* asks the system for the tile registers, once */
 #endif
 
 /* This thread's scratch of WN_SCRATCH floats, 64-byte aligned, for the operation that is running: a
- * driver's tile may not call another driver. Kept under 1 MB, since it comes out of thread stacks.
+ * driver's tile may not call another driver. Kept near 1 MB, since it comes out of thread stacks.
  */
 enum { WN_SCRATCH = 288 * 1024 };
 float *wn_kernel_scratch(void);

@@ -1,6 +1,7 @@
 #include "pool/runs.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -21,11 +22,21 @@ static uint64_t mix(uint64_t h)
 
 /* ---- sets ---- */
 
+static int by_value(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
 /* Hashes are spread evenly: scattered by their first byte they are nearly in order, and what is
- * left to do is little more than a pass of insertion. */
+ * left to do for texts of usual length is little more than a pass of insertion. */
 static wn_err sort_hashes(uint64_t *v, size_t n)
 {
-    enum { BUCKETS = 256, FEW = 32, ON_STACK = 1024 };
+    enum { BUCKETS = 256, FEW = 32, ON_STACK = 1024, MANY = 1 << 14 };
+    if (n > MANY) {
+        qsort(v, n, sizeof *v, by_value);
+        return WN_OK;
+    }
     uint64_t stack[ON_STACK], *out = stack;
     if (n > FEW) {
         size_t end[BUCKETS + 1] = {0};

@@ -148,14 +148,8 @@ static wn_err check_budgets(const wn_run *r)
 
 wn_err wn_plan_make(wn_run *r)
 {
-    r->reference = SIZE_MAX;
-    bool vectors = false;
-    for (size_t a = r->recipe.n_arms; a-- > 0;) {
-        const wn_recipe_arm *arm = &r->recipe.arm[a];
-        vectors = vectors || arm->uses_store;
-        if (arm->uses_store || ((arm->uses_grads || arm->uses_text) && !arm->fills))
-            r->reference = a;
-    }
+    bool vectors = wn_recipe_uses_vectors(&r->recipe);
+    r->reference = wn_recipe_reference(&r->recipe);
     WN_TRY(check_budgets(r));
     WN_TRY(add_plain(r, WN_PART_POOL, "pool", "pool"));
     if (vectors && r->recipe.embed.map)

@@ -44,10 +44,10 @@ wn_err wn_price_rate(wn_pricing *p, const char *name, double value, const char *
     return o && json_array_append_new(p->rates, o) == 0 ? WN_OK : wn_fail_nomem(128, "plan");
 }
 
-wn_err wn_price_tell(const char *what)
+wn_err wn_price_tell(wn_pricing *p, const char *what)
 {
     wn_hush(false);
-    wn_err e = wn_progress("plan", "measurements", 0, 0, what);
+    wn_err e = wn_progress("plan", "measurements", p->measured++, 0, what);
     wn_hush(true);
     return e;
 }
@@ -63,7 +63,7 @@ static wn_precision precision_of(const wn_pricing *p)
 static wn_err measure_machine(wn_pricing *p)
 {
     static const wn_mat_kind kinds[] = {WN_MAT_F32, WN_MAT_F32, WN_MAT_BF16, WN_MAT_INT8};
-    WN_TRY(wn_price_tell("multiply-adds"));
+    WN_TRY(wn_price_tell(p, "multiply-adds"));
     double peak = wn_pace_peak(kinds[precision_of(p)]);
     if (peak <= 0)
         peak = wn_pace_peak(WN_MAT_F32);
@@ -73,7 +73,7 @@ static wn_err measure_machine(wn_pricing *p)
     p->speed = p->cores / wn_par_threads();
     if (p->o->core_rate > 0)
         p->speed *= p->o->core_rate / p->core_gflops;
-    WN_TRY(wn_price_tell("disk"));
+    WN_TRY(wn_price_tell(p, "disk"));
     WN_TRY(wn_pace_disk(&p->disk_rate));
     WN_TRY(wn_price_rate(p, "disk", p->disk_rate, "bytes/s", "256 MB read through a map, cold"));
     if (p->o->disk_rate)
@@ -86,13 +86,8 @@ static wn_err measure_machine(wn_pricing *p)
 
 static wn_err price_all(wn_pricing *p)
 {
-    p->reference = SIZE_MAX;
-    for (size_t a = p->r.n_arms; a-- > 0;) {
-        p->vectors = p->vectors || p->r.arm[a].uses_store;
-        if (p->r.arm[a].uses_store ||
-            ((p->r.arm[a].uses_grads || p->r.arm[a].uses_text) && !p->r.arm[a].fills))
-            p->reference = a;
-    }
+    p->reference = wn_recipe_reference(&p->r);
+    p->vectors = wn_recipe_uses_vectors(&p->r);
     WN_TRY(measure_machine(p));
     WN_TRY(wn_price_pool(p));
     if (p->vectors)

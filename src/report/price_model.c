@@ -28,7 +28,7 @@ static double rows_read(const wn_train_opts *o, double rows, double tokens)
     return o->steps ? (double)o->steps * batch_rows(o, tokens) : rows * epochs_of(o);
 }
 
-static wn_err train_pace(wn_pace *w, const wn_pricing *p, const wn_train_opts *o, double prompt,
+static wn_err train_pace(wn_pace *w, wn_pricing *p, const wn_train_opts *o, double prompt,
                          double target)
 {
     wn_pace_job j = {.kind = WN_PACE_TRAIN,
@@ -38,7 +38,7 @@ static wn_err train_pace(wn_pace *w, const wn_pricing *p, const wn_train_opts *o
                      .train = o,
                      .prompt = (size_t)fmax(1, round(prompt)),
                      .target = (size_t)fmax(1, round(target))};
-    WN_TRY(wn_price_tell("train"));
+    WN_TRY(wn_price_tell(p, "train"));
     return wn_pace_measure(w, &j);
 }
 
@@ -145,7 +145,7 @@ static wn_err price_tests(wn_pricing *p, wn_price_line *l, bool rank)
                      .texts = rank ? (size_t)fmax(1, round(s.choices)) : 1};
     if (!s.rows)
         return WN_OK;
-    WN_TRY(wn_price_tell("eval"));
+    WN_TRY(wn_price_tell(p, "eval"));
     WN_TRY(wn_pace_measure(&w, &j));
     l->sec += rows * w.row_sec;
     l->flops += rows * w.row_flops;

@@ -21,6 +21,7 @@ typedef struct wn_pricing {
     json_t *parts, *rates;
     double sum[4]; /* hours, tokens, FLOPs, bytes of disk */
     double memory;
+    uint64_t measured; /* how many measurements were begun */
 } wn_pricing;
 
 /* One line of the table; times are of this machine until it is added. */
@@ -44,8 +45,8 @@ wn_err wn_price_add(wn_pricing *p, wn_price_line *l, wn_price_spread how);
 /* A measured rate, for the list of them. */
 wn_err wn_price_rate(wn_pricing *p, const char *name, double value, const char *unit,
                      const char *how);
-/* Says what is being measured. */
-wn_err wn_price_tell(const char *what);
+/* Says what is being measured, and counts it. */
+wn_err wn_price_tell(wn_pricing *p, const char *what);
 
 /* Rows that an arm is trained on for one target. */
 double wn_price_selected(const wn_pricing *p, size_t arm, size_t target);

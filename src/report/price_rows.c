@@ -9,7 +9,7 @@
 wn_err wn_price_pool(wn_pricing *p)
 {
     double rows = (double)p->s.pool.rows, bytes = rows * p->s.pool.bytes;
-    WN_TRY(wn_price_tell("pool build"));
+    WN_TRY(wn_price_tell(p, "pool build"));
     WN_TRY(wn_pace_pool_open(&p->pool, p->s.pool.bytes, p->r.dedup));
     double sec = p->pool.build_sec / (double)p->pool.bytes;
     WN_TRY(wn_price_rate(p, "pool build", 1 / sec, "bytes/s", "made-up rows of the same length"));
@@ -40,7 +40,7 @@ wn_err wn_price_embed(wn_pricing *p)
                      .precision = p->o->common.precision,
                      .prompt = (size_t)fmax(1, round(p->s.pool_embed)),
                      .target = 1};
-    WN_TRY(wn_price_tell("embed"));
+    WN_TRY(wn_price_tell(p, "embed"));
     WN_TRY(wn_pace_measure(&p->embed, &j));
     double token = (double)j.prompt;
     WN_TRY(wn_price_rate(p, "embed", token / p->embed.row_sec, "tokens/s",
@@ -91,7 +91,7 @@ wn_err wn_price_search(wn_pricing *p, const wn_recipe_arm *a)
     double Q = fmax(1, round(mean_queries(p))), rows = (double)p->s.pool.rows;
     size_t D = (size_t)p->embed.width;
     WN_TRY(wn_metric_parse(&metric, a->distance));
-    WN_TRY(wn_price_tell("search"));
+    WN_TRY(wn_price_tell(p, "search"));
     WN_TRY(wn_pace_search(&s, D, (size_t)Q, (size_t)k_of(a), metric));
     WN_TRY(wn_price_rate(p, "search", 1 / s.row_sec, "rows/s", "made-up vectors in memory"));
     double bytes = rows * p->embed.width * 4;
@@ -149,7 +149,7 @@ wn_err wn_price_select(wn_pricing *p, size_t arm)
     double row, rows = (double)p->s.pool.rows, targets = (double)p->r.n_targets;
     double seeds = a->by_seed ? (double)p->r.n_seeds : 1;
     uint64_t target_rows = p->s.target[0].queries.rows + p->s.target[0].test.rows;
-    WN_TRY(wn_price_tell("select"));
+    WN_TRY(wn_price_tell(p, "select"));
     WN_TRY(wn_pace_select(&row, &p->pool, a->uses_store || a->uses_grads ? "random" : a->strategy,
                           a->dedup, p->r.veto, target_rows));
     double chosen = all_selected(p, arm) * seeds;

@@ -520,3 +520,21 @@ void wn_recipe_close(wn_recipe *r)
     json_decref(r->tree);
     *r = (wn_recipe){0};
 }
+
+size_t wn_recipe_reference(const wn_recipe *r)
+{
+    for (size_t i = 0; i < r->n_arms; i++) {
+        const wn_recipe_arm *a = &r->arm[i];
+        if (a->uses_store || ((a->uses_grads || a->uses_text) && !a->fills))
+            return i;
+    }
+    return SIZE_MAX;
+}
+
+bool wn_recipe_uses_vectors(const wn_recipe *r)
+{
+    for (size_t i = 0; i < r->n_arms; i++)
+        if (r->arm[i].uses_store)
+            return true;
+    return false;
+}

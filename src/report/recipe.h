@@ -90,6 +90,10 @@ void wn_recipe_close(wn_recipe *r); /* idempotent */
  * was trained with the seed of the same place, over again where those are fewer. */
 size_t wn_recipe_seeds(const wn_recipe *r, const wn_recipe_arm *a);
 uint64_t wn_recipe_seed(const wn_recipe *r, const wn_recipe_arm *a, size_t s);
+/* The arm whose size those that fill match: the first that uses vectors, or gradients or texts
+ * without filling. SIZE_MAX: there is none. */
+size_t wn_recipe_reference(const wn_recipe *r);
+bool wn_recipe_uses_vectors(const wn_recipe *r);  /* some arm does */
 bool wn_arm_is_zero_shot(const wn_recipe_arm *a); /* nothing is trained */
 
 /* ---- between recipe.c and recipe_few.c ---- */

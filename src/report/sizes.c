@@ -264,12 +264,9 @@ static void usual_lengths(struct reader *d)
 static wn_err read_models(struct reader *d)
 {
     const wn_recipe *r = d->r;
-    bool vectors = false;
-    for (size_t a = 0; a < r->n_arms; a++)
-        vectors |= r->arm[a].uses_store;
     d->embed_max = r->embed.o.max_tokens;
     d->model_max = r->train.max_tokens;
-    if (vectors)
+    if (wn_recipe_uses_vectors(r))
         WN_TRY(read_model(&d->s->encoder, &d->s->encoder_from, &d->encoder, &d->embed_max, d,
                           "encoder", r->encoder));
     WN_TRY(read_model(&d->s->model, &d->s->model_from, &d->model, &d->model_max, d, "model",

@@ -1,5 +1,6 @@
 /* From per-row scores to what may be said. Each arm has one score a test row and seed; arms are
  * compared on the same rows in the same order, which is checked by id. */
+#include "report/chosen.h"
 #include "report/verdict.h"
 
 #include <math.h>
@@ -161,12 +162,11 @@ static json_t *arm_seconds(const struct maker *m, size_t a)
 static wn_err picked_tasks(json_t *arm, const wn_selection_facts *f, const wn_part *selected)
 {
     json_t *list = json_array(), *m = NULL;
-    wn_str path = {0};
-    wn_str_printf(&path, "%s.manifest.json", selected->out);
-    wn_err err = wn_str_check(&path);
-    if (err == WN_OK && wn_file_exists(path.p))
-        err = wn_json_load(&m, path.p);
-    wn_str_free(&path);
+    char *path;
+    wn_err err = wn_chosen_path(&path, selected->out, ".manifest.json");
+    if (err == WN_OK && wn_file_exists(path))
+        err = wn_json_load(&m, path);
+    wn_free(path);
     const json_t *shares = json_object_get(m, "shares");
     for (size_t i = 0; i < f->n_tasks && i < PICKED_SHOWN && err == WN_OK; i++) {
         json_t *o =

@@ -11,6 +11,7 @@
 #include "io/file.h"
 #include "io/manifest.h"
 #include "report/real.h"
+#include "report/stamp.h"
 #include "search/search.h"
 
 struct verify {
@@ -140,18 +141,35 @@ static json_t *text_or_null(const char *s)
     return s ? json_string(s) : json_null();
 }
 
-/* What a measured subset depends on. */
+static wn_err put_sha(json_t *m, const char *name, const char *path)
+{
+    char hex[WN_SHA_HEX];
+    if (!path)
+        return WN_OK;
+    WN_TRY(wn_tree_sha(hex, path));
+    json_object_set_new(m, name, json_string(hex));
+    return WN_OK;
+}
+
+static wn_err inputs(json_t *m, const struct verify *v)
+{
+    char sha[WN_SHA_HEX];
+    WN_TRY(wn_sha_bytes(sha, v->subsets->member, v->subsets->M * v->s->groups.T));
+    json_object_set_new(m, "subsets", json_string(sha));
+    WN_TRY(wn_pool_sha(v->pool, sha));
+    json_object_set_new(m, "pool", json_string(sha));
+    WN_TRY(put_sha(m, "model", v->o->train.model));
+    WN_TRY(put_sha(m, "adapter", v->o->train.adapter));
+    return put_sha(m, "target_rows", v->o->target_rows);
+}
+
+/* What a measured subset depends on, of what the command line can ask for. */
 static wn_err settings(json_t **out, const struct verify *v)
 {
     const wn_train_opts *t = &v->o->train;
-    char sha[WN_SHA_HEX], hex[WN_SHA_HEX];
     json_t *m;
     WN_TRY(wn_manifest_new(&m, "winnow-verify-1", &v->o->common, NULL));
-    wn_err err = wn_sha_bytes(sha, v->subsets->member, v->subsets->M * v->s->groups.T);
-    json_object_set_new(m, "subsets", json_string(sha));
-    if (err == WN_OK)
-        err = wn_pool_sha(v->pool, hex);
-    json_object_set_new(m, "pool", json_string(hex));
+    wn_err err = inputs(m, v);
     json_object_set_new(m, "store", json_string(wn_store_sha(v->s->store)));
     json_object_set_new(m, "target", json_string(wn_store_sha(v->s->target)));
     json_object_set_new(m, "method", text_or_null(t->method));

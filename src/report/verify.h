@@ -23,9 +23,10 @@ wn_err wn_verify_figures(json_t **out, const double *estimate, const double *mea
 double wn_spearman(const double *x, const double *y,
                    size_t n); /* ties share ranks; NaN: no spread */
 
-/* Trains on `count` of the M subsets, drawn by the seed, and measures the target. measured and loss
- * [M] out: mean of log(1 + exp(-margin)) and mean loss, NaN where not trained. start_loss: mean
- * loss before. Everything goes into the folder OUT.verify, from which a killed run goes on. */
+/* Trains on as many of the M subsets as o->verify says, drawn by the seed, and measures the target.
+ * measured and loss [M] out: mean of log(1 + exp(-margin)) and mean loss, NaN where not trained.
+ * start_loss: mean loss before. Everything goes into the folder OUT.verify, from which a killed run
+ * goes on. */
 wn_err wn_verify_train(double *measured, double *loss, double *start_loss,
                        const wn_estimate_opts *o, const wn_surrogate *s, wn_pool *pool,
                        const wn_subsets *subsets);

@@ -61,9 +61,6 @@ static wn_err write_hits(wn_out *out, wn_finder *f, const wn_store *s, const wn_
 static wn_err search(const wn_search_opts *o, wn_finder *f, const wn_store *s,
                      const wn_store *queries)
 {
-    WN_TRY(wn_store_match(s, queries));
-    if (wn_store_rows(queries) == 0)
-        return wn_fail(WN_EARG, "%s: no query", wn_store_path(queries));
     size_t k = o->k ? o->k : 500;
     if (k > wn_store_rows(s))
         k = wn_store_rows(s);
@@ -84,6 +81,10 @@ static wn_err with_store(const wn_search_opts *o, const wn_store *s, const wn_st
     WN_TRY(wn_metric_parse(&metric, o->metric));
     if (wn_store_rows(s) == 0)
         return wn_fail(WN_EARG, "%s: the store has no rows", wn_store_path(s));
+    if (queries)
+        WN_TRY(wn_store_match(s, queries));
+    if (queries && wn_store_rows(queries) == 0)
+        return wn_fail(WN_EARG, "%s: no query", wn_store_path(queries));
     WN_TRY(wn_finder_open(&f, s, metric, o->prepare));
     wn_err err = queries ? search(o, f, s, queries) : WN_OK;
     wn_finder_close(f);

@@ -34,11 +34,6 @@ const char *wn_candidate_task(const wn_candidates *c, uint64_t i)
                    : wn_store_task_name(c->store, c->task[i]);
 }
 
-uint64_t wn_candidate_queries(const wn_candidates *c)
-{
-    return c->queries ? wn_store_rows(c->queries) : wn_pool_rows(c->query_rows);
-}
-
 wn_span wn_candidate_query(const wn_candidates *c, uint64_t q, wn_row *work)
 {
     if (c->queries)

@@ -12,6 +12,7 @@
 #include "base/par.h"
 #include "base/report.h"
 #include "base/rng.h"
+#include "base/sets.h"
 #include "select/dense64.h"
 #include "select/groups.h"
 
@@ -108,8 +109,10 @@ static uint32_t nearest(double *cosine, struct linkage *l, uint32_t of, uint32_t
     if (before != UINT32_MAX) {
         double back = wn_dot_64(l->sum + of * l->d, l->sum + before * l->d, l->d) /
                       (l->size[before] * l->size[of]);
-        if (back >= *cosine)
+        if (back >= *cosine) {
+            *cosine = back;
             return before;
+        }
     }
     return l->best_at[best];
 }
@@ -138,8 +141,6 @@ static wn_err tree(struct merge *m, struct linkage *l, uint32_t *chain)
             chain[length++] = next;
             continue;
         }
-        cosine = wn_dot_64(l->sum + top * l->d, l->sum + before * l->d, l->d) /
-                 (l->size[before] * l->size[top]);
         uint32_t a = top < before ? top : before, b = top < before ? before : top;
         m[done++] = (struct merge){cosine, a, b};
         unite(l, a, b);
@@ -157,11 +158,18 @@ static int closest_first(const void *a, const void *b)
     return x->b < y->b ? -1 : x->b > y->b; /* a merge's second number dies, so it is there once */
 }
 
-static uint32_t root_of(uint32_t *parent, uint32_t i)
+/* The clusters that stand after the N - K closest merges. */
+static wn_err cut(uint32_t *label, struct merge *m, uint64_t N, uint32_t K)
 {
-    while (parent[i] != i)
-        i = parent[i] = parent[parent[i]];
-    return i;
+    wn_sets sets;
+    qsort(m, N - 1, sizeof *m, closest_first);
+    WN_TRY(wn_sets_init(&sets, N));
+    for (uint64_t i = 0; i < N - K; i++)
+        wn_sets_join(&sets, m[i].a, m[i].b);
+    for (uint32_t i = 0; i < N; i++)
+        label[i] = wn_sets_first(&sets, i);
+    wn_sets_free(&sets);
+    return renumber(label, N, (uint32_t)N);
 }
 
 wn_err wn_cluster_linkage(uint32_t *label, const wn_store *s, const uint64_t *at, uint64_t N,
@@ -189,16 +197,8 @@ wn_err wn_cluster_linkage(uint32_t *label, const wn_store *s, const uint64_t *at
     }
     if (err == WN_OK)
         err = tree(m, l, chain);
-    if (err == WN_OK) {
-        qsort(m, N - 1, sizeof *m, closest_first);
-        for (uint32_t i = 0; i < N; i++)
-            chain[i] = i;
-        for (uint64_t i = 0; i < N - K; i++)
-            chain[root_of(chain, m[i].b)] = root_of(chain, m[i].a);
-        for (uint32_t i = 0; i < N; i++)
-            label[i] = root_of(chain, i);
-        err = renumber(label, N, (uint32_t)N);
-    }
+    if (err == WN_OK)
+        err = cut(label, m, N, K);
     if (l) {
         wn_free(l->sum);
         wn_free(l->size);

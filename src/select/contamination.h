@@ -23,8 +23,10 @@ enum { WN_AVOID_WORDS = 13 };
  *   out     a pair for each row, in pool order, by the first kind that fits, with the words they
  *           share; wn_vetoes_free
  *   compared   what there was to compare with; where that is nothing, for any of the files, it is
- * an error that names it Memory: some 16 bytes a word of the target rows; the pool is streamed. The
- * same for any number of threads. */
+ *           an error that names it
+ *
+ * Memory: some 16 bytes a word of the target rows; the pool is streamed. The same for any number
+ * of threads. */
 wn_err wn_contamination(uint64_t *veto, wn_vetoes *out, wn_compared *compared, const wn_pool *pool,
                         wn_pool *const *avoid, size_t n_avoid, size_t run);
 

@@ -190,9 +190,7 @@ static json_t *about_of(const struct ensemble *e, const wn_select_opts *o)
     json_array_foreach(table, i, row)
     {
         const char *name = json_string_value(json_object_get(row, "name"));
-        uint32_t t = 0;
-        while (strcmp(e->s.groups.name[t], name) != 0)
-            t++;
+        uint32_t t = wn_groups_find(&e->s.groups, name, strlen(name));
         if (!isfinite(e->score[t]))
             continue;
         ci = json_pack("[f, f]", 2 * e->score[t] - e->high[t], e->high[t]);

@@ -35,6 +35,7 @@ struct less {
     struct point *point;
     size_t n, J; /* checkpoints, target tasks */
     bool cosine;
+    double *norm;  /* [threads, n] of the row at hand at each checkpoint; 1 without cosine */
     double *score; /* [N] */
 };
 
@@ -193,25 +194,42 @@ static double inner(const double *aim, const float *x, size_t d)
     return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
+static const float *row_at(const struct point *p, uint64_t i, uint64_t *row)
+{
+    *row = p->row ? p->row[i] : i;
+    return wn_store_vector(p->store, *row);
+}
+
+static wn_err norms(double *norm, const struct less *l, uint64_t i)
+{
+    uint64_t row;
+    for (size_t t = 0; t < l->n; t++) {
+        const struct point *p = &l->point[t];
+        size_t d = wn_store_dim(p->store);
+        const float *x = row_at(p, i, &row);
+        WN_TRY(check_finite(p->store, row));
+        norm[t] = l->cosine ? sqrt(wn_dot64(x, x, d)) : 1;
+    }
+    return WN_OK;
+}
+
 static wn_err piece(void *ctx, size_t at, int thread)
 {
-    (void)thread;
     struct less *l = ctx;
+    double *norm = l->norm + (size_t)thread * l->n;
+    uint64_t row;
     for (uint64_t i = at * PIECE; i < (at + 1) * PIECE && i < l->c->N; i++) {
         double best = -INFINITY;
         if (wn_bit(l->c->skip, i))
             continue;
+        WN_TRY(norms(norm, l, i));
         for (size_t j = 0; j < l->J; j++) {
             double sum = 0;
             for (size_t t = 0; t < l->n; t++) {
                 const struct point *p = &l->point[t];
                 size_t d = wn_store_dim(p->store);
-                uint64_t row = p->row ? p->row[i] : i;
-                const float *x = wn_store_vector(p->store, row);
-                if (j == 0)
-                    WN_TRY(check_finite(p->store, row));
-                double norm = l->cosine ? sqrt(wn_dot64(x, x, d)) : 1;
-                sum += norm > 0 ? p->weight * inner(p->aim + j * d, x, d) / norm : 0;
+                const float *x = row_at(p, i, &row);
+                sum += norm[t] > 0 ? p->weight * inner(p->aim + j * d, x, d) / norm[t] : 0;
             }
             best = sum > best ? sum : best;
         }
@@ -247,6 +265,7 @@ static wn_err prepare(struct less *l, const wn_select_opts *o)
         l->point[t].weight /= total;
         WN_TRY(average(l, &l->point[t]));
     }
+    WN_NEW(l->norm, (size_t)wn_par_threads() * l->n);
     return WN_OK;
 }
 
@@ -269,6 +288,7 @@ wn_err wn_pick_less(wn_picks *out, const wn_candidates *c, const wn_select_opts 
         wn_store_close(p->queries);
     }
     wn_free(l.point);
+    wn_free(l.norm);
     wn_free(l.score);
     return err;
 }

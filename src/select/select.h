@@ -38,7 +38,6 @@ uint64_t wn_candidate_pool_row(const wn_candidates *c, uint64_t i);
 wn_span wn_candidate_id(const wn_candidates *c, uint64_t i,
                         wn_row *work); /* work: as wn_pool_row's */
 const char *wn_candidate_task(const wn_candidates *c, uint64_t i);
-uint64_t wn_candidate_queries(const wn_candidates *c);                        /* how many */
 wn_span wn_candidate_query(const wn_candidates *c, uint64_t q, wn_row *work); /* its id */
 
 /* ---- constraints
@@ -53,7 +52,7 @@ typedef enum wn_veto_kind {
     WN_VETO_KINDS
 } wn_veto_kind;
 typedef struct wn_veto {
-    uint64_t row; /* of the pool; of vectors: the candidate, until they are put in order */
+    uint64_t row; /* of the pool */
     wn_veto_kind kind;
     char *id, *by, *words; /* words NULL: not of words */
     double score;          /* near, vectors: the similarity */

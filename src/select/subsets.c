@@ -9,14 +9,8 @@
 
 uint8_t *wn_subsets_add(wn_subsets *s, uint32_t T)
 {
-    if (s->M == s->cap) {
-        size_t cap = s->cap ? 2 * s->cap : 16;
-        uint8_t *more = wn_realloc(s->member, cap * T + 1);
-        if (!more)
-            return NULL;
-        s->member = more;
-        s->cap = cap;
-    }
+    if (!wn_grow((void **)&s->member, s->M, &s->cap, T))
+        return NULL;
     s->T = T;
     return memset(s->member + s->M++ * T, 0, T);
 }

@@ -21,7 +21,7 @@ typedef struct wn_surrogate {
     double ridge, step;  /* as used, where they apply */
     double *step_margin; /* mode "step": [T, target rows] */
     double *offset, *extra, *aim_offset;
-    uint64_t *aim_at, *aim_start, *start;
+    uint64_t *aim_at, *aim_start;
     double begin; /* the target's loss where nothing is added: w = 0 */
 } wn_surrogate;
 

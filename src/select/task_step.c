@@ -10,6 +10,17 @@ struct steps {
     double *margin, *room; /* room [threads, d] */
 };
 
+/* g [d] += the step of group t's rows at the start: p times the row, p = 1 / (1 + exp(margin)). */
+static void add_group(double *g, const wn_logit_data *r, uint32_t t)
+{
+    for (uint64_t i = r->start[t]; i < r->start[t + 1]; i++) {
+        double p = 1 / (1 + exp(r->offset[i]));
+        const float *x = r->x + r->at[i] * r->d;
+        for (size_t k = 0; k < r->d; k++)
+            g[k] += p * x[k];
+    }
+}
+
 static void group_step(void *ctx, size_t t, int thread)
 {
     const struct steps *s = ctx;
@@ -17,12 +28,7 @@ static void group_step(void *ctx, size_t t, int thread)
     double *g = s->room + (size_t)thread * r->d;
     for (size_t k = 0; k < r->d; k++)
         g[k] = 0;
-    for (uint64_t i = r->start[t]; i < r->start[t + 1]; i++) {
-        double p = 1 / (1 + exp(r->offset[i]));
-        const float *x = r->x + r->at[i] * r->d;
-        for (size_t k = 0; k < r->d; k++)
-            g[k] += p * x[k];
-    }
+    add_group(g, r, (uint32_t)t);
     for (uint64_t v = 0; v < s->aim->N; v++) {
         const float *x = s->aim->x + s->aim->at[v] * r->d;
         double sum = 0;
@@ -75,12 +81,8 @@ void wn_task_step_direction(double *w, const wn_logit_data *rows, double step,
         w[k] = 0;
     for (uint32_t t = 0; t < rows->T; t++) {
         n += member[t] ? (double)(rows->start[t + 1] - rows->start[t]) : 0;
-        for (uint64_t i = rows->start[t]; member[t] && i < rows->start[t + 1]; i++) {
-            double p = 1 / (1 + exp(rows->offset[i]));
-            const float *x = rows->x + rows->at[i] * rows->d;
-            for (size_t k = 0; k < rows->d; k++)
-                w[k] += p * x[k];
-        }
+        if (member[t])
+            add_group(w, rows, t);
     }
     for (size_t k = 0; n > 0 && k < rows->d; k++)
         w[k] *= step / n;

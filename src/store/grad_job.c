@@ -114,10 +114,9 @@ static wn_err read_moment(float **out, const wn_safetensors *st, const char *kin
     wn_str name = {0};
     size_t n = p->rows * p->cols;
     wn_str_printf(&name, "%s:%s", kind, p->name);
-    WN_TRY(wn_str_check(&name));
-    const wn_tensor *t = wn_safetensors_find(st, name.p);
-    wn_err e = WN_OK;
-    if (!t || wn_tensor_count(t) != n)
+    wn_err e = wn_str_check(&name);
+    const wn_tensor *t = e ? NULL : wn_safetensors_find(st, name.p);
+    if (!e && (!t || wn_tensor_count(t) != n))
         e = wn_fail(WN_EFORMAT,
                     "%s: tensor %s is missing or of another shape: a checkpoint of other "
                     "parameters, or of an optimiser without moments",

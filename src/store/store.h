@@ -5,13 +5,16 @@
  *   store.json     manifest: format, kind ("embedding", "gradient", "imported"), dim, dtype, rows a
  *                  file, tool version, options, model and pool hashes, and at the end rows and the
  *                  SHA-256 of sums.bin. It is written last: a folder without it is unfinished
- *   partial.json   the manifest of an unfinished store: the same command goes on where rows.bin
- * says if this is equal to what it would write, and is refused, naming the field, if not rows.bin,
- * rows.1.bin, ...   the vectors in f32, f16, bf16 or int8 (pack.h) meta.bin       a record a row:
- * tokens, task, loss, margin (NaN where unknown), text hash, id ids.txt, tasks.txt          a line
- * an id and a task sums.bin       a checksum of every MiB of the files above Row i of every file is
- * row i of the pool it was made from. "The stored vectors" are the numbers that the files hold, as
- * float32: exact whatever their type. */
+ *   partial.json   the manifest of an unfinished store: the same command goes on where
+ *                  this is equal to what it would write, and is refused, naming the field,
+ *                  where it is not
+ *   rows.bin, rows.1.bin, ...   the vectors in f32, f16, bf16 or int8 (pack.h)
+ *   meta.bin       a record a row: tokens, task, loss, margin (NaN where unknown), text hash, id
+ *   ids.txt, tasks.txt          a line an id and a task
+ *   sums.bin       a checksum of every MiB of the files above
+ *
+ * Row i of every file is row i of the pool it was made from. "The stored vectors" are the numbers
+ * that the files hold, as float32: exact whatever their type. */
 #ifndef WN_STORE_STORE_H
 #define WN_STORE_STORE_H
 
@@ -48,9 +51,9 @@ wn_err wn_store_read(float *out, const wn_store *s, uint64_t first, size_t n);
 /* The comparison alone, for readers of wn_store_vector; in parallel. WN_EFORMAT: file, block,
  * expected and found checksum. Format 1 has no checksums: nothing is compared. */
 wn_err wn_store_verify(const wn_store *s, uint64_t first, uint64_t n);
+const char *wn_store_packed(const wn_store *s, uint64_t row); /* its bytes, as stored */
 /* For passes over stores larger than memory: these rows are needed soon; are not needed again soon.
  */
-const char *wn_store_packed(const wn_store *s, uint64_t row); /* its bytes, as stored */
 void wn_store_ahead(const wn_store *s, uint64_t first, uint64_t n);
 void wn_store_behind(const wn_store *s, uint64_t first, uint64_t n);
 wn_span wn_store_id(const wn_store *s, uint64_t row);

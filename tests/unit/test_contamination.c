@@ -1,29 +1,9 @@
 /* The contamination veto: what counts as shared text and what does not. */
-#include <criterion/criterion.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "base/mem.h"
 #include "base/par.h"
-#include "io/file.h"
 #include "io/json.h"
 #include "select/contamination.h"
 #include "select/wordlist.h"
-
-static char dir[64];
-
-static void set_up(void)
-{
-    strcpy(dir, "/tmp/wn_contam_XXXXXX");
-    cr_assert(mkdtemp(dir));
-}
-
-static void tear_down(void)
-{
-    wn_remove_tree(dir);
-    cr_assert_eq(wn_mem_live(), 0, "%zu bytes leaked", wn_mem_live());
-}
+#include "test_folder.h"
 
 /* ---- words ---- */
 

@@ -1,34 +1,14 @@
 /* deft's union, hit counts, trimming and mix of tasks against NumPy in float64
  * (tests/goldens/deft.py), on vectors with ties and duplicates. */
-#include <criterion/criterion.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "base/mem.h"
 #include "base/par.h"
-#include "io/file.h"
 #include "io/json.h"
 #include "store/store.h"
 #include "winnow.h"
+#include "test_folder.h"
 
-static char dir[64];
 static json_t *golden;
-
-static void ok(wn_err e)
-{
-    cr_assert_eq(e, WN_OK, "%s", wn_error_text());
-}
-
-static const char *at(const char *name)
-{
-    static char path[8][128];
-    static int next;
-    char *p = path[next++ % 8];
-    snprintf(p, sizeof path[0], "%s/%s", dir, name);
-    return p;
-}
 
 static void make_store(const char *name, const json_t *rows, const char *prefix)
 {
@@ -56,10 +36,9 @@ static void make_store(const char *name, const json_t *rows, const char *prefix)
     json_decref(m);
 }
 
-static void set_up(void)
+static void open_golden(void)
 {
-    strcpy(dir, "/tmp/wn_deft_XXXXXX");
-    cr_assert(mkdtemp(dir));
+    set_up();
     const char *root = getenv("WN_TEST_ROOT");
     char path[4096];
     snprintf(path, sizeof path, "%s/tests/goldens/deft.json", root ? root : ".");
@@ -68,14 +47,13 @@ static void set_up(void)
     make_store("q", json_object_get(golden, "queries"), "q");
 }
 
-static void tear_down(void)
+static void close_golden(void)
 {
     json_decref(golden);
-    wn_remove_tree(dir);
-    cr_expect_eq(wn_mem_live(), 0);
+    tear_down();
 }
 
-TestSuite(golden_deft, .init = set_up, .fini = tear_down);
+TestSuite(golden_deft, .init = open_golden, .fini = close_golden);
 
 static long long whole(const json_t *o, const char *key)
 {
