@@ -39,6 +39,7 @@ class Lab:
         self.jobs, self.names = [], {}
         self.lock = threading.Lock()
         self.failed = None
+        self.still = False  # only look at what is finished
         for d in ("done", "logs"):
             os.makedirs(os.path.join(out, d), exist_ok=True)
 
@@ -112,6 +113,8 @@ class Lab:
                 print(f"{time.strftime('%H:%M:%S')} {n}/{len(self.jobs)} {why or ready['name']}", file=sys.stderr, flush=True)
 
     def run(self):
+        if self.still:
+            return
         crew = [threading.Thread(target=self._work) for _ in range(self.workers)]
         for t in crew:
             t.start()

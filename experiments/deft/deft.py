@@ -339,9 +339,9 @@ def main():
         for j in lab.jobs:
             print(j["state"], j["name"], " ".join(j["cmd"]))
         return
+    lab.still = o.report
     try:
-        if not o.report:
-            lab.run()
+        lab.run()
     finally:
         report(lab)
 

@@ -185,7 +185,7 @@ def main():
          sum(g in clean for g in sorted(s, key=s.get)[:CLEAN]), f"{lab.cost('estimate/' + m)[0]:.1f}"] for m, s in scores.items()])
     text += f"\nCPU seconds of gradients: {lab.cost('grad/pool')[0] + lab.cost('grad/validation')[0]:.0f}.\n"
     for m, s in scores.items():
-        results.append({"mode": m, "scores": {g: round(x, 5) for g, x in s.items()}, "clean": sorted(clean)})
+        results.append({"mode": m, "scores": {g: float(f"{x:.8g}") for g, x in s.items()}, "clean": sorted(clean)})
     write_rows(lab.path("results.jsonl"), results)
     with open(lab.path("table.md"), "w") as f:
         f.write(text)

@@ -5,8 +5,8 @@
 
 One LoRA is trained on all tasks; gradients of margins are taken there; subsets of half of the tasks are estimated and, each of
 them, trained for real from the model as it is. Then every method chooses half of the rows, and a model is trained on its
-choice. Estimates and choices see the targets' validation rows, figures of the final models are on test rows. A killed run goes
-on. Results: DIR/results.jsonl, DIR/table.md, DIR/*.svg. README.md beside this file has what came out.
+choice. Estimates and choices by gradients see the targets' validation rows, those by texts and vectors the query rows' prompts;
+figures of the final models are on test rows. A killed run goes on. Results: DIR/results.jsonl, DIR/table.md, DIR/*.svg. README.md beside this file has what came out.
 """
 
 import argparse
@@ -181,17 +181,21 @@ def oracle(lab, target):
         job = lab.train(name, lab.rows_file(name, kept + [t]))
         lab.score(name, target, "validation", [job])
         lab.run()
+        if not lab.done(f"score/{name}/{target}/validation"):
+            return None
         runs.append(lab.cost("train/" + name)[0])
         loss = mean(lab.loss(name, target, "validation"))
         if best is None or loss <= best[0]:
             kept, best = kept + [t], (loss, name)
-    lab.score(best[1], target, "test", ["train/" + best[1]])
+    test = lab.score(best[1], target, "test", ["train/" + best[1]])
     lab.run()
-    return best[1], kept, sum(runs)
+    return (best[1], kept, sum(runs)) if lab.done(test) else None
 
 
 def true_ensemble(lab, subsets, arms):
     """The random ensemble of the subsets that were trained for real: the half of the tasks with the smallest mean true loss."""
+    if not all(lab.done(f"score/subset-{i:03d}/{t}/validation") for i in range(len(subsets)) for t in lab.names_of):
+        return
     for t in lab.names_of:
         truth = [mean(lab.loss(f"subset-{i:03d}", t, "validation")) for i in range(len(subsets))]
         score = {k: mean([x for s, x in zip(subsets, truth) if k in s]) for k in lab.tasks}
@@ -282,13 +286,14 @@ def main():
     subsets = estimates(lab, o)
     arms = selections(lab, o)
     oracles = {}
+    lab.still = o.report
     try:
-        if o.report:
-            return
         lab.run()
         true_ensemble(lab, subsets, arms)
         for t in [t for t in o.oracle.split(",") if t]:
-            oracles[t] = oracle(lab, t)
+            found = oracle(lab, t)
+            if found:
+                oracles[t] = found
     finally:
         if all(lab.done(f"score/all/{t}/validation") for t in lab.names_of):
             report(lab, o, subsets, arms, oracles)
