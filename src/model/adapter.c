@@ -14,25 +14,27 @@ static const char *last_part(const char *module)
     return dot ? dot + 1 : module;
 }
 
-/* The layers a text of targets chooses: patterns, "all-linear". */
+/* The layers a text of targets chooses: patterns, "all-linear" (but the output matrix). */
 struct targets {
     wn_pattern_list list;
     bool all;
 };
 
-static bool matches(struct targets *t, const char *module)
+static bool matches(struct targets *t, const wn_model *m, const wn_linear *l)
 {
-    return t->all || wn_patterns_match(&t->list, module);
+    return t->all ? l != &m->output : wn_patterns_match(&t->list, l->module);
 }
 
 static wn_err no_such_layer(wn_model *m, const char *kind, const char *target)
 {
     char known[256] = "";
-    for (int k = 0, n = 0; k < WN_LAYER_LINEARS; k++) {
-        wn_linear *l = wn_layer_linear(&m->stack.layer[0], k);
-        if (l->N)
-            n += snprintf(known + n, sizeof known - (size_t)n, "%s%s", n ? ", " : "",
-                          last_part(l->module));
+    wn_linear *l;
+    size_t first = m->encoder.L * WN_LAYER_LINEARS;
+    for (size_t i = first, n = 0; (l = wn_model_linear(m, i)); i++) {
+        const wn_layer *layer = wn_model_layer_of(m, i);
+        if (l->N && (!layer || layer == m->stack.layer) && n < sizeof known)
+            n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", n ? ", " : "",
+                                  last_part(l->module));
     }
     return wn_fail(WN_EARG, "%s target \"%s\": no such linear layer (the model has %s)", kind,
                    target, known);
@@ -142,7 +144,7 @@ wn_err wn_model_add_lora(wn_model *m, const wn_lora_opts *o)
     WN_TRY(open_targets(&t, m, "LoRA", o->targets ? o->targets : "all-linear"));
     wn_err e = freeze(m);
     for (size_t i = 0; !e && (l = wn_model_linear(m, i)); i++)
-        if (l->N && matches(&t, l->module))
+        if (l->N && matches(&t, m, l))
             e = start_lora(m, l, o);
     wn_patterns_close(&t.list);
     return e ? e : train_biases(m, o->bias);
@@ -171,21 +173,16 @@ static bool is_usual(const wn_layer *layer, int at)
            (layer->n_qkv == 1 ? l == &layer->qkv[0] : l == &layer->qkv[1] || l == &layer->qkv[2]);
 }
 
-static const wn_layer *layer_at(const wn_model *m, size_t i)
-{
-    return i < m->encoder.L ? &m->encoder.layer[i] : &m->stack.layer[i - m->encoder.L];
-}
-
 /* Whether layer i gets a vector, and whether it multiplies the input. */
 static bool gets_ia3(bool *in, wn_model *m, size_t i, const wn_ia3_opts *o, struct targets *t,
                      struct targets *first)
 {
     const wn_linear *l = wn_model_linear(m, i);
-    const wn_layer *layer = layer_at(m, i / WN_LAYER_LINEARS);
+    const wn_layer *layer = wn_model_layer_of(m, i);
     if (!l->N)
         return false;
-    *in = o->feedforward ? matches(first, l->module) : l == &layer->down;
-    return o->targets ? matches(t, l->module) : is_usual(layer, (int)(i % WN_LAYER_LINEARS));
+    *in = o->feedforward ? matches(first, m, l) : layer && l == &layer->down;
+    return o->targets ? matches(t, m, l) : layer && is_usual(layer, (int)(i % WN_LAYER_LINEARS));
 }
 
 static wn_err add_ia3(wn_model *m, const wn_ia3_opts *o, struct targets *t, struct targets *first)

@@ -232,23 +232,30 @@ static wn_err pack_linear(const wn_model *m, const wn_tensor *t, wn_linear *l, f
                          : pack(m, t, &l->mat, master, l->N, l->K, form->order);
 }
 
+/* Without weights; the module's name is the first n characters. */
+static wn_err new_linear(wn_model *m, wn_linear *l, const char *module, size_t n, size_t N,
+                         size_t K)
+{
+    *l = (wn_linear){.N = N,
+                     .K = K,
+                     .weight = WN_NO_PARAM,
+                     .bias = WN_NO_PARAM,
+                     .lora_a = WN_NO_PARAM,
+                     .lora_b = WN_NO_PARAM,
+                     .ia3 = WN_NO_PARAM,
+                     .number = m->n_linear++};
+    l->module = wn_strndup(module, n);
+    return l->module ? WN_OK : WN_ENOMEM;
+}
+
 wn_err wn_build_linear(wn_model *m, wn_linear *l, const char *module, size_t N, size_t K,
                        const wn_linear_form *form)
 {
     char name[256];
     bool turned = form->transposed;
-    *l = (wn_linear){.N = N,
-                     .K = K,
-                     .bias = WN_NO_PARAM,
-                     .lora_a = WN_NO_PARAM,
-                     .lora_b = WN_NO_PARAM,
-                     .ia3 = WN_NO_PARAM,
-                     .transposed = turned,
-                     .order = form->order,
-                     .number = m->n_linear++};
-    l->module = wn_strdup(module);
-    if (!l->module)
-        return WN_ENOMEM;
+    WN_TRY(new_linear(m, l, module, strlen(module), N, K));
+    l->transposed = turned;
+    l->order = form->order;
     const wn_tensor *t;
     size_t i;
     snprintf(name, sizeof name, "%s.weight", module);
@@ -269,6 +276,22 @@ wn_err wn_build_linear(wn_model *m, wn_linear *l, const char *module, size_t N, 
     return vector(m, &l->bias, name, N, form->order, 0);
 }
 
+wn_err wn_build_idle(wn_model *m, wn_linear *l, const char *module, size_t N, size_t K)
+{
+    char name[256];
+    size_t i;
+    const wn_tensor *t;
+    WN_TRY(new_linear(m, l, module, strlen(module), N, K));
+    snprintf(name, sizeof name, "%s.weight", module);
+    if (m->files.made_up || !wn_weights_find(&m->files, name))
+        return WN_OK;
+    WN_TRY(wn_weights_get(&t, &m->files, name, N, K));
+    WN_TRY(wn_params_add(&m->params, &i, name, N, K, true));
+    l->weight = (int)i;
+    snprintf(name, sizeof name, "%s.bias", module);
+    return vector(m, &l->bias, name, N, (wn_row_order){0}, 0);
+}
+
 wn_err wn_param_read(float *out, const wn_model *m, const wn_param *p)
 {
     size_t n = p->rows * p->cols;
@@ -280,7 +303,7 @@ wn_err wn_param_read(float *out, const wn_model *m, const wn_param *p)
     const wn_tensor *t = wn_weights_find(&m->files, p->name);
     WN_ASSERT(t);
     for (size_t i = 0; (l = wn_model_linear((wn_model *)m, i)) && !found; i++)
-        if (l->N && &m->params.p[l->weight] == p)
+        if (l->N && l->weight == (int)(p - m->params.p))
             found = l;
     if (!found || !found->transposed || !m->files.is_gguf)
         return pack(m, t, NULL, out, p->rows, p->cols, found ? found->order : (wn_row_order){0});
@@ -332,12 +355,9 @@ wn_err wn_build_head(wn_model *m, const char *name, bool tied)
     size_t V = m->facts.vocab, D = m->project_out.N ? m->project_out.N : m->facts.width,
            i = (size_t)m->token.param;
     const wn_tensor *t = m->token.tensor;
-    if (m->unpacked && m->files.is_gguf && !tied) {
-        WN_TRY(wn_weights_get(&t, &m->files, name, V, D));
-        return wn_params_add(&m->params, &i, name, V, D, true);
-    }
-    if (m->states_only || m->unpacked ||
-        (m->headless && !tied && !wn_weights_find(&m->files, name)))
+    wn_linear *l = &m->output;
+    if (m->states_only ||
+        ((m->headless || m->unpacked) && !tied && !wn_weights_find(&m->files, name)))
         return WN_OK;
     if (!tied) {
         WN_TRY(wn_weights_get(&t, &m->files, name, V, D));
@@ -345,14 +365,16 @@ wn_err wn_build_head(wn_model *m, const char *name, bool tied)
         if (m->train_full)
             WN_NEW(m->params.p[i].value, V * D);
     }
+    WN_TRY(new_linear(m, l, name, strlen(name) - strlen(".weight"), V, D));
+    l->weight = (int)i;
     m->params.p[i].bf16 = m->facts.precision == WN_PRECISION_BF16;
-    WN_TRY(mat_new(m, &m->head_mat, V, D, kind_of(m, NULL, D)));
-    WN_TRY(pack(m, t, &m->head_mat, m->params.p[i].value, V, D, (wn_row_order){0}));
+    if (m->unpacked)
+        return WN_OK;
+    WN_TRY(mat_new(m, &l->mat, V, D, kind_of(m, NULL, D)));
+    WN_TRY(pack(m, t, &l->mat, m->params.p[i].value, V, D, (wn_row_order){0}));
     m->head = (wn_head){.norm = m->final_norm,
                         .project = m->project_out.N ? &m->project_out : NULL,
-                        .mat = &m->head_mat,
-                        .weight = (int)i,
-                        .bias = WN_NO_PARAM,
+                        .output = l,
                         .V = V,
                         .D = m->facts.width,
                         .scale = 1,
@@ -380,11 +402,20 @@ wn_err wn_layer_new(const wn_model *m, wn_stack *s)
 
 wn_linear *wn_model_linear(wn_model *m, size_t i)
 {
+    wn_linear *alone[] = {&m->project_in, &m->project_out, &m->output, &m->pooler};
+    const wn_layer *layer = wn_model_layer_of(m, i);
+    size_t behind = i - (m->encoder.L + m->stack.L) * WN_LAYER_LINEARS;
+    if (layer)
+        return wn_layer_linear((wn_layer *)layer, (int)(i % WN_LAYER_LINEARS));
+    return behind < sizeof alone / sizeof *alone ? alone[behind] : NULL;
+}
+
+const wn_layer *wn_model_layer_of(const wn_model *m, size_t i)
+{
     size_t layer = i / WN_LAYER_LINEARS, L = m->encoder.L;
     if (layer >= L + m->stack.L)
         return NULL;
-    return wn_layer_linear(layer < L ? &m->encoder.layer[layer] : &m->stack.layer[layer - L],
-                           (int)(i % WN_LAYER_LINEARS));
+    return layer < L ? &m->encoder.layer[layer] : &m->stack.layer[layer - L];
 }
 
 struct rope_job {

@@ -72,6 +72,8 @@ void wn_drop(float *out, const float *x, size_t ldx, size_t n, size_t K, double 
 {
     struct drop_job j = {
         .out = out, .x = x, .ldx = ldx, .n = n, .K = K, .token = token, .b = pass->batch};
+    if (pass->tokens)
+        j.b = pass->tokens;
     wn_drop_rule_of(&j.r, p, place, pass);
     wn_par_do((n + ROWS - 1) / ROWS, drop_rows, &j);
 }

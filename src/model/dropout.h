@@ -7,7 +7,8 @@
 #include "model/linear.h"
 
 /* out [n, K] (stride K) = x [n, K] (stride ldx) where kept, times 1 / (1 - p), else 0. out may be x
- * where ldx is K. Row i is token `token[i]` of the pass's batch, i itself where token is NULL. */
+ * where ldx is K. Row i is token `token[i]` of the pass's tokens (its batch, if that is NULL), i
+ * itself where token is NULL. */
 void wn_drop(float *out, const float *x, size_t ldx, size_t n, size_t K, double p, uint64_t place,
              const uint32_t *token, const wn_pass *pass);
 

@@ -1,6 +1,6 @@
 /* Encoders, every family a row of one table: names of the weights and where its norms stand. The
- * loop they share is stack.c. Poolers and pre-training heads are not read. To add one: a row here
- * and a golden in tests/goldens. */
+ * loop they share is stack.c. Poolers and pre-training heads are not computed. To add one: a row
+ * here and a golden in tests/goldens. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +13,7 @@ enum {
     PRE_NORM = 2, /* norms before the halves, one behind the last layer; none of them has a bias */
     BUCKETS = 4,  /* T5's relative position buckets, one table for all layers (MPNet) */
     LOCAL = 8,    /* layers by turns see all keys or a window (ModernBERT) */
+    POOLER = 32,  /* transformers gives the bare model one, whether or not the checkpoint has it */
     ROTARY = 16   /* BERT with rotary positions, a gate, linear layers without biases (nomic) */
 };
 
@@ -39,12 +40,12 @@ typedef struct row {
     .kind = "embeddings.token_type_embeddings.weight", .flags = ROTARY
 
 static const row table[] = {
-    {BERT_NAMES("bert", "bert."), BERT_ATTENTION},
-    {BERT_NAMES("roberta", "roberta."), BERT_ATTENTION, .flags = BEHIND_PAD},
-    {BERT_NAMES("xlm-roberta", "roberta."), BERT_ATTENTION, .flags = BEHIND_PAD},
+    {BERT_NAMES("bert", "bert."), BERT_ATTENTION, .flags = POOLER},
+    {BERT_NAMES("roberta", "roberta."), BERT_ATTENTION, .flags = BEHIND_PAD | POOLER},
+    {BERT_NAMES("xlm-roberta", "roberta."), BERT_ATTENTION, .flags = BEHIND_PAD | POOLER},
     {BERT_NAMES("mpnet", "mpnet."), .q = "attention.attn.q", .k = "attention.attn.k",
      .v = "attention.attn.v", .out = "attention.attn.o", .attn_norm = "attention.LayerNorm",
-     .flags = BEHIND_PAD | BUCKETS},
+     .flags = BEHIND_PAD | BUCKETS | POOLER},
     {.type = "distilbert",
      .prefix = "distilbert.",
      .token = "embeddings.word_embeddings.weight",
@@ -320,5 +321,7 @@ wn_err wn_build_encoder(wn_model *m)
         WN_TRY(rotary(m));
     for (size_t i = 0; i < s->L; i++)
         WN_TRY(build_layer(&b, i));
+    if (r->flags & POOLER)
+        WN_TRY(wn_build_idle(m, &m->pooler, "pooler.dense", s->D, s->D));
     return r->final ? wn_build_norm(m, &m->final_norm, r->final, s->D, &b.norm) : WN_OK;
 }

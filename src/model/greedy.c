@@ -96,7 +96,7 @@ wn_err wn_model_next(const wn_model *m, wn_work *w, wn_cache *c, const wn_step *
         WN_TRY(wn_pass_source(m, w, &source, m->encoder.L, false));
     }
     WN_TRY(prepare(m, &w->stack, &c->kv, s));
-    WN_TRY(wn_pass_embed(m, w, b));
+    WN_TRY(wn_pass_embed(m, w, &pass));
     wn_stack_fwd(&m->stack, &w->stack, &pass, w->x, m->stack.L, false);
     wn_head_next(&m->head, &w->head, &pass, w->x, next);
     w->stack.kv = NULL;

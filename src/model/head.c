@@ -36,9 +36,12 @@ void wn_head_plan(wn_head_work *w, const wn_head *h, wn_arena *a, size_t labels,
     w->dnormed =
         kind == WN_WORK_EXAMPLES ? wn_arena_push(a, labels * h->D * sizeof(float)) : w->normed;
     w->dstate = train ? wn_arena_push(a, labels * h->D * sizeof(float)) : NULL;
-    size_t narrow = h->project ? labels * h->mat->K * sizeof(float) : 0;
+    size_t narrow = h->project ? labels * h->output->K * sizeof(float) : 0;
     w->narrow = narrow ? wn_arena_push(a, narrow) : NULL;
     w->dnarrow = narrow && train ? wn_arena_push(a, narrow) : NULL;
+    if (h->project)
+        wn_linear_plan(&w->project, h->project, a, labels);
+    wn_linear_plan(&w->output, h->output, a, w->tile);
 }
 
 static wn_err put(wn_head_work *w, size_t *n, const wn_head *h, uint32_t token, int32_t label)
@@ -67,31 +70,45 @@ static wn_err gather(wn_head_work *w, const wn_head *h, const wn_batch *b)
     return WN_OK;
 }
 
+/* The pass of a layer whose rows are the supervised positions [p0, p1), cut into segments by off.
+ */
+static wn_pass positions_pass(const wn_head_work *w, const wn_pass *pass, const uint32_t *off,
+                              size_t p0, size_t p1, wn_batch *rows)
+{
+    wn_pass p = *pass;
+    *rows = (wn_batch){.B = pass->batch->B, .T = p1 - p0, .off = off};
+    p.batch = rows;
+    p.tokens = pass->batch;
+    p.token = w->token + p0;
+    return p;
+}
+
+/* Of the output matrix on a tile. */
+static wn_pass tile_pass(wn_head_work *w, const wn_pass *pass, size_t p0, size_t p1, wn_batch *rows)
+{
+    for (size_t s = 0; s <= pass->batch->B; s++) {
+        size_t at = w->off[s] < p0 ? p0 : w->off[s] > p1 ? p1 : w->off[s];
+        w->part[s] = (uint32_t)(at - p0);
+    }
+    wn_pass p = positions_pass(w, pass, w->part, p0, p1, rows);
+    return wn_linear_pass(&p, &w->output);
+}
+
 /* Gradients of one tile's positions [p0, p1): logits become their gradient. */
 static void tile_back(const wn_head *h, wn_head_work *w, wn_pass *pass, const float *in, size_t p0,
                       size_t p1)
 {
-    size_t n = p1 - p0, B = pass->batch->B;
+    size_t n = p1 - p0, E = h->output->K;
+    wn_batch rows;
+    wn_pass tile = tile_pass(w, pass, p0, p1, &rows);
     if (pass->margin && pass->quantity != WN_LOSS)
         wn_softmax_margin_back(w->logits, w->lse + p0, w->label + p0, w->weight + p0, n, h->V,
                                h->softcap);
     else
         wn_softmax_nll_back(w->logits, w->lse + p0, w->label + p0, w->weight + p0, n, h->V,
                             h->softcap);
-    size_t E = h->mat->K;
-    wn_mm_back((h->project ? w->dnarrow : w->dstate) + p0 * E, E, w->logits, h->V, h->mat, n, 0);
-    wn_param *W = &pass->params->p[h->weight];
-    wn_param *bias = h->bias == WN_NO_PARAM ? NULL : &pass->params->p[h->bias];
-    W = W->trainable ? W : NULL;
-    bias = bias && bias->trainable ? bias : NULL;
-    if (!W && !bias)
-        return;
-    for (size_t s = 0; s <= B; s++) {
-        size_t at = w->off[s] < p0 ? p0 : w->off[s] > p1 ? p1 : w->off[s];
-        w->part[s] = (uint32_t)(at - p0);
-    }
-    wn_seg seg = {B, w->part, 0};
-    pass->sink->linear(pass->sink->ctx, W, bias, 1, w->logits, h->V, in + p0 * E, E, h->V, E, &seg);
+    wn_linear_bwd((h->project ? w->dnarrow : w->dstate) + p0 * E, E, w->logits, h->V, in + p0 * E,
+                  E, w->output.kept, h->output, &tile, 0);
 }
 
 /* The clipped margin of a token whose exact one is m, and what its clip makes of the gradient. */
@@ -167,13 +184,11 @@ static const float *normed_state(const wn_head *h, wn_head_work *w, const wn_pas
     return w->normed;
 }
 
-/* The pass of a layer whose rows are the supervised positions. */
-static wn_pass positions_pass(const wn_head_work *w, const wn_pass *pass, wn_batch *rows)
+/* Of the projection before it, on all positions. */
+static wn_pass project_pass(const wn_head_work *w, const wn_pass *pass, wn_batch *rows)
 {
-    wn_pass p = *pass;
-    *rows = (wn_batch){.B = pass->batch->B, .T = w->off[pass->batch->B], .off = w->off};
-    p.batch = rows;
-    return p;
+    wn_pass p = positions_pass(w, pass, w->off, 0, w->off[pass->batch->B], rows);
+    return wn_linear_pass(&p, &w->project);
 }
 
 /* As the output matrix takes it. */
@@ -181,18 +196,26 @@ static const float *head_input(const wn_head *h, wn_head_work *w, const wn_pass 
                                const float *state)
 {
     wn_batch rows;
-    wn_pass p = positions_pass(w, pass, &rows);
+    wn_pass p = project_pass(w, pass, &rows);
     if (!h->project)
         return state;
-    wn_linear_fwd(w->narrow, h->mat->K, state, h->D, h->project, &p, NULL, 0);
+    wn_linear_fwd(w->narrow, h->output->K, state, h->D, h->project, &p, w->project.kept, 0);
     return w->narrow;
+}
+
+static void output_fwd(const wn_head *h, wn_head_work *w, const wn_pass *pass, const float *in,
+                       size_t p0, size_t p1)
+{
+    wn_batch rows;
+    wn_pass tile = tile_pass(w, pass, p0, p1, &rows);
+    size_t E = h->output->K;
+    wn_linear_fwd(w->logits, h->V, in + p0 * E, E, h->output, &tile, w->output.kept, 0);
 }
 
 static void tile_fwd(const wn_head *h, wn_head_work *w, const wn_pass *pass, const float *in,
                      size_t p0, size_t p1)
 {
-    const float *bias = h->bias == WN_NO_PARAM ? NULL : pass->params->p[h->bias].value;
-    wn_mm(w->logits, h->V, in + p0 * h->mat->K, h->mat->K, h->mat, bias, p1 - p0, 0);
+    output_fwd(h, w, pass, in, p0, p1);
     tile_values(h, w, pass, p0, p1);
 }
 
@@ -226,9 +249,10 @@ static void head_back(const wn_head *h, wn_head_work *w, wn_pass *pass, const fl
     const wn_batch *b = pass->batch;
     size_t P = w->off[b->B], D = h->D;
     wn_batch rows;
-    wn_pass p_rows = positions_pass(w, pass, &rows);
+    wn_pass p_rows = project_pass(w, pass, &rows);
     if (h->project)
-        wn_linear_bwd(w->dstate, D, w->dnarrow, h->mat->K, state, D, NULL, h->project, &p_rows, 0);
+        wn_linear_bwd(w->dstate, D, w->dnarrow, h->output->K, state, D, w->project.kept, h->project,
+                      &p_rows, 0);
     if (h->scale != 1)
         wn_scale(w->dstate, h->scale, P * D);
     drop_normed(h, w, pass, w->dstate);
@@ -295,13 +319,14 @@ void wn_head_next(const wn_head *h, wn_head_work *w, const wn_pass *pass, const 
     const wn_batch *b = pass->batch;
     WN_ASSERT(b->B <= w->P);
     w->off[b->B] = (uint32_t)b->B;
-    for (size_t s = 0; s < b->B; s++)
+    for (size_t s = 0; s < b->B; s++) {
+        w->off[s] = (uint32_t)s;
         w->token[s] = b->off[s + 1] - 1;
+    }
     const float *in = head_input(h, w, pass, normed_state(h, w, pass, x));
-    const float *bias = h->bias == WN_NO_PARAM ? NULL : pass->params->p[h->bias].value;
     for (size_t p0 = 0; p0 < b->B; p0 += w->tile) {
         size_t n = p0 + w->tile < b->B ? w->tile : b->B - p0;
-        wn_mm(w->logits, h->V, in + p0 * h->mat->K, h->mat->K, h->mat, bias, n, 0);
+        output_fwd(h, w, pass, in, p0, p0 + n);
         wn_par_do(n, pick, &(struct next_job){w->logits, h->V, next + p0});
     }
 }

@@ -8,8 +8,7 @@
 typedef struct wn_head {
     wn_norm norm;             /* before the product; gain WN_NO_PARAM: none */
     const wn_linear *project; /* [E, D], before the product; NULL: none, E is D */
-    const wn_mat *mat;        /* [V, E] */
-    int weight, bias;         /* its parameters (the embedding's where tied) */
+    const wn_linear *output;  /* [V, E] */
     size_t V, D;
     float softcap;
     double drop; /* share of the normed state dropped in training */
@@ -29,6 +28,7 @@ typedef struct wn_head_work {
     float *dnormed; /* [P, D] behind the norm's backward: `normed` itself where that is not kept */
     float *margin;  /* [P] NULL: only losses */
     float *logits;  /* [tile, V] */
+    wn_linear_work project, output; /* of P rows, of a tile's */
 } wn_head_work;
 
 void wn_head_plan(wn_head_work *w, const wn_head *h, wn_arena *a, size_t labels, size_t segments,

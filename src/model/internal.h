@@ -26,14 +26,15 @@ struct wn_model {
     wn_table token, position, type;
     float embed_scale;
     wn_linear project_in, project_out; /* OPT: where token vectors are narrower than the state; N 0:
-                                          none. Adapters spare them */
+                                          none */
     size_t position_offset;
     wn_norm embed_norm;
     wn_stack stack;   /* the only one, or an encoder-decoder's decoder */
     wn_stack encoder; /* L 0: none */
     wn_norm encoder_norm;
     wn_norm final_norm; /* of hidden states; the head has it too */
-    wn_mat head_mat;    /* output matrix, tied or not; N 0: none (encoders) */
+    wn_linear output;   /* [V, E], its weight the token table's where tied; N 0: none (encoders) */
+    wn_linear pooler;   /* of an encoder's checkpoint: nothing is computed with it; N 0: none */
     wn_head head;
     char sha[WN_SHA_HEX];
     char adapter_sha[WN_SHA_HEX]; /* empty: none */
@@ -50,7 +51,8 @@ struct wn_work {
     wn_work_kind kind;
     float *x;
     float *narrow, *d_narrow; /* [T, E]: token vectors before project_in */
-    int32_t *zero;            /* [T] zeros: ids of the type table */
+    wn_linear_work project_in, project_out;
+    int32_t *zero; /* [T] zeros: ids of the type table */
     wn_acts *acts, *source_acts;
     float *source_x, *source_out; /* an encoder-decoder's encoder: its stack's state, its output */
     wn_stack_work source;
@@ -65,8 +67,8 @@ wn_pass wn_pass_forward(const wn_model *m, const wn_batch *b);
 /* An encoder-decoder's encoder on the pass's batch, up to layer `last`: w->source_out [T, D], which
  * becomes the decoder's source. */
 wn_err wn_pass_source(const wn_model *m, wn_work *w, wn_pass *pass, size_t last, bool keep);
-/* Ids to the stack's input w->x; positions are w->stack.pos. */
-wn_err wn_pass_embed(const wn_model *m, wn_work *w, const wn_batch *b);
+/* The pass's ids to the stack's input w->x; positions are w->stack.pos. */
+wn_err wn_pass_embed(const wn_model *m, wn_work *w, const wn_pass *pass);
 /* Refuses a model without an output head. */
 wn_err wn_pass_need_head(const wn_model *m);
 
@@ -100,6 +102,9 @@ typedef struct wn_linear_form {
 } wn_linear_form;
 wn_err wn_build_linear(wn_model *m, wn_linear *l, const char *module, size_t N, size_t K,
                        const wn_linear_form *form);
+/* One that nothing is multiplied by: it stays in its file, or is not there at all (no parameters).
+ * Adapters can name it. */
+wn_err wn_build_idle(wn_model *m, wn_linear *l, const char *module, size_t N, size_t K);
 /* `module`.weight [D] and, if there, `module`.bias. gain_offset is added to what the file holds. */
 typedef struct wn_norm_form {
     float eps;
@@ -119,8 +124,11 @@ wn_err wn_build_rope(float **table, const double *freq, size_t rot, size_t posit
 void wn_rope_angle(float *out, size_t half, int32_t position, double freq, double scale);
 wn_norm wn_no_norm(void);
 wn_err wn_layer_new(const wn_model *m, wn_stack *s); /* s->layer, all norms absent */
-/* All linear layers of all stacks: the i-th (N 0 where a layer lacks it), NULL behind the last. */
+/* All linear layers, those of the stacks first: the i-th (N 0 where a layer lacks it), NULL behind
+ * the last. */
 wn_linear *wn_model_linear(wn_model *m, size_t i);
+/* The layer of a stack that it belongs to, NULL: none, it stands by itself. */
+const wn_layer *wn_model_layer_of(const wn_model *m, size_t i);
 
 /* The one line that refuses to train or differentiate at precision int8. */
 wn_err wn_int8_has_no_backward(void);

@@ -142,7 +142,7 @@ void wn_linear_fwd(float *y, size_t ldy, const float *x, size_t ldx, const wn_li
         return;
     }
     wn_mm(y, ldy, x, ldx, &l->mat, bias, T, flags);
-    wn_drop(pass->drop, x, ldx, T, l->K, l->dropout, l->number, NULL, pass);
+    wn_drop(pass->drop, x, ldx, T, l->K, l->dropout, l->number, pass->token, pass);
     wn_gemm(false, true, T, l->r, l->K, 1, pass->drop, l->K, low.A, l->K, false, low.kept, l->r);
     wn_gemm(false, true, T, l->N, l->r, l->scale, low.kept, l->r, low.B, l->r, true, y, ldy);
 }
@@ -186,7 +186,7 @@ static void lora_bwd(float *dx, size_t lddx, const float *dy, size_t ldy, const 
         wn_gemm(false, false, T, l->r, l->N, l->scale, dy, ldy, low.B, l->r, false, low.kept, l->r);
     }
     if (dropped) {
-        wn_drop(pass->drop, x, ldx, T, l->K, l->dropout, l->number, NULL, pass);
+        wn_drop(pass->drop, x, ldx, T, l->K, l->dropout, l->number, pass->token, pass);
         x = pass->drop;
         ldx = l->K;
     }
@@ -195,7 +195,7 @@ static void lora_bwd(float *dx, size_t lddx, const float *dy, size_t ldy, const 
     if (!dx || !dropped)
         return;
     wn_gemm(false, false, T, l->K, l->r, 1, low.kept, l->r, low.A, l->K, false, pass->drop, l->K);
-    wn_drop(pass->drop, pass->drop, l->K, T, l->K, l->dropout, l->number, NULL, pass);
+    wn_drop(pass->drop, pass->drop, l->K, T, l->K, l->dropout, l->number, pass->token, pass);
     for (size_t t = 0; t < T; t++)
         wn_add(dx + t * lddx, pass->drop + t * l->K, l->K);
 }
@@ -212,6 +212,37 @@ void wn_linear_bwd(float *dx, size_t lddx, const float *dy, size_t ldy, const fl
         lora_bwd(dx, lddx, dy, ldy, x, ldx, kept, l, pass, flags);
     else if (dx)
         wn_mm_back(dx, lddx, dy, ldy, &l->mat, pass->batch->T, flags);
+}
+
+bool wn_linear_trained(const wn_linear *l, const wn_params *ps)
+{
+    const int index[] = {l->weight, l->bias, l->lora_a, l->lora_b, l->ia3};
+    for (size_t i = 0; i < sizeof index / sizeof *index; i++)
+        if (index[i] != WN_NO_PARAM && ps->p[index[i]].trainable)
+            return true;
+    return false;
+}
+
+static float *push(wn_arena *a, size_t n)
+{
+    return n ? wn_arena_push(a, n * sizeof(float)) : NULL;
+}
+
+void wn_linear_plan(wn_linear_work *w, const wn_linear *l, wn_arena *a, size_t T)
+{
+    *w = (wn_linear_work){.kept = push(a, T * wn_linear_kept(l)),
+                          .low = push(a, T * l->r),
+                          .scaled = push(a, T * wn_linear_scaled(l)),
+                          .drop = push(a, l->r && l->dropout > 0 ? T * l->K : 0)};
+}
+
+wn_pass wn_linear_pass(const wn_pass *pass, const wn_linear_work *w)
+{
+    wn_pass p = *pass;
+    p.low = w->low;
+    p.scaled = w->scaled;
+    p.drop = w->drop;
+    return p;
 }
 
 void wn_linear_free(wn_linear *l)

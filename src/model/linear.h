@@ -6,6 +6,7 @@
 #ifndef WN_MODEL_LINEAR_H
 #define WN_MODEL_LINEAR_H
 
+#include "base/mem.h"
 #include "kernel/kernel.h"
 #include "model/model.h"
 #include "model/params.h"
@@ -40,9 +41,11 @@ typedef struct wn_pass {
     bool still;           /* no dropout, in spite of the sink */
     wn_quantity quantity; /* with margin [B] not NULL; else the loss */
     double *margin;
-    float *drop;   /* scratch [T, K] for dropped inputs, NULL without dropout */
-    float *low;    /* scratch [T, r] */
-    float *scaled; /* scratch [T, wn_linear_scaled] */
+    const wn_batch *tokens; /* NULL: a linear layer's rows are the batch's tokens, in order */
+    const uint32_t *token;  /* [rows] with tokens: which of its tokens a row is, for the masks */
+    float *drop;            /* scratch [T, K] for dropped inputs, NULL without dropout */
+    float *low;             /* scratch [T, r] */
+    float *scaled;          /* scratch [T, wn_linear_scaled] */
 } wn_pass;
 
 /* Numbers a token that a forward keeps for its backward (LoRA: r, IA3 on the output: N, else 0),
@@ -65,5 +68,17 @@ void wn_linear_fused(float *y, size_t ldy, const float *x, size_t ldx, const wn_
 void wn_linear_bwd(float *dx, size_t lddx, const float *dy, size_t ldy, const float *x, size_t ldx,
                    const float *kept, const wn_linear *l, wn_pass *pass, int flags);
 void wn_linear_free(wn_linear *l);
+/* Whether a parameter of it is trained: weight, bias or adapter. */
+bool wn_linear_trained(const wn_linear *l, const wn_params *ps);
+
+/* Memory of a layer's adapter outside of the stacks: what its forward keeps, and scratch. Members
+ * that the adapter does not need are NULL. */
+typedef struct wn_linear_work {
+    float *kept, *low, *scaled, *drop;
+} wn_linear_work;
+/* For T rows, in the arena (one without memory only counts). */
+void wn_linear_plan(wn_linear_work *w, const wn_linear *l, wn_arena *a, size_t T);
+/* The pass with w's scratch. */
+wn_pass wn_linear_pass(const wn_pass *pass, const wn_linear_work *w);
 
 #endif

@@ -226,7 +226,8 @@ void wn_model_close(wn_model *m)
     wn_stack_free(&m->encoder);
     wn_linear_free(&m->project_in);
     wn_linear_free(&m->project_out);
-    wn_free(m->head_mat.panel);
+    wn_linear_free(&m->output);
+    wn_linear_free(&m->pooler);
     wn_params_free(&m->params);
     wn_tokenizer_close(m->tokenizer);
     wn_weights_close(&m->files);
@@ -304,12 +305,6 @@ void wn_model_refresh(wn_model *m)
 {
     wn_linear *l;
     for (size_t i = 0; (l = wn_model_linear(m, i)); i++)
-        if (l->N && m->params.p[l->weight].trainable)
+        if (l->mat.N && m->params.p[l->weight].trainable)
             wn_repack(&l->mat, m->params.p[l->weight].value, l->transposed);
-    wn_linear *two[] = {&m->project_in, &m->project_out};
-    for (size_t i = 0; i < 2; i++)
-        if (two[i]->N && m->params.p[two[i]->weight].trainable)
-            wn_repack(&two[i]->mat, m->params.p[two[i]->weight].value, false);
-    if (m->head_mat.N && m->params.p[m->head.weight].trainable)
-        wn_repack(&m->head_mat, m->params.p[m->head.weight].value, false);
 }

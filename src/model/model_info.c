@@ -51,7 +51,7 @@ static wn_err shape_of(json_t *j, wn_model *m)
     put(j, "positions", f->max_positions);
     if (f->shape != WN_SHAPE_ENCODER)
         json_object_set_new(j, "tied",
-                            json_boolean(m->head_mat.N && m->head.weight == m->token.param));
+                            json_boolean(m->output.N && m->output.weight == m->token.param));
     put(j, "weights_bytes", wn_mem_live());
     return WN_OK;
 }
@@ -192,7 +192,7 @@ static json_t *memory_of(const wn_model *m, const struct lengths *l)
         put(j, "tokens_a_row", l->at[i]);
         put(j, "rows", ROWS);
         put(j, "embed_bytes", step_bytes(m, l->at[i], WN_WORK_FORWARD, 0));
-        if (m->head_mat.N) {
+        if (m->output.N) {
             put(j, "grad_bytes", step_bytes(m, l->at[i], WN_WORK_EXAMPLES, all));
             put(j, "train_full_bytes", step_bytes(m, l->at[i], train_kind(m), 4 * all));
         }
@@ -307,10 +307,10 @@ static void warn_tokens(json_t *list, const wn_model *m)
 static json_t *warnings_of(const wn_model *m, const struct lengths *l)
 {
     json_t *list = json_array();
-    if (m->facts.shape != WN_SHAPE_ENCODER && !m->head_mat.N)
+    if (m->facts.shape != WN_SHAPE_ENCODER && !m->output.N)
         warn(list, "output matrix: missing, and not tied to the embedding: the model can embed, "
                    "not score, train or answer");
-    if (m->files.is_gguf && m->head_mat.N && wn_model_can_save(m))
+    if (m->files.is_gguf && m->output.N && wn_model_can_save(m))
         warn(list, "GGUF: neither method full nor merge can write this tokenizer; lora and ia3 "
                    "write adapters");
     warn_tokens(list, m);
@@ -334,7 +334,7 @@ static wn_err info(json_t *j, wn_model *m, const wn_model_info_opts *o, const st
     if (o->params)
         json_object_set_new(j, "params", params_of(&m->params));
     json_t *warnings = warnings_of(m, l);
-    if (!e && m->head_mat.N)
+    if (!e && m->output.N)
         e = trained_of(trained, m, o->adapter != NULL, memory, l);
     if (json_array_size(trained))
         json_object_set(j, "trained", trained);

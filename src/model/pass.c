@@ -16,6 +16,8 @@ static void plan(wn_work *w, const wn_model *m, size_t T, size_t segments, size_
     size_t narrow = m->project_in.N ? T * m->project_in.K * sizeof(float) : 0;
     w->narrow = narrow ? wn_arena_push(a, narrow) : NULL;
     w->d_narrow = narrow && kind != WN_WORK_FORWARD ? wn_arena_push(a, narrow) : NULL;
+    wn_linear_plan(&w->project_in, &m->project_in, a, T);
+    wn_linear_plan(&w->project_out, &m->project_out, a, T);
     w->zero = m->type.tensor ? wn_arena_push(a, T * sizeof(int32_t)) : NULL;
     if (m->encoder.L) {
         w->source_x = wn_arena_push(a, T * m->facts.width * sizeof(float));
@@ -25,7 +27,7 @@ static void plan(wn_work *w, const wn_model *m, size_t T, size_t segments, size_
     wn_stack_plan(&w->stack, &m->stack, a, w->acts, T, segments, kind);
     w->stack.round = w->source.round =
         kind == WN_WORK_RECOMPUTE && m->facts.precision == WN_PRECISION_BF16;
-    if (m->head_mat.N)
+    if (m->output.N)
         wn_head_plan(&w->head, &m->head, a, labels, segments, kind);
 }
 
@@ -142,13 +144,14 @@ static wn_err look_up(const wn_model *m, const wn_table *t, const int32_t *id, f
 }
 
 /* The sum of the tables' rows, before the embedding's norm. */
-static wn_err embed_fwd(const wn_model *m, wn_work *w, const wn_batch *b)
+static wn_err embed_fwd(const wn_model *m, wn_work *w, const wn_pass *pass)
 {
     const wn_linear *l = &m->project_in;
-    wn_pass plain = {.params = (wn_params *)&m->params, .batch = b};
+    const wn_batch *b = pass->batch;
+    wn_pass in = wn_linear_pass(pass, &w->project_in);
     WN_TRY(look_up(m, &m->token, b->id, l->N ? w->narrow : w->x, m->embed_scale, 0, false, b->T));
     if (l->N)
-        wn_linear_fwd(w->x, l->N, w->narrow, l->K, l, &plain, NULL, 0);
+        wn_linear_fwd(w->x, l->N, w->narrow, l->K, l, &in, w->project_in.kept, 0);
     if (m->position.tensor)
         WN_TRY(look_up(m, &m->position, w->stack.pos, w->x, 1, m->position_offset, true, b->T));
     if (m->type.tensor)
@@ -173,7 +176,7 @@ static bool embeds_train(const wn_model *m)
 {
     const wn_params *ps = &m->params;
     return ps->p[m->token.param].trainable ||
-           (m->project_in.N && ps->p[m->project_in.weight].trainable) ||
+           (m->project_in.N && wn_linear_trained(&m->project_in, ps)) ||
            (m->position.tensor && ps->p[m->position.param].trainable) ||
            (m->type.tensor && ps->p[m->type.param].trainable) ||
            wn_norm_trainable(&m->embed_norm, ps);
@@ -189,7 +192,7 @@ static wn_err embed_bwd(const wn_model *m, wn_work *w, wn_pass *pass, float *dx)
     drop_own(dx, &m->stack, m->stack.drop.embed, WN_DROP_EMBED, pass);
     if (m->embed_norm.gain != WN_NO_PARAM) { /* make the norm's input and statistics again */
         float *mean = w->stack.d_mid, *rinv = mean + T;
-        WN_TRY(embed_fwd(m, w, b));
+        WN_TRY(embed_fwd(m, w, pass));
         wn_norm_fwd(w->stack.h, mean, rinv, w->x, &m->embed_norm, pass->params, T, D);
         wn_norm_bwd(w->stack.h, dx, w->x, mean, rinv, &m->embed_norm, pass, &seg, T, D, false);
         memcpy(dx, w->stack.h, T * D * sizeof(float));
@@ -204,8 +207,9 @@ static wn_err embed_bwd(const wn_model *m, wn_work *w, wn_pass *pass, float *dx)
         pass->sink->embed(pass->sink->ctx, &ps[m->type.param], dx, w->zero, D, &seg);
     if (m->project_in.N) {
         D = m->project_in.K;
-        wn_linear_bwd(w->d_narrow, D, dx, m->facts.width, w->narrow, D, NULL, &m->project_in, pass,
-                      0);
+        wn_pass in = wn_linear_pass(pass, &w->project_in);
+        wn_linear_bwd(w->d_narrow, D, dx, m->facts.width, w->narrow, D, w->project_in.kept,
+                      &m->project_in, &in, 0);
         dx = w->d_narrow;
     }
     if (m->embed_scale != 1)
@@ -241,10 +245,10 @@ wn_err wn_pass_source(const wn_model *m, wn_work *w, wn_pass *pass, size_t last,
     return WN_OK;
 }
 
-wn_err wn_pass_embed(const wn_model *m, wn_work *w, const wn_batch *b)
+wn_err wn_pass_embed(const wn_model *m, wn_work *w, const wn_pass *pass)
 {
-    WN_TRY(embed_fwd(m, w, b));
-    embed_norm(m, w, b);
+    WN_TRY(embed_fwd(m, w, pass));
+    embed_norm(m, w, pass->batch);
     return WN_OK;
 }
 
@@ -259,7 +263,7 @@ static wn_err start(const wn_model *m, wn_work *w, const wn_batch *b, const wn_p
         WN_TRY(wn_pass_source(m, w, &source, m->encoder.L, keep));
     }
     WN_TRY(wn_stack_prepare(&m->stack, &w->stack, b));
-    WN_TRY(wn_pass_embed(m, w, b));
+    WN_TRY(wn_pass_embed(m, w, pass));
     drop_own(w->x, &m->stack, m->stack.drop.embed, WN_DROP_EMBED, pass);
     return WN_OK;
 }
@@ -293,8 +297,9 @@ wn_err wn_model_hidden(const wn_model *m, wn_work *w, const wn_batch *b, int lay
          project = last == all && m->project_out.N;
     if (norm)
         wn_norm_fwd(project ? w->x : hidden, NULL, NULL, w->x, &m->final_norm, &m->params, b->T, D);
+    wn_pass out = wn_linear_pass(&pass, &w->project_out);
     if (project)
-        wn_linear_fwd(hidden, m->project_out.N, w->x, D, &m->project_out, &pass, NULL, 0);
+        wn_linear_fwd(hidden, m->project_out.N, w->x, D, &m->project_out, &out, NULL, 0);
     else if (!norm)
         memcpy(hidden, w->x, b->T * D * sizeof(float));
     return WN_OK;
@@ -302,7 +307,7 @@ wn_err wn_model_hidden(const wn_model *m, wn_work *w, const wn_batch *b, int lay
 
 wn_err wn_pass_need_head(const wn_model *m)
 {
-    if (!m->head_mat.N)
+    if (!m->output.N)
         return wn_fail(WN_EARG,
                        "%s: a %s encoder has no output head: it can embed, not score or train",
                        m->files.path, m->facts.family);

@@ -112,10 +112,10 @@ static wn_err pattern_number(double *out, const json_t *patterns, const char *mo
 
 /* ---- reading the tensors ---- */
 
-enum part { LORA_A, LORA_B, IA3, OWN_BIAS, BIAS, N_PARTS };
+enum part { LORA_A, LORA_B, IA3, BASE, OWN_BIAS, BIAS, N_PARTS };
 
-static const char *const suffix[N_PARTS] = {".lora_A.weight", ".lora_B.weight", ".ia3_l",
-                                            ".base_layer.bias", ".bias"};
+static const char *const suffix[N_PARTS] = {".lora_A.weight",     ".lora_B.weight",   ".ia3_l",
+                                            ".base_layer.weight", ".base_layer.bias", ".bias"};
 
 struct found {
     const wn_tensor *tensor;
@@ -166,7 +166,7 @@ static wn_err place(struct found *f, const struct load *l)
     bool bias = part == OWN_BIAS || part == BIAS;
     f->part = bias ? BIAS : (enum part)part;
     f->param = WN_NO_PARAM;
-    if (!bias && (part == IA3) != l->c->ia3)
+    if (!bias && part != BASE && (part == IA3) != l->c->ia3)
         return wn_fail(WN_EFORMAT, "%s: tensor %s does not belong to the kind of %s",
                        wn_safetensors_path(l->st), name, l->c->path);
     wn_linear *lin;
@@ -180,7 +180,36 @@ static wn_err place(struct found *f, const struct load *l)
             same_module(name + head, n - head - tail, own, m - 5))
             f->param = (int)i;
     }
+    if (part == BASE && f->layer != &l->m->output)
+        f->layer = NULL;
     return f->layer || f->param != WN_NO_PARAM ? WN_OK : no_place(l, name);
+}
+
+/* With an adapter on the output matrix PEFT saves the matrix too. It must be the model's own, but
+ * for rounding; a GGUF file's is quantised and may be further off. */
+static wn_err same_base(const struct load *l, const wn_tensor *theirs)
+{
+    const wn_linear *out = &l->m->output;
+    const wn_weights *files = &l->m->files;
+    const wn_tensor *ours = wn_weights_find(files, l->m->params.p[out->weight].name);
+    if (theirs->ndim != 2 || theirs->dim[0] != out->N || theirs->dim[1] != out->K)
+        return no_place(l, theirs->name);
+    float *row = wn_malloc(2 * out->K * sizeof *row), *other = row + out->K;
+    wn_err e = row ? WN_OK : WN_ENOMEM;
+    for (size_t n = 0; !e && ours && !files->is_gguf && n < out->N; n++) {
+        e = wn_weights_rows(row, files, ours, n, 1, (wn_row_order){0});
+        if (!e)
+            e = wn_tensor_to_f32(other, theirs, n * out->K, out->K);
+        for (size_t k = 0; !e && k < out->K; k++)
+            if (!(fabsf(row[k] - other[k]) <= fabsf(row[k]) / 256 + 1e-6F))
+                e = wn_fail(WN_EFORMAT,
+                            "%s: tensor %s differs from the model's own (row %zu: %g, the model's "
+                            "%g): an output matrix that was trained whole is not supported",
+                            wn_safetensors_path(l->st), theirs->name, n, (double)other[k],
+                            (double)row[k]);
+    }
+    wn_free(row);
+    return e;
 }
 
 static const wn_tensor *part_of(const struct load *l, const wn_linear *layer, enum part part)
@@ -252,6 +281,8 @@ static wn_err load_tensors(struct load *l)
         if (layer->N)
             WN_TRY(l->c->ia3 ? load_ia3(l, layer) : load_lora(l, layer));
     for (size_t i = 0; i < l->n; i++) {
+        if (l->f[i].part == BASE)
+            WN_TRY(same_base(l, l->f[i].tensor));
         if (l->f[i].part != BIAS)
             continue;
         wn_param *p = &l->m->params.p[l->f[i].param];

@@ -12,10 +12,15 @@
 wn_err wn_model_can_save(const wn_model *m)
 {
     if (m->files.is_gguf)
-        return wn_save_gguf_can(m);
-    if (strcmp(m->path, m->files.path) != 0)
+        WN_TRY(wn_save_gguf_can(m));
+    else if (strcmp(m->path, m->files.path) != 0)
         return wn_fail(WN_EARG, "%s: its Transformer is in a folder of its own; expected %s",
                        m->path, m->files.path);
+    if (m->output.N && m->output.weight == m->token.param && !wn_linear_plain(&m->output))
+        return wn_fail(WN_EARG,
+                       "%s: the adapter is on %s, whose weight is the embedding's too: merged, it "
+                       "would change both; expected the adapter used on the model as it is",
+                       m->path, m->output.module);
     return WN_OK;
 }
 

@@ -690,15 +690,6 @@ static void layer_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_stack
         wn_add(g, w->d_h, T * s->D);
 }
 
-static bool linear_trained(const wn_linear *l, const wn_params *ps)
-{
-    const int index[] = {l->weight, l->bias, l->lora_a, l->lora_b, l->ia3};
-    for (size_t i = 0; i < sizeof index / sizeof *index; i++)
-        if (index[i] != WN_NO_PARAM && ps->p[index[i]].trainable)
-            return true;
-    return false;
-}
-
 static bool layer_trained(wn_layer *l, const wn_params *ps)
 {
     const wn_norm *norm[] = {&l->attn_in, &l->attn_out, &l->mlp_in,  &l->mlp_out,
@@ -708,7 +699,7 @@ static bool layer_trained(wn_layer *l, const wn_params *ps)
         any |= wn_norm_trainable(norm[i], ps);
     for (int k = 0; k < WN_LAYER_LINEARS && !any; k++) {
         const wn_linear *lin = wn_layer_linear(l, k);
-        any = lin->N && linear_trained(lin, ps);
+        any = lin->N && wn_linear_trained(lin, ps);
     }
     return any;
 }

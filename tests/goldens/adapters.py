@@ -49,6 +49,15 @@ ADAPTERS = {
                 False),
     "lora-gpt-neox": ("gpt-neox", lora(), False),
     "lora-bert": ("mpnet", lora(target_modules=["q", "attn.v", "intermediate.dense"], r=2), True),
+    "lora-opt-projections": ("opt-post-norm", lora(r=2, rank_pattern={"project_out": 3}), False),
+    "lora-opt-projections-only": ("opt-post-norm", lora(target_modules=["project_in", "project_out"], r=2), False),
+    "ia3-opt-projections": ("opt-post-norm", ia3(["k_proj", "project_in", "project_out"], ["project_in"]), False),
+    "ia3-opt-projections-in": ("opt-post-norm", ia3(["project_in", "project_out"], ["project_out"]), False),
+    "lora-output": ("mistral", lora(target_modules=["lm_head", "v_proj"], r=2), False),
+    "ia3-output": ("gpt-neox", ia3(["lm_head", "query_key_value"], []), False),
+    "ia3-output-in": ("t5-v1.1", ia3(["lm_head", "EncDecAttention.o"], ["lm_head"]), False),
+    "lora-output-tied": ("gpt2", lora(target_modules=["lm_head", "c_fc"], r=2, fan_in_fan_out=True), False),
+    "lora-pooler": ("roberta", lora(r=2), True),
 }
 
 
@@ -127,7 +136,11 @@ def write(name, seed, base, config, bare):
         write_json(os.path.join(path, "adapter_config.json"), c)
     want = load_file(os.path.join(HERE, "families", base, "expected.safetensors"))
     out = {}
-    merged = copy.deepcopy(on).merge_and_unload()
+    # merged into a matrix that two layers share it would be another model
+    head_layer = None if bare else model.get_output_embeddings()
+    shared = ("lm_head" in config.target_modules and head_layer is not None
+              and head_layer.weight is model.get_input_embeddings().weight)
+    merged = None if shared else copy.deepcopy(on).merge_and_unload()
     if "label" not in want and "target" not in want:
         with torch.no_grad():
             out["hidden.last"], out["merged.hidden.last"] = f32(states(on, want)), f32(states(merged, want))
@@ -145,8 +158,14 @@ def write(name, seed, base, config, bare):
             out["grad." + ("base_model.model.model." + normal_name(n)[17:] if head is not None else normal_name(n))] = f32(g)
         if head is not None:
             head.model = merged
+        if merged is None:
+            return finish(path, name, out)
         with torch.no_grad():
             out["merged.nll"] = f32(torch.stack(losses(head if head is not None else merged, want)[0]))
+    finish(path, name, out)
+
+
+def finish(path, name, out):
     save(os.path.join(path, "expected.safetensors"), out)
     size = sum(os.path.getsize(os.path.join(path, f)) for f in os.listdir(path))
     print(f"{name}: {size // 1024} kB, loss {out['loss'].item() if 'loss' in out else 0:.4f}, {len(out)} tensors")

@@ -1,5 +1,5 @@
 """Writes tests/goldens/training/expected.safetensors: ten updates of every method, optimizer and schedule, each on at least one of
-four tiny models of families/ and models/, by PyTorch, transformers and PEFT in float64. See README.md, "training"."""
+five tiny models of families/ and models/, by PyTorch, transformers and PEFT in float64. See README.md, "training"."""
 
 import copy
 import math
@@ -21,6 +21,7 @@ MODELS = {
     "gemma3": ("families/gemma3-text", tf.Gemma3ForCausalLM),
     "gpt2": ("families/gpt2", tf.GPT2LMHeadModel),
     "t5": ("families/t5-v1.1", tf.T5ForConditionalGeneration),
+    "opt": ("families/opt-post-norm", tf.OPTForCausalLM),
 }
 
 
@@ -69,6 +70,11 @@ CASES = {
     "t5.ia3.tfew": dict(opt="adafactor", lr=3e-3, schedule=("constant",), loss="t-few"),
     "t5.full.tfew": dict(opt="adamw", lr=1e-3, schedule=("constant",), loss="t-few", loss_mean="token"),
     "llama.lora.tfew": dict(opt="adamw", lr=1e-2, schedule=("constant",), loss="t-few"),
+    # layers outside of the stack: the projections around narrow token vectors, the output matrix
+    "opt.lora.adamw": dict(opt="adamw", lr=5e-3, weight_decay=0.1, schedule=("linear", 2), clip_norm=1.0),
+    "opt.ia3.sgd": dict(opt="sgd", lr=1e-2, schedule=("constant",), targets=["project_in", "project_out", "v_proj"],
+                        feedforward=["project_out"]),
+    "llama.lora.output": dict(opt="adamw", lr=2e-3, schedule=("constant",), targets=["lm_head", "q_proj"]),
 }
 
 

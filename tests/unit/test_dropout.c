@@ -44,16 +44,21 @@ typedef struct toy {
     wn_data_batch batch;
 } toy;
 
-static void open_toy(toy *t, const char *path, double p, bool choices, wn_work_kind kind)
+static void fill_toy(toy *t, wn_model *m, bool choices, wn_work_kind kind)
 {
-    *t = (toy){.model = golden_model(path, true, NULL)};
-    GOLDEN_OK(wn_model_set_dropout(t->model, p));
-    t->ps = wn_model_params(t->model);
+    *t = (toy){.model = m, .ps = wn_model_params(m)};
     t->data = some_rows(t->model, choices);
     GOLDEN_OK(wn_data_batch_new(&t->batch, &t->data, 64, 16));
     GOLDEN_OK(wn_work_new(&t->work, t->model, 64, 16, 64, kind));
     for (uint64_t i = 0; i < ROWS; i++)
         cr_assert(wn_data_add(&t->batch, &t->data, i, 0.2F));
+}
+
+static void open_toy(toy *t, const char *path, double p, bool choices, wn_work_kind kind)
+{
+    wn_model *m = golden_model(path, true, NULL);
+    GOLDEN_OK(wn_model_set_dropout(m, p));
+    fill_toy(t, m, choices, kind);
 }
 
 static void close_toy(toy *t)
@@ -78,35 +83,45 @@ static double loss_at(toy *t, uint64_t step)
 }
 
 /* Along its own gradient every parameter's loss goes as the gradient's square says. */
-static void check_slopes(const char *path, bool choices, wn_work_kind kind)
+static void check_toy(toy *t, const char *path)
 {
-    toy t;
-    open_toy(&t, path, 0.3, choices, kind);
-    loss_at(&t, 4);
-    float **grad = golden_alloc(t.ps->n, sizeof *grad);
-    for (size_t i = 0; i < t.ps->n; i++) {
-        size_t n = t.ps->p[i].rows * t.ps->p[i].cols;
-        grad[i] = golden_alloc(n, sizeof **grad);
-        memcpy(grad[i], t.ps->p[i].grad, n * sizeof **grad);
-    }
-    for (size_t i = 0; i < t.ps->n; i++) {
-        wn_param *p = &t.ps->p[i];
+    loss_at(t, 4);
+    float **grad = golden_alloc(t->ps->n, sizeof *grad);
+    for (size_t i = 0; i < t->ps->n; i++) {
+        const wn_param *p = &t->ps->p[i];
         size_t n = p->rows * p->cols;
+        if (!p->trainable)
+            continue;
+        grad[i] = golden_alloc(n, sizeof **grad);
+        memcpy(grad[i], p->grad, n * sizeof **grad);
+    }
+    for (size_t i = 0; i < t->ps->n; i++) {
+        wn_param *p = &t->ps->p[i];
+        size_t n = p->rows * p->cols;
+        if (!p->trainable)
+            continue;
         double square = wn_sum_squares(grad[i], n), h = 3e-4 / sqrt(square), side[2];
         if (square < 1e-8)
             continue;
         for (int s = 0; s < 2; s++) {
             for (size_t k = 0; k < n; k++)
                 p->value[k] += (float)((s ? -2 : 1) * h) * grad[i][k];
-            wn_model_refresh(t.model);
-            side[s] = loss_at(&t, 4);
+            wn_model_refresh(t->model);
+            side[s] = loss_at(t, 4);
         }
         wn_axpy(p->value, (float)h, grad[i], n);
-        wn_model_refresh(t.model);
+        wn_model_refresh(t->model);
         double slope = (side[0] - side[1]) / (2 * h);
         cr_expect(fabs(slope - square) <= 0.03 * square + 1e-4,
                   "%s: %s: slope %g, gradient says %g", path, p->name, slope, square);
     }
+}
+
+static void check_slopes(const char *path, bool choices, wn_work_kind kind)
+{
+    toy t;
+    open_toy(&t, path, 0.3, choices, kind);
+    check_toy(&t, path);
     close_toy(&t);
 }
 
@@ -121,6 +136,58 @@ Test(dropout, gradients_are_of_the_masked_loss)
     check_slopes("families/gemma3-text", true, WN_WORK_TRAIN);
     check_slopes("families/gemma3-text", true, WN_WORK_NARROW);
     check_slopes("families/t5-v1.1", false, WN_WORK_NARROW);
+}
+
+/* Inputs of adapters outside of the stack: on all tokens, on supervised ones, in the head's tiles.
+ */
+Test(dropout, gradients_of_adapters_outside_of_the_stack)
+{
+    static const char path[] = "families/opt-post-norm";
+    static const char *const targets[] = {"project_in", "project_out", "lm_head",
+                                          "project_in,project_out,lm_head,fc2"};
+    for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
+        toy t;
+        wn_model *m = golden_model(path, false, NULL);
+        GOLDEN_OK(wn_model_add_lora(
+            m, &(wn_lora_opts){.rank = 3, .alpha = 5, .dropout = 0.4, .targets = targets[i]}));
+        GOLDEN_OK(wn_params_make_grads(wn_model_params(m)));
+        fill_toy(&t, m, false, WN_WORK_TRAIN);
+        for (size_t p = 0; p < t.ps->n; p++)
+            for (size_t k = 0; t.ps->p[p].trainable && k < t.ps->p[p].rows * t.ps->p[p].cols; k++)
+                t.ps->p[p].value[k] = 0.4F * sinf((float)(5 * k * k + 11 * p + 1));
+        double first = loss_at(&t, 4);
+        cr_expect_neq(loss_at(&t, 5), first, "%s: nothing is dropped", targets[i]);
+        check_toy(&t, targets[i]);
+        double alone = 0;
+        for (uint64_t r = 0; r < ROWS; r++) {
+            wn_data_batch_clear(&t.batch);
+            cr_assert(wn_data_add(&t.batch, &t.data, r, 0.2F));
+            alone += loss_at(&t, 4);
+        }
+        cr_expect_float_eq(alone, first, 1e-5, "%s: %.9g a row at a time, %.9g at once", targets[i],
+                           alone, first);
+        close_toy(&t);
+    }
+}
+
+/* A position is dropped as its token says, wherever the head's tiles are cut. */
+Test(dropout, rows_are_the_tokens_that_a_pass_says)
+{
+    enum { N = 9, K = 12 };
+    float x[N * K], all[N * K], some[3 * K];
+    uint32_t off[] = {0, 4, N}, part[] = {0, 1, 3};
+    const uint32_t token[] = {3, 5, 8};
+    const wn_batch whole = {.B = 2, .T = N, .off = off}, rows = {.B = 2, .T = 3, .off = part};
+    wn_pass pass = {.batch = &whole, .seed = 7, .step = 2};
+    for (size_t i = 0; i < N * K; i++)
+        x[i] = 1;
+    wn_drop(all, x, K, N, K, 0.5, 5, NULL, &pass);
+    pass.batch = &rows;
+    pass.tokens = &whole;
+    pass.token = token;
+    wn_drop(some, x, K, 3, K, 0.5, 5, pass.token, &pass);
+    for (size_t i = 0; i < 3; i++)
+        cr_expect_arr_eq(some + i * K, all + token[i] * K, K * sizeof *some, "row %zu", i);
 }
 
 Test(dropout, updates_have_masks_of_their_own)

@@ -23,6 +23,7 @@ typedef struct training_case {
 #define GEMMA "families/gemma3-text"
 #define GPT2  "families/gpt2"
 #define T5    "families/t5-v1.1"
+#define OPT   "families/opt-post-norm"
 
 static const training_case cases[] = {
     {.name = "t5.full.adam",
@@ -126,6 +127,24 @@ static const training_case cases[] = {
      .lr = 1e-2,
      .schedule = {.kind = "constant"},
      .t_few = true},
+    {.name = "opt.lora.adamw",
+     .model = OPT,
+     .lr = 5e-3,
+     .clip_norm = 1,
+     .schedule = {.warmup = "2"},
+     .optim = {.weight_decay = 0.1}},
+    {.name = "opt.ia3.sgd",
+     .model = OPT,
+     .lr = 1e-2,
+     .schedule = {.kind = "constant"},
+     .optim = {.kind = "sgd"},
+     .targets = "project_in,project_out,v_proj",
+     .feedforward = "project_out"},
+    {.name = "llama.lora.output",
+     .model = LLAMA,
+     .lr = 2e-3,
+     .schedule = {.kind = "constant"},
+     .targets = "lm_head,q_proj"},
 };
 
 /* ---- the rows, as wn_data_open would have made them --------------------------------------------
