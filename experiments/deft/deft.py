@@ -110,6 +110,12 @@ class Deft(Lab):
         for e, model in self.encoders.items():
             self.embed(e, "pool", model, self.path("pool"), ["pool"])
 
+    def whole_pool(self):
+        """Every row there is, for `deft-wide`."""
+        if "whole-pool" not in self.names:
+            self.add("whole-pool", ["pool", "build"] + self.o.pool + ["--out", self.path("whole-pool")])
+            self.embed("minilm", "whole-pool", self.o.encoder, self.path("whole-pool"), ["whole-pool"])
+
     def embed(self, encoder, name, model, rows, after=()):
         job = f"embed/{encoder}/{name}"
         if job not in self.names:
@@ -121,13 +127,16 @@ class Deft(Lab):
         """The job that chooses an arm's rows, and the file."""
         n = round(share * self.size)
         out = self.path("select", f"{arm}-{n}-q{queries}-{target or 'any'}-{seed}.jsonl")
-        cmd = ["select", "--pool", self.path("pool"), "--budget", n, "--out", out]
+        pool = "whole-pool" if arm == "deft-wide" else "pool"
+        cmd = ["select", "--pool", self.path(pool), "--budget", n, "--out", out]
         after = ["pool"]
         if arm.startswith("deft"):
             e = "own" if arm == "deft-own" else "minilm"
             q = f"{target}-{queries}"
-            after = [f"embed/{e}/pool", self.embed(e, q, self.encoders[e], self.data(target, f"query-{queries}"))]
-            cmd += ["--strategy", "deft", "--store", self.path("stores", f"{e}-pool"), "--queries", self.path("stores", f"{e}-{q}"),
+            if arm == "deft-wide":
+                self.whole_pool()
+            after = [f"embed/{e}/{pool}", self.embed(e, q, self.encoders[e], self.data(target, f"query-{queries}"))]
+            cmd += ["--strategy", "deft", "--store", self.path("stores", f"{e}-{pool}"), "--queries", self.path("stores", f"{e}-{q}"),
                     "--avoid", self.data(target, "test")]
         elif arm == "bm25":
             cmd += ["--strategy", "bm25", "--queries", self.data(target, f"query-{queries}"), "--avoid", self.data(target, "test")]
@@ -190,12 +199,14 @@ class Deft(Lab):
         for q in self.queries[1:]:
             self.arm("deft", first, 0, q)
         self.arm("deft-own", first, 0)
+        self.arm("deft-wide", first, 0)
         for seed in range(self.o.seeds):
             for start in ("zero-shot", "random", "deft", "all"):
                 for t in self.targets:
                     self.few_shot(start, first, seed, t)
         for seed in range(1, self.o.seeds):
             self.arm("deft-own", first, seed)
+            self.arm("deft-wide", first, seed)
             for share in shares[1:]:
                 for arm in ("deft", "random", "balanced-random", "bm25"):
                     self.arm(arm, share, seed)

@@ -14,6 +14,7 @@ import gzip
 import json
 import os
 import random
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
@@ -34,6 +35,7 @@ def options():
     p.add_argument("--tasks", type=int, default=24)
     p.add_argument("--each", type=int, default=32, help="rows of a task")
     p.add_argument("--subsets", type=int, default=40, help="trained for real")
+    p.add_argument("--seeds", type=int, default=1, help="true trainings of each subset; their mean is the truth")
     p.add_argument("--random", type=int, default=400, help="subsets of the random ensemble, estimated")
     p.add_argument("--max-test", type=int, default=200)
     p.add_argument("--max-validation", type=int, default=60)
@@ -140,7 +142,30 @@ def estimates(lab, o):
         job = lab.train(f"subset-{i:03d}", lab.rows_file(f"subset-{i:03d}", s))
         for t in lab.names_of:
             lab.score(f"subset-{i:03d}", t, "validation", [job])
+    for seed in range(1, o.seeds):
+        for i, s in enumerate(subsets):
+            name = f"subset-{i:03d}-{seed}"
+            job = lab.train(name, lab.rows_file(f"subset-{i:03d}", s), seed=seed)
+            for t in lab.names_of:
+                lab.score(name, t, "validation", [job])
     return subsets
+
+
+def subset_names(lab, i):
+    """The finished trainings of a subset: one a seed."""
+    names = [f"subset-{i:03d}"] + [f"subset-{i:03d}-{s}" for s in range(1, lab.o.seeds)]
+    return [n for n in names if all(lab.done(f"score/{n}/{t}/validation") for t in lab.names_of)]
+
+
+def true_loss(lab, i, target):
+    return mean([mean(lab.loss(n, target, "validation")) for n in subset_names(lab, i)])
+
+
+def agreement(lab, finished, target):
+    """Mean rank correlation of two seeds' true losses: what no estimate of one training can exceed by much. None with one seed."""
+    by_seed = list(zip(*[[mean(lab.loss(n, target, "validation")) for n in subset_names(lab, i)] for i in finished]))
+    pairs = [spearman(a, b) for k, a in enumerate(by_seed) for b in by_seed[:k]]
+    return mean(pairs) if pairs else None
 
 
 def selections(lab, o):
@@ -194,24 +219,39 @@ def oracle(lab, target):
 
 def true_ensemble(lab, subsets, arms):
     """The random ensemble of the subsets that were trained for real: the half of the tasks with the smallest mean true loss."""
-    if not all(lab.done(f"score/subset-{i:03d}/{t}/validation") for i in range(len(subsets)) for t in lab.names_of):
+    if not all(subset_names(lab, i) for i in range(len(subsets))):
         return
     for t in lab.names_of:
-        truth = [mean(lab.loss(f"subset-{i:03d}", t, "validation")) for i in range(len(subsets))]
+        truth = [true_loss(lab, i, t) for i in range(len(subsets))]
         score = {k: mean([x for s, x in zip(subsets, truth) if k in s]) for k in lab.tasks}
-        name = f"true-ensemble-{t}"
+        name = f"true-ensemble-{t}" + (f"-{lab.o.seeds}" if lab.o.seeds > 1 else "")
         rows = lab.rows_file(name, sorted(score, key=score.get)[: len(lab.tasks) // 2])
         lab.score(name, t, "test", [lab.train(name, rows)])
         arms.append(("true random ensemble", t, name, rows))
     lab.run()
 
 
+def operations(lab, o, finished):
+    """The same in operations of the model: 4 a parameter and token where weights are frozen and gradients pass through (training a LoRA,
+    gradients of it). What the regressions add is under a thousandth of that. Target rows' tokens by their characters."""
+    info = json.loads(subprocess.run([o.winnow, "model", "info", o.model, "--json"], capture_output=True, text=True, check=True).stdout)
+    tokens = [json.load(open(lab.path("train", f"subset-{i:03d}", "train.json")))["tokens"] for i in finished]
+    whole = json.load(open(lab.path("train", "all", "train.json")))["tokens"]
+    size = {p: sum(len(r["prompt"]) + len(r["target"]) for r in rows_of(p)) for p in
+            [lab.path("pool.jsonl")] + [lab.path("data", t, "validation.jsonl") for t in lab.names_of]}
+    target = whole * mean([size[lab.path("data", t, "validation.jsonl")] for t in lab.names_of]) / size[lab.path("pool.jsonl")]
+    tera = 4 * info["parameters"] / 1e12
+    real, est = o.random * mean(tokens) * tera, (2 * whole + target) * tera
+    return (f"In floating-point operations: one true subset training {mean(tokens) * tera:.1f} T; training on everything {whole * tera:.1f} T, gradients "
+            f"of its rows as many, of a target's {target * tera:.1f} T. {o.random} subsets for real {real:.0f} T, by estimate {est:.0f} T: {real / est:.0f} times fewer.\n")
+
+
 def report(lab, o, subsets, arms, oracles):
     results, body = [], []
-    finished = [i for i in range(len(subsets)) if all(lab.done(f"score/subset-{i:03d}/{t}/validation") for t in lab.names_of)]
+    finished = [i for i in range(len(subsets)) if subset_names(lab, i)]
     sizes = [sum(len(r["target"]) + len(r["prompt"]) for t in s for r in lab.tasks[t]) for s in subsets]
     for t in lab.names_of:
-        truth = [mean(lab.loss(f"subset-{i:03d}", t, "validation")) for i in finished]
+        truth = [true_loss(lab, i, t) for i in finished]
         start = mean(lab.loss("all", t, "validation"))
         cells = [t, len(finished), f"{min(truth):.3f} - {max(truth):.3f}"]
         r = {"target": t, "true": [round(x, 5) for x in truth], "start": round(start, 5), "subsets": [subsets[i] for i in finished]}
@@ -231,14 +271,16 @@ def report(lab, o, subsets, arms, oracles):
             cells.append(f"{r[kind]['spearman']:+.2f} [{draws[25]:+.2f}, {draws[974]:+.2f}]")
         r["zero_order"] = {"relative_error": mean([abs(start - x) / x for x in truth]), "squared_error": mean([((start - x) / x) ** 2 for x in truth])}
         r["size_only_spearman"] = round(spearman([-sizes[i] for i in finished], truth), 4)
-        cells += [f"{r['size_only_spearman']:+.2f}"]
+        r["seeds"] = [len(subset_names(lab, i)) for i in finished]
+        r["seeds_spearman"] = agreement(lab, finished, t)
+        cells += [f"{r['size_only_spearman']:+.2f}", f"{r['seeds_spearman']:+.2f}" if r["seeds_spearman"] is not None else ""]
         e = r.get("forward")
         cells += [f"{100 * e['relative_error']:.1f} % / {100 * e['squared_error']:.2f} %" if e else "",
                   f"{100 * r['zero_order']['relative_error']:.1f} % / {100 * r['zero_order']['squared_error']:.2f} %"]
         results.append(r)
         body.append(cells)
     text = "## estimates against true training (Spearman, 95 % interval; loss on validation rows)\n\n"
-    text += table(["target", "subsets trained", "true losses"] + list(MODES) + ["forward", "size only", "error of forward: relative / squared",
+    text += table(["target", "subsets trained", "true losses"] + list(MODES) + ["forward", "size only", "one seed with another", "error of forward: relative / squared",
                                                                                   "of predicting the start"], body)
     g = {}
     for way, t, name, rows in arms:
@@ -271,6 +313,7 @@ def report(lab, o, subsets, arms, oracles):
         text += (f"\nCPU seconds: one true subset training {mean(trains):.1f}; all gradients for a target {grads:.1f}, once; {len(subsets)} estimates {est:.2f}. "
                  f"{o.random} subsets for real would cost {o.random * mean(trains):.0f}, by estimate {lab.cost('train/all')[0] + grads + est * o.random / len(subsets):.0f} "
                  f"with the training on all of it: {o.random * mean(trains) / (lab.cost('train/all')[0] + grads + est * o.random / len(subsets)):.0f} times less.\n")
+        text += operations(lab, o, finished)
     write_rows(lab.path("results.jsonl"), results)
     with open(lab.path("table.md"), "w") as f:
         f.write(text)
