@@ -133,11 +133,19 @@ static wn_err train_biases(wn_model *m, const char *which)
     return WN_OK;
 }
 
-wn_err wn_model_add_lora(wn_model *m, const wn_lora_opts *o)
+void wn_lora_defaults(size_t *rank, double *alpha)
+{
+    *rank = *rank ? *rank : 8;
+    *alpha = *alpha > 0 ? *alpha : 2.0 * (double)*rank;
+}
+
+wn_err wn_model_add_lora(wn_model *m, const wn_lora_opts *given)
 {
     struct targets t;
     wn_linear *l;
-    if (o->rank == 0 || o->rank > 4096)
+    wn_lora_opts full = *given, *o = &full;
+    wn_lora_defaults(&full.rank, &full.alpha);
+    if (o->rank > 4096)
         return wn_fail(WN_EARG, "LoRA rank %zu: expected 1 to 4096", o->rank);
     if (!(o->dropout >= 0 && o->dropout < 1))
         return wn_fail(WN_EARG, "dropout %g: expected 0 or more, below 1", o->dropout);

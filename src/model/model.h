@@ -79,14 +79,17 @@ wn_params *wn_model_params(wn_model *m);
  * WN_STREAM_LORA), B zero. targets: "all-linear" or module names by pattern (pattern_list.h), plain
  * ones matched as PEFT does on the last parts of the name. dropout: on the adapter's input. */
 typedef struct wn_lora_opts {
-    size_t rank;
-    double alpha, dropout;
+    size_t rank;  /* 0: 8 */
+    double alpha; /* 0: twice the rank */
+    double dropout;
     bool rslora;
     const char *bias; /* biases trained beside it: "none" (NULL), "lora-only", "all" */
     const char *targets;
     uint64_t seed;
 } wn_lora_opts;
 wn_err wn_model_add_lora(wn_model *m, const wn_lora_opts *o);
+/* Rank and alpha with the zeros filled in. */
+void wn_lora_defaults(size_t *rank, double *alpha);
 /* Freezes all and adds IA3 (linear.h), vectors of ones, trainable. targets: module names by
  * pattern, NULL: keys, values and the last feed-forward layer of every layer, cross-attention's
  * too, as the paper does; where queries, keys and values are one matrix, all of it. feedforward:

@@ -230,7 +230,7 @@ static wn_err trained_of(json_t *rows, wn_model *m, bool adapter, json_t *memory
         return json_array_append_new(rows, own) ? WN_ENOMEM : WN_OK;
     WN_TRY(wn_model_add_ia3(m, &(wn_ia3_opts){0}));
     json_t *ia3 = trained_row("ia3", ps);
-    wn_err e = wn_model_add_lora(m, &(wn_lora_opts){.rank = 8, .alpha = 16});
+    wn_err e = wn_model_add_lora(m, &(wn_lora_opts){0});
     json_array_append_new(rows, trained_row("lora", ps));
     json_array_append_new(rows, ia3);
     uint64_t kept = 4 * wn_params_trainable(ps) * sizeof(float);

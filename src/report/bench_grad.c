@@ -95,7 +95,7 @@ static wn_err note(json_t *list, const char *what, const char *detail, double se
 
 static wn_err add_lora(stage *s)
 {
-    wn_lora_opts lora = {.rank = 8, .alpha = 16, .targets = "q_proj,v_proj"};
+    wn_lora_opts lora = {.targets = "q_proj,v_proj"};
     bool named = false;
     for (size_t i = 0; i < s->params->n; i++)
         named = named || strstr(s->params->p[i].name, "q_proj.weight");

@@ -302,8 +302,7 @@ static wn_err prepare(bench *b, stage *s, const char *path, bool labels, bool tr
             return WN_ENOMEM;
     }
     if (train) {
-        wn_lora_opts lora = {.rank = 8, .alpha = 16};
-        WN_TRY(wn_model_add_lora(s->model, &lora));
+        WN_TRY(wn_model_add_lora(s->model, &(wn_lora_opts){0}));
         WN_TRY(wn_params_make_grads(wn_model_params(s->model)));
         WN_TRY(wn_optim_init(&s->optim, &(wn_optim_opts){0}, wn_model_params(s->model)));
         s->sink = wn_sink_train();

@@ -145,8 +145,12 @@ static wn_err compare(struct job *j)
                                LEAST_VERIFIED, n)
                      : wn_verify_figures(&j->figures, e, m, r, n,
                                          j->forward ? j->begin[0] : j->s.begin, j->o->common.seed);
+    double with_loss, rho;
+    if (err == WN_OK)
+        err = wn_spearman(&with_loss, e, l, n);
+    if (err == WN_OK)
+        err = wn_spearman(&rho, e, m, n);
     if (err == WN_OK) {
-        double with_loss = wn_spearman(e, l, n);
         json_object_set_new(j->figures, "start_loss", json_real(j->start_loss));
         json_object_set_new(j->figures, "spearman_with_loss",
                             isfinite(with_loss) ? json_real(with_loss) : json_null());
@@ -157,7 +161,7 @@ static wn_err compare(struct job *j)
                                                      "relative_error")),
                    json_number_value(
                        json_object_get(json_object_get(j->figures, "size_only"), "relative_error")),
-                   wn_spearman(e, m, n), json_string_value(json_object_get(j->figures, "verdict")));
+                   rho, json_string_value(json_object_get(j->figures, "verdict")));
     }
     wn_free(e);
     return err;

@@ -300,11 +300,8 @@ static wn_err make_trainable(struct bench *b)
 {
     const wn_train_opts *o = b->j->train;
     const char *method = method_of(b->j);
-    size_t rank = o->rank ? o->rank : 8;
-    wn_lora_opts lora = {.rank = rank,
-                         .alpha = o->alpha > 0 ? o->alpha : 2.0 * (double)rank,
-                         .bias = o->lora_bias,
-                         .targets = o->targets};
+    wn_lora_opts lora = {
+        .rank = o->rank, .alpha = o->alpha, .bias = o->lora_bias, .targets = o->targets};
     wn_ia3_opts ia3 = {o->targets, o->feedforward};
     if (strcmp(method, "full") == 0)
         WN_TRY(wn_model_train_full(b->m));

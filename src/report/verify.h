@@ -20,8 +20,8 @@
  * Intervals are percentiles of 2000 resamples of subsets. n >= 5. */
 wn_err wn_verify_figures(json_t **out, const double *estimate, const double *measured,
                          const double *rows, size_t n, double start, uint64_t seed);
-double wn_spearman(const double *x, const double *y,
-                   size_t n); /* ties share ranks; NaN: no spread */
+/* Spearman's rank correlation of x and y [n]; ties share ranks; NaN: no spread. */
+wn_err wn_spearman(double *rho, const double *x, const double *y, size_t n);
 
 /* Trains on as many of the M subsets as o->verify says, drawn by the seed, and measures the target.
  * measured and loss [M] out: mean of log(1 + exp(-margin)) and mean loss, NaN where not trained.

@@ -41,22 +41,26 @@ static void ranks(double *rank, struct ranked *work, const double *x, size_t n)
     }
 }
 
-double wn_spearman(const double *x, const double *y, size_t n)
+wn_err wn_spearman(double *rho, const double *x, const double *y, size_t n)
 {
-    double *rank = wn_calloc(2 * n + 1, sizeof *rank), xy = 0, xx = 0, yy = 0;
-    struct ranked *work = wn_calloc(n + 1, sizeof *work);
-    double mean = (double)(n + 1) / 2;
-    for (size_t i = 0; rank && work && i < n; i++) {
-        if (i == 0) {
-            ranks(rank, work, x, n);
-            ranks(rank + n, work, y, n);
-        }
+    double *rank, xy = 0, xx = 0, yy = 0, mean = (double)(n + 1) / 2;
+    struct ranked *work;
+    WN_NEW(work, n + 1);
+    rank = wn_calloc(2 * n + 1, sizeof *rank);
+    if (!rank) {
+        wn_free(work);
+        return WN_ENOMEM;
+    }
+    ranks(rank, work, x, n);
+    ranks(rank + n, work, y, n);
+    for (size_t i = 0; i < n; i++) {
         double a = rank[i] - mean, b = rank[n + i] - mean;
         xy += a * b, xx += a * a, yy += b * b;
     }
     wn_free(rank);
     wn_free(work);
-    return xx > 0 && yy > 0 ? xy / sqrt(xx * yy) : NAN;
+    *rho = xx > 0 && yy > 0 ? xy / sqrt(xx * yy) : NAN;
+    return WN_OK;
 }
 
 /* ---- controls ---- */
@@ -105,20 +109,22 @@ static void interval(double *low, double *high, struct figures *f, size_t m)
 static wn_err spearman_interval(double *low, double *high, struct figures *f)
 {
     size_t *pick, m = 0;
+    wn_err err = WN_OK;
     WN_NEW(pick, f->n);
-    for (size_t r = 0; r < RESAMPLES; r++) {
+    for (size_t r = 0; r < RESAMPLES && err == WN_OK; r++) {
+        double rho = NAN;
         draw(pick, f, r);
         for (size_t i = 0; i < f->n; i++) {
             f->x[i] = f->estimate[pick[i]];
             f->y[i] = f->measured[pick[i]];
         }
-        double rho = wn_spearman(f->x, f->y, f->n);
+        err = wn_spearman(&rho, f->x, f->y, f->n);
         if (isfinite(rho))
             f->value[m++] = rho;
     }
     wn_free(pick);
     interval(low, high, f, m);
-    return WN_OK;
+    return err;
 }
 
 /* Of the mean of |estimate - measured| - |control - measured|. */
@@ -175,10 +181,12 @@ static wn_err control(json_t **out, bool *closer, struct figures *f)
 
 static wn_err make(json_t **out, struct figures *f, double start)
 {
-    double low, high, rho = wn_spearman(f->estimate, f->measured, f->n);
-    double by_size = fabs(wn_spearman(f->rows, f->measured, f->n));
+    double low, high, rho, by_size;
     bool closer[2];
     json_t *zero, *size;
+    WN_TRY(wn_spearman(&rho, f->estimate, f->measured, f->n));
+    WN_TRY(wn_spearman(&by_size, f->rows, f->measured, f->n));
+    by_size = fabs(by_size);
     WN_TRY(spearman_interval(&low, &high, f));
     for (size_t i = 0; i < f->n; i++)
         f->control[i] = start;

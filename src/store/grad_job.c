@@ -46,11 +46,8 @@ static wn_err put_adapter(struct job *j)
                        "one with --rank, whose A has no gradient");
     if (!fresh)
         return WN_OK;
-    size_t rank = o->rank ? o->rank : 8;
-    wn_lora_opts lora = {.rank = rank,
-                         .alpha = o->alpha > 0 ? o->alpha : 2.0 * (double)rank,
-                         .targets = o->targets,
-                         .seed = o->common.seed};
+    wn_lora_opts lora = {
+        .rank = o->rank, .alpha = o->alpha, .targets = o->targets, .seed = o->common.seed};
     return wn_model_add_lora(j->m, &lora);
 }
 
@@ -167,11 +164,12 @@ static wn_err make_manifest(struct job *j)
     json_object_set_new(m, "kind", json_string("gradient"));
     json_object_set_new(m, "model", model);
     if (o->rank || o->alpha > 0 || o->targets) {
-        size_t rank = o->rank ? o->rank : 8;
+        size_t rank = o->rank;
+        double alpha = o->alpha;
+        wn_lora_defaults(&rank, &alpha);
         json_object_set_new(m, "new_adapter",
-                            json_pack("{s:I, s:f, s:s}", "rank", (json_int_t)rank, "alpha",
-                                      o->alpha > 0 ? o->alpha : 2.0 * (double)rank, "targets",
-                                      o->targets ? o->targets : "all-linear"));
+                            json_pack("{s:I, s:f, s:s}", "rank", (json_int_t)rank, "alpha", alpha,
+                                      "targets", o->targets ? o->targets : "all-linear"));
     }
     json_object_set_new(m, "pool_sha256", json_string(hex));
     json_object_set_new(m, "pool_rows", json_integer((json_int_t)j->feed.rows));

@@ -145,9 +145,8 @@ static wn_err train_full(wn_train_run *r)
 static wn_err train_lora(wn_train_run *r, double dropout)
 {
     const wn_train_opts *o = r->o;
-    size_t rank = o->rank ? o->rank : 8;
-    wn_lora_opts lora = {.rank = rank,
-                         .alpha = o->alpha > 0 ? o->alpha : 2.0 * (double)rank,
+    wn_lora_opts lora = {.rank = o->rank,
+                         .alpha = o->alpha,
                          .dropout = dropout,
                          .rslora = o->rslora,
                          .bias = o->lora_bias,

@@ -48,8 +48,11 @@ static void set_method(json_t *m, const wn_train_run *r)
     set_text(m, "dropout", o->dropout, "0");
     if (r->method != WN_TRAIN_LORA)
         return;
-    set_whole(m, "rank", o->rank ? o->rank : 8);
-    set_real(m, "alpha", o->alpha > 0 ? o->alpha : 2.0 * (double)(o->rank ? o->rank : 8));
+    size_t rank = o->rank;
+    double alpha = o->alpha;
+    wn_lora_defaults(&rank, &alpha);
+    set_whole(m, "rank", rank);
+    set_real(m, "alpha", alpha);
     json_object_set_new(m, "rslora", json_boolean(o->rslora));
 }
 
