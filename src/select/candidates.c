@@ -166,8 +166,8 @@ static wn_err open_vectors(wn_candidates *c, const wn_select_opts *o)
     WN_TRY(wn_strategy_find(&s, o->strategy));
     WN_TRY(s->steps ? wn_store_match_steps(c->store, c->queries)
                     : wn_store_match(c->store, c->queries));
-    WN_TRY(wn_store_verify(c->queries, 0, wn_store_rows(c->queries)));
-    return wn_store_verify(c->store, 0, wn_store_rows(c->store));
+    WN_TRY(wn_store_verify_all(c->queries));
+    return wn_store_verify_all(c->store);
 }
 
 static wn_err open_all(wn_candidates *c, const wn_select_opts *o)

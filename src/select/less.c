@@ -71,9 +71,9 @@ static wn_err open_point(struct point *p, const char *given)
     if (err == WN_OK)
         err = wn_store_match_steps(p->store, p->queries);
     if (err == WN_OK)
-        err = wn_store_verify(p->store, 0, wn_store_rows(p->store));
+        err = wn_store_verify_all(p->store);
     if (err == WN_OK)
-        err = wn_store_verify(p->queries, 0, wn_store_rows(p->queries));
+        err = wn_store_verify_all(p->queries);
     wn_free(text);
     return err;
 }

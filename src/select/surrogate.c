@@ -261,8 +261,8 @@ static wn_err prepare(wn_surrogate *s, wn_pool *pool, const uint64_t *skip,
 {
     WN_TRY(check_opts(o));
     WN_TRY(wn_store_match(s->store, s->target));
-    WN_TRY(wn_store_verify(s->store, 0, wn_store_rows(s->store)));
-    WN_TRY(wn_store_verify(s->target, 0, wn_store_rows(s->target)));
+    WN_TRY(wn_store_verify_all(s->store));
+    WN_TRY(wn_store_verify_all(s->target));
     WN_TRY(check_quantity(s->store));
     WN_TRY(check_quantity(s->target));
     if (!is_mode(o, "step") && wn_store_dim(s->store) > WN_LOGIT_DIM_MAX)

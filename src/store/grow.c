@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/report.h"
 #include "io/file.h"
 #include "io/manifest.h"
 #include "store/store.h"
@@ -43,7 +42,7 @@ static wn_err compare(const wn_store *s, const wn_pool *p, const json_t *now)
     uint64_t rows = wn_store_rows(s);
     wn_row row = {0};
     WN_TRY(wn_manifest_match(wn_store_manifest(s), now, wn_store_path(s), may_differ));
-    WN_TRY(wn_store_verify(s, 0, rows));
+    WN_TRY(wn_store_verify_all(s));
     wn_err err = WN_OK;
     for (uint64_t i = 0; i < rows && err == WN_OK; i++)
         err = compare_row(s, p, i, &row);

@@ -51,6 +51,10 @@ wn_err wn_store_read(float *out, const wn_store *s, uint64_t first, size_t n);
 /* The comparison alone, for readers of wn_store_vector; in parallel. WN_EFORMAT: file, block,
  * expected and found checksum. Format 1 has no checksums: nothing is compared. */
 wn_err wn_store_verify(const wn_store *s, uint64_t first, uint64_t n);
+/* The comparison of all rows in one stream over the files: it reads ahead of itself, leaves no
+ * memory full behind itself, and says how far it is in MB (stage "check"). Blocks that were
+ * compared before are not read again. WN_ESTOP where progress asks to stop. */
+wn_err wn_store_verify_all(const wn_store *s);
 const char *wn_store_packed(const wn_store *s, uint64_t row); /* its bytes, as stored */
 /* For passes over stores larger than memory: these rows are needed soon; are not needed again soon.
  */

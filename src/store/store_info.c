@@ -3,12 +3,9 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/report.h"
 #include "io/file.h"
 #include "store/format.h"
 #include "store/store.h"
-
-#define CHECK_BYTES ((uint64_t)64 << 20) /* between two signs of progress */
 
 /* ---- info ---- */
 
@@ -111,19 +108,6 @@ static wn_err check_old(const wn_store *s)
     return WN_OK;
 }
 
-static wn_err check_rows(const wn_store *s)
-{
-    uint64_t rows = wn_store_rows(s), most = CHECK_BYTES / (4 * wn_store_dim(s)) + 1;
-    for (uint64_t r = 0; r < rows; r += most) {
-        uint64_t n = rows - r < most ? rows - r : most;
-        wn_store_ahead(s, r + n, n);
-        WN_TRY(wn_store_verify(s, r, n));
-        wn_store_behind(s, r, n);
-        WN_TRY(wn_progress("check", "rows", r + n, rows, NULL));
-    }
-    return WN_OK;
-}
-
 wn_err wn_store_check_job(const char *store, char **json)
 {
     wn_store *s;
@@ -131,7 +115,7 @@ wn_err wn_store_check_job(const char *store, char **json)
     WN_TRY(wn_store_open_packed(&s, store));
     const char *format = json_string_value(json_object_get(wn_store_manifest(s), "format"));
     bool old = strcmp(format, WN_STORE_FORMAT_1) == 0;
-    wn_err err = old ? check_old(s) : check_rows(s);
+    wn_err err = old ? check_old(s) : wn_store_verify_all(s);
     json_t *m = NULL;
     if (err == WN_OK)
         m = json_pack("{s:s, s:b, s:I, s:I, s:s}", "store", store, "ok", 1, "rows",

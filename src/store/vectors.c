@@ -6,9 +6,13 @@
 
 #include "base/mem.h"
 #include "base/par.h"
+#include "base/report.h"
 #include "store/reader.h"
 
-enum { PIECE_BYTES = 1 << 20 }; /* of numbers that a thread unpacks at once */
+enum {
+    PIECE_BYTES = 1 << 20, /* of numbers that a thread unpacks at once */
+    CHECK_BYTES = 64 << 20 /* of rows compared between two signs of progress, and read ahead */
+};
 
 static wn_err check_head(const wn_store *s, uint64_t shard, const char *path)
 {
@@ -119,6 +123,36 @@ wn_err wn_store_verify(const wn_store *s, uint64_t first, uint64_t n)
             end = (shard + 1) * s->shape.shard_rows;
         WN_TRY(verify_shard(s, shard, r, end));
         r = end;
+    }
+    return WN_OK;
+}
+
+/* Whether the blocks of all these rows have been compared; of one shard or of several. */
+static bool rows_seen(const wn_store *s, uint64_t first, uint64_t n)
+{
+    for (uint64_t r = first, next; r < first + n; r = next) {
+        uint64_t shard = r / s->shape.shard_rows, row0 = shard * s->shape.shard_rows;
+        next = row0 + s->shape.shard_rows < first + n ? row0 + s->shape.shard_rows : first + n;
+        uint64_t from = (r - row0) * s->shape.row_bytes / WN_SUM_BLOCK;
+        uint64_t to = wn_sum_blocks((next - row0) * s->shape.row_bytes);
+        if (!all_seen(s, shard * shard_blocks(s) + from, to - from))
+            return false;
+    }
+    return true;
+}
+
+wn_err wn_store_verify_all(const wn_store *s)
+{
+    uint64_t bytes = s->shape.row_bytes, stretch = CHECK_BYTES / bytes + 1;
+    for (uint64_t r = 0, n; r < s->rows && !s->old; r += n) {
+        n = s->rows - r < stretch ? s->rows - r : stretch;
+        if (!rows_seen(s, r, n)) {
+            wn_store_ahead(s, r + n, stretch);
+            WN_TRY(wn_store_verify(s, r, n));
+            wn_store_behind(s, r, n);
+        }
+        WN_TRY(
+            wn_progress("check", "MB", (r + n) * bytes / 1000000, s->rows * bytes / 1000000, NULL));
     }
     return WN_OK;
 }

@@ -498,6 +498,47 @@ Test(store, a_corrupted_byte_is_found, .init = set_up, .fini = tear_down)
     expect(wn_store_open(&s, at("t")), WN_EIO, "rows.3.bin: cannot open");
 }
 
+static struct {
+    uint64_t done, total;
+    bool stop;
+} told;
+
+static bool tell(void *ctx, const char *stage, const char *unit, uint64_t done, uint64_t total,
+                 const char *note)
+{
+    (void)ctx;
+    (void)note;
+    cr_assert_str_eq(stage, "check");
+    cr_assert_str_eq(unit, "MB");
+    told.done = done;
+    told.total = total;
+    return !told.stop;
+}
+
+/* All rows in one stream: to the end, in MB; what was compared once is not read again; a stop is
+ * obeyed, and damage found in whichever file it is. */
+Test(store, the_whole_is_compared_in_one_stream, .init = set_up, .fini = tear_down)
+{
+    enum { ROWS = 70000 };
+    wn_store *s;
+    layout = &small;
+    cr_assert_eq(make(at("s"), "m", ROWS, 50000, false), WN_OK);
+    cr_assert_eq(wn_store_open(&s, at("s")), WN_OK);
+    wn_set_progress(tell, NULL);
+    cr_assert_eq(wn_store_verify_all(s), WN_OK, "%s", wn_error_text());
+    cr_assert_eq(told.total, ROWS * DIM * 4 / 1000000);
+    cr_assert_eq(told.done, told.total);
+    damage("s/rows.12.bin", 5000, 'x');
+    cr_assert_eq(wn_store_verify_all(s), WN_OK, "read again: %s", wn_error_text());
+    told.stop = true;
+    cr_assert_eq(wn_store_verify_all(s), WN_ESTOP);
+    wn_set_progress(NULL, NULL);
+    wn_store_close(s);
+    cr_assert_eq(wn_store_open(&s, at("s")), WN_OK);
+    expect(wn_store_verify_all(s), WN_EFORMAT, "s/rows.12.bin: block 0");
+    wn_store_close(s);
+}
+
 static void must_merge(const char *out, const char *a, const char *b, const wn_store_layout *l)
 {
     const char *list[2] = {a, b};
