@@ -16,6 +16,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#define NO_SHA "0000000000000000000000000000000000000000000000000000000000000000"
+
 static double now(void)
 {
     struct timespec t;
@@ -30,40 +32,39 @@ static int by_size(const void *a, const void *b)
 }
 
 /* The file of codes at `path`, NULL: none; *sec: what making it took. */
-static wn_err open_codes(wn_code_file **file, double *sec, const char *path, const wn_npy *rows,
-                         wn_metric metric)
+static wn_err open_codes(wn_code_file **file, double *sec, const char *path,
+                         const wn_coded_rows *of)
 {
-    wn_coded_rows of = {.sha = "0000000000000000000000000000000000000000000000000000000000000000",
-                        .rows = (const float *)(const void *)rows->data,
-                        .N = rows->rows,
-                        .D = rows->cols,
-                        .cosine = metric == WN_METRIC_COSINE};
     const char *why;
     *file = NULL;
     *sec = 0;
     if (!path)
         return WN_OK;
-    WN_TRY(wn_code_file_open(file, &why, path, &of));
+    WN_TRY(wn_code_file_open(file, &why, path, of));
     if (*file)
         return WN_OK;
     double t = now();
-    WN_TRY(wn_code_file_write(path, &of));
+    WN_TRY(wn_code_file_write(path, of));
     *sec = now() - t;
-    return wn_code_file_open(file, &why, path, &of);
+    return wn_code_file_open(file, &why, path, of);
 }
 
 static wn_err run(char **argv)
 {
     wn_npy rows, query;
     wn_metric metric;
-    wn_code_file *codes;
+    wn_code_use use = {0};
     size_t k = (size_t)atol(argv[3]), repeats = (size_t)atol(argv[5]);
     double sec[64], codes_sec;
-    bool damaged;
     WN_TRY(wn_npy_open(&rows, argv[1]));
     WN_TRY(wn_npy_open(&query, argv[2]));
     WN_TRY(wn_metric_parse(&metric, argv[4]));
-    WN_TRY(open_codes(&codes, &codes_sec, argv[7], &rows, metric));
+    const wn_coded_rows of = {.sha = NO_SHA,
+                              .rows = (const float *)(const void *)rows.data,
+                              .N = rows.rows,
+                              .D = rows.cols,
+                              .cosine = metric == WN_METRIC_COSINE};
+    WN_TRY(open_codes(&use.file, &codes_sec, argv[7], &of));
     int64_t *row = wn_malloc(query.rows * k * sizeof *row);
     double *score = wn_malloc(query.rows * k * sizeof *score);
     repeats = repeats < 1 ? 1 : repeats > 64 ? 64 : repeats;
@@ -72,9 +73,8 @@ static wn_err run(char **argv)
     size_t before = wn_mem_live();
     for (size_t i = 0; i < repeats; i++) {
         double t = now();
-        WN_TRY(wn_search_coded(row, score, (const float *)(const void *)rows.data, rows.rows, NULL,
-                               codes, &damaged, (const float *)(const void *)query.data, query.rows,
-                               rows.cols, k, metric));
+        WN_TRY(wn_search_coded(row, score, &of, NULL, &use,
+                               (const float *)(const void *)query.data, query.rows, k, metric));
         sec[i] = now() - t;
     }
     double first = sec[0];
@@ -86,7 +86,7 @@ static wn_err run(char **argv)
     WN_TRY(wn_file_write(argv[6], row, query.rows * k * sizeof *row));
     wn_free(row);
     wn_free(score);
-    wn_code_file_close(codes);
+    wn_code_file_close(use.file);
     wn_npy_close(&rows);
     wn_npy_close(&query);
     return WN_OK;

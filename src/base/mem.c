@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Every block has a 64-byte head that keeps its size, so accounting needs no table. */
 enum { HEAD = 64 };
@@ -163,4 +164,10 @@ void wn_arena_reset(wn_arena *a, size_t mark)
 {
     WN_ASSERT(mark <= a->used);
     a->used = mark;
+}
+
+uint64_t wn_machine_memory(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : 0;
 }

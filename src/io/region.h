@@ -3,6 +3,7 @@
 #ifndef WN_IO_REGION_H
 #define WN_IO_REGION_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,9 +25,11 @@ wn_err wn_region_file(const wn_region *r, uint64_t at, const char *path, uint64_
  * out of memory; a disk that is too small is an error here, not a signal later. */
 wn_err wn_region_scratch(wn_region *r, uint64_t bytes);
 /* Hints: these bytes are needed soon; not again for long (their memory is given back, the bytes
- * stay). */
+ * stay); from now on reads are scattered, so nothing but what is asked for is to be read, or again
+ * in order. */
 void wn_region_ahead(const wn_region *r, uint64_t at, uint64_t bytes);
 void wn_region_behind(const wn_region *r, uint64_t at, uint64_t bytes);
+void wn_region_scattered(const wn_region *r, bool yes);
 void wn_region_free(wn_region *r); /* idempotent */
 
 #endif

@@ -48,6 +48,7 @@ const wn_kernels PASTE(wn_kernel_table_, WN_ISA) = {
     .dot64 = dot64,
     .add64 = add64,
     .all_finite = all_finite,
+    .row_sum = row_sum,
     .adamw = adamw,
     .philox16 = philox16,
     .sign_rows = sign_rows,

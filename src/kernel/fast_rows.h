@@ -404,6 +404,27 @@ static bool all_finite(const float *x, size_t n)
     return vsum(s) == 0;
 }
 
+typedef uint32_t words __attribute__((vector_size(4 * WN_ROW_LANES)));
+typedef uint64_t sums __attribute__((vector_size(8 * WN_ROW_LANES)));
+
+static uint64_t row_sum(const float *x, size_t n)
+{
+    sums first = {0}, second = {0};
+    uint64_t sum = 0;
+    for (size_t i = 0; i < n; i += WN_ROW_LANES) {
+        words w = {0};
+        if (n - i >= WN_ROW_LANES)
+            memcpy(&w, x + i, sizeof w);
+        else
+            memcpy(&w, x + i, (n - i) * sizeof *x);
+        first += __builtin_convertvector(w, sums);
+        second += first;
+    }
+    for (size_t l = 0; l < WN_ROW_LANES; l++)
+        sum += first[l] * WN_ROW_ODD(l) + second[l] * WN_ROW_EVEN(l);
+    return sum;
+}
+
 static void adamw(float *w, float *m, float *v, const float *g, size_t n, float step, float b1,
                   float b2, float eps, float decay, float root, float gscale, float clip)
 {

@@ -302,6 +302,12 @@ float wn_dot(const float *x, const float *y, size_t n);
 double wn_dot64(const float *x, const float *y, size_t n);    /* products and sum in double */
 void wn_add64(double *y, double a, const float *x, size_t n); /* y += a x */
 bool wn_all_finite(const float *x, size_t n);
+/* A checksum of the n numbers' bits, at most 65536, the same for every instruction set: in 8 lanes
+ * of 32-bit words w_0, w_1, ... the sums of w_i and of (m - i) w_i (Fletcher, IEEE Transactions on
+ * Communications 30, 1982), 64 bits wide so that neither wraps, and of all these one sum with odd
+ * and even factors. A change of one word always shows; of several, but for a chance of 2^-64. It
+ * costs what reading costs: XXH3 takes three times as long over a row of 384. */
+uint64_t wn_row_sum(const float *x, size_t n);
 
 /* ---- in double, single-threaded: see table.h for the panels of WN_ND columns
  * ---------------------

@@ -498,3 +498,8 @@ bool wn_all_finite(const float *x, size_t n)
 {
     return wn_kernel_table()->all_finite(x, n);
 }
+
+uint64_t wn_row_sum(const float *x, size_t n)
+{
+    return wn_kernel_table()->row_sum(x, n);
+}

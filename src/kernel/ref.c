@@ -366,6 +366,22 @@ static bool all_finite(const float *x, size_t n)
     return true;
 }
 
+static uint64_t row_sum(const float *x, size_t n)
+{
+    uint64_t first[WN_ROW_LANES] = {0}, second[WN_ROW_LANES] = {0}, sum = 0;
+    for (size_t i = 0; i < n; i += WN_ROW_LANES)
+        for (size_t l = 0; l < WN_ROW_LANES; l++) {
+            uint32_t word = 0;
+            if (i + l < n)
+                memcpy(&word, x + i + l, sizeof word);
+            first[l] += word;
+            second[l] += first[l];
+        }
+    for (size_t l = 0; l < WN_ROW_LANES; l++)
+        sum += first[l] * WN_ROW_ODD(l) + second[l] * WN_ROW_EVEN(l);
+    return sum;
+}
+
 static void adamw(float *w, float *m, float *v, const float *g, size_t n, float step, float b1,
                   float b2, float eps, float decay, float root, float gscale, float clip)
 {
@@ -476,6 +492,7 @@ const wn_kernels wn_kernel_table_ref = {
     .dot64 = dot64,
     .add64 = add64,
     .all_finite = all_finite,
+    .row_sum = row_sum,
     .adamw = adamw,
     .philox16 = philox16,
     .sign_rows = sign_rows,

@@ -33,6 +33,11 @@ typedef struct wn_int8 {
     int32_t sum[32];
 } wn_int8;
 
+/* Factors of lane l of row_sum: of the words' sum, of the sums' sum. */
+#define WN_ROW_ODD(l)  (UINT64_C(0x9E3779B97F4A7C15) * (2 * (uint64_t)(l) + 1))
+#define WN_ROW_EVEN(l) (UINT64_C(0xD1B54A32D192ED03) * (2 * (uint64_t)(l) + 2))
+enum { WN_ROW_LANES = 8 };
+
 typedef struct wn_kernels {
     const char *name;
 
@@ -103,6 +108,7 @@ typedef struct wn_kernels {
     double (*dot64)(const float *x, const float *y, size_t n);
     void (*add64)(double *y, double a, const float *x, size_t n);
     bool (*all_finite)(const float *x, size_t n);
+    uint64_t (*row_sum)(const float *x, size_t n); /* factors: WN_ROW_ODD, WN_ROW_EVEN */
     /* step = lr/c1, decay = 1 - lr*wd, root = 1/sqrt(c2). */
     void (*adamw)(float *w, float *m, float *v, const float *g, size_t n, float step, float b1,
                   float b2, float eps, float decay, float root, float gscale, float clip);

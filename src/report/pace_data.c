@@ -52,12 +52,6 @@ double wn_pace_peak(wn_mat_kind kind)
     return best;
 }
 
-uint64_t wn_machine_memory(void)
-{
-    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
-    return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : 0;
-}
-
 static wn_err scratch(char **dir)
 {
     const char *tmp = getenv("TMPDIR");

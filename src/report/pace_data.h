@@ -34,7 +34,4 @@ wn_err wn_pace_search(wn_pace_scan *s, size_t D, size_t Q, size_t k, wn_metric m
 /* Bytes a second that a file beyond the page cache is read with, as search reads a store. */
 wn_err wn_pace_disk(double *rate);
 
-/* Of this machine, bytes; 0: unknown. */
-uint64_t wn_machine_memory(void);
-
 #endif

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/mem.h"
+
 /* ---- pool, embed, search ---- */
 
 wn_err wn_price_pool(wn_pricing *p)

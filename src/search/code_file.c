@@ -4,13 +4,11 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/par.h"
-#include "base/report.h"
 #include "io/file.h"
 #include "io/hash.h"
-#include "search/exact.h"
+#include "io/region.h"
 
-#define MAGIC "WNCODES1"
+#define MAGIC "WNCODES2"
 enum { HEAD = 4096, PAGE = 4096, SHA_AT = 32, SHA_DIGITS = 64 };
 
 struct head {
@@ -29,10 +27,24 @@ struct plan {
     size_t d;
 };
 
+/* Parts of a piece of so many rows: codes, facts, checksums. */
+static size_t codes_bytes(size_t rows, size_t d)
+{
+    return wn_code_blocks(rows) * WN_SCAN_ROWS * d;
+}
+
+static size_t facts_bytes(size_t rows)
+{
+    return wn_code_blocks(rows) * WN_SCAN_ROWS * sizeof(wn_row_facts);
+}
+
 static size_t rows_bytes(size_t rows, size_t d)
 {
-    return wn_code_blocks(rows) * WN_SCAN_ROWS * (d + sizeof(wn_row_facts));
+    return codes_bytes(rows, d) + facts_bytes(rows) +
+           wn_code_blocks(rows) * WN_SCAN_ROWS * sizeof(uint64_t);
 }
+_Static_assert(sizeof(wn_row_facts) * WN_SCAN_ROWS % sizeof(uint64_t) == 0,
+               "checksums are aligned");
 
 static size_t rows_of(const struct plan *p, uint64_t piece)
 {
@@ -132,64 +144,43 @@ const wn_basis *wn_code_file_basis(const wn_code_file *k)
     return &k->basis;
 }
 
-bool wn_code_file_piece(const wn_code_file *k, uint64_t piece, const int8_t **code,
-                        const wn_row_facts **facts)
+bool wn_code_file_piece(wn_code_piece *out, const wn_code_file *k, uint64_t piece)
 {
     const struct plan *p = &k->plan;
     const char *at = k->map.data + p->first + piece * p->piece_bytes;
-    size_t rows = rows_of(p, piece);
+    size_t rows = rows_of(p, piece), codes = codes_bytes(rows, p->d);
     uint64_t hash;
     memcpy(&hash, k->map.data + p->table + piece * sizeof hash, sizeof hash);
-    *code = (const int8_t *)at;
-    *facts = (const wn_row_facts *)(const void *)(at + wn_code_blocks(rows) * WN_SCAN_ROWS * p->d);
+    out->code = (const int8_t *)at;
+    out->facts = (const wn_row_facts *)(const void *)(at + codes);
+    out->sum = (const uint64_t *)(const void *)(at + codes + facts_bytes(rows));
     return wn_hash64(at, rows_bytes(rows, p->d), 0) == hash;
+}
+
+void wn_code_file_ahead(const wn_code_file *k, uint64_t first, uint64_t n)
+{
+    wn_region all = {k->map.base, (size_t)k->map.size};
+    wn_region_ahead(&all, k->plan.first + first * k->plan.piece_bytes, n * k->plan.piece_bytes);
+}
+
+void wn_code_file_behind(const wn_code_file *k, uint64_t first, uint64_t n)
+{
+    wn_region all = {k->map.base, (size_t)k->map.size};
+    wn_region_behind(&all, k->plan.first + first * k->plan.piece_bytes, n * k->plan.piece_bytes);
 }
 
 /* ---- writing ---- */
 
-struct write_job {
-    const wn_coded_rows *of;
-    const struct plan *plan;
-    const wn_basis *basis;
-    char *round;    /* pieces that are made together */
-    float *scratch; /* [threads] */
-    uint64_t *table;
-    uint64_t from; /* the round's first piece */
+struct wn_code_writer {
+    wn_out out;
+    struct plan plan;
+    char *before;    /* what stands before the pieces */
+    char *round;     /* the pieces at work */
+    uint64_t *table; /* a hash a piece, and one of the ends */
+    uint64_t from;   /* the first piece at work */
 };
 
-static wn_err make_piece(void *ctx, size_t i, int thread)
-{
-    struct write_job *j = ctx;
-    const wn_coded_rows *of = j->of;
-    uint64_t piece = j->from + i, first = piece * WN_CODE_ROWS;
-    size_t rows = rows_of(j->plan, piece), d = j->plan->d, bad;
-    char *at = j->round + i * j->plan->piece_bytes;
-    wn_encode_rows((int8_t *)at,
-                   (wn_row_facts *)(void *)(at + wn_code_blocks(rows) * WN_SCAN_ROWS * d), &bad,
-                   j->basis, of->rows + first * of->D, rows,
-                   j->scratch + (size_t)thread * wn_encode_scratch(j->basis));
-    if (bad < rows)
-        return wn_fail(WN_EFORMAT, "row %llu holds NaN or infinity",
-                       (unsigned long long)(first + bad));
-    j->table[piece] = wn_hash64(at, rows_bytes(rows, d), 0);
-    return WN_OK;
-}
-
-static wn_err write_pieces(wn_out *out, struct write_job *j, size_t together)
-{
-    const struct plan *p = j->plan;
-    for (j->from = 0; j->from < p->pieces; j->from += together) {
-        uint64_t n = p->pieces - j->from < together ? p->pieces - j->from : together;
-        uint64_t last = j->from + n - 1;
-        WN_TRY(wn_par_for(n, make_piece, j));
-        WN_TRY(wn_out_write(out, j->round,
-                            (n - 1) * p->piece_bytes + rows_bytes(rows_of(p, last), p->d)));
-        WN_TRY(wn_progress("codes", "rows", last * WN_CODE_ROWS + rows_of(p, last), p->N, NULL));
-    }
-    return WN_OK;
-}
-
-/* All that stands before the pieces: wn_free. */
+/* All that stands before the pieces. */
 static char *make_before(const struct plan *p, const wn_coded_rows *of, const wn_basis *b)
 {
     char *before = wn_calloc(1, p->first);
@@ -204,50 +195,78 @@ static char *make_before(const struct plan *p, const wn_coded_rows *of, const wn
     return before;
 }
 
-static wn_err write_file(const char *path, const wn_coded_rows *of, const wn_basis *b)
+static void free_writer(wn_code_writer *w)
 {
-    struct plan p = plan_of(of->N, of->D);
-    size_t threads = (size_t)wn_par_threads(), together = 4 * threads;
-    struct write_job j = {.of = of, .plan = &p, .basis = b};
-    char *before = make_before(&p, of, b);
-    j.round = wn_malloc(together * p.piece_bytes);
-    j.scratch = wn_malloc(threads * wn_encode_scratch(b) * sizeof *j.scratch);
-    j.table = wn_malloc((p.pieces + 1) * sizeof *j.table);
-    wn_out out = {0};
-    wn_err e = before && j.round && j.scratch && j.table ? WN_OK : WN_ENOMEM;
+    wn_free(w->before);
+    wn_free(w->round);
+    wn_free(w->table);
+    wn_free(w);
+}
+
+wn_err wn_code_writer_open(wn_code_writer **out, const char *path, const wn_coded_rows *of,
+                           const wn_basis *b, size_t most)
+{
+    wn_code_writer *w;
+    *out = NULL;
+    WN_NEW(w, 1);
+    w->plan = plan_of(of->N, of->D);
+    w->before = make_before(&w->plan, of, b);
+    w->round = wn_calloc(most, w->plan.piece_bytes);
+    w->table = wn_calloc(w->plan.pieces + 1, sizeof *w->table);
+    wn_err e = w->before && w->round && w->table ? wn_out_open(&w->out, path) : WN_ENOMEM;
     if (!e)
-        e = wn_out_open(&out, path);
-    if (!e) {
-        e = wn_out_write(&out, before, p.first);
-        if (!e)
-            e = write_pieces(&out, &j, together);
-        if (!e) {
-            j.table[p.pieces] = hash_ends(&p, before, (const char *)j.table);
-            e = wn_out_write(&out, j.table, (p.pieces + 1) * sizeof *j.table);
-        }
-        if (e)
-            wn_out_abort(&out);
-        else
-            e = wn_out_commit(&out);
+        e = wn_out_write(&w->out, w->before, w->plan.first);
+    if (e) {
+        wn_code_writer_abort(w);
+        return e;
     }
-    wn_free(before);
-    wn_free(j.round);
-    wn_free(j.scratch);
-    wn_free(j.table);
+    *out = w;
+    return WN_OK;
+}
+
+void wn_code_writer_room(const wn_code_writer *w, size_t i, int8_t **code, wn_row_facts **facts,
+                         uint64_t **sum)
+{
+    char *at = w->round + i * w->plan.piece_bytes;
+    size_t rows = rows_of(&w->plan, w->from + i), codes = codes_bytes(rows, w->plan.d);
+    *code = (int8_t *)at;
+    *facts = (wn_row_facts *)(void *)(at + codes);
+    *sum = (uint64_t *)(void *)(at + codes + facts_bytes(rows));
+}
+
+void wn_code_writer_made(wn_code_writer *w, size_t i)
+{
+    size_t rows = rows_of(&w->plan, w->from + i);
+    w->table[w->from + i] =
+        wn_hash64(w->round + i * w->plan.piece_bytes, rows_bytes(rows, w->plan.d), 0);
+}
+
+wn_err wn_code_writer_next(wn_code_writer *w, size_t n)
+{
+    const struct plan *p = &w->plan;
+    size_t last = rows_bytes(rows_of(p, w->from + n - 1), p->d);
+    WN_TRY(wn_out_write(&w->out, w->round, (n - 1) * p->piece_bytes + last));
+    w->from += n;
+    return WN_OK;
+}
+
+wn_err wn_code_writer_commit(wn_code_writer *w)
+{
+    const struct plan *p = &w->plan;
+    w->table[p->pieces] = hash_ends(p, w->before, (const char *)w->table);
+    wn_err e = wn_out_write(&w->out, w->table, (p->pieces + 1) * sizeof *w->table);
+    if (e)
+        wn_out_abort(&w->out);
+    else
+        e = wn_out_commit(&w->out);
+    free_writer(w);
     return e;
 }
 
-wn_err wn_code_file_write(const char *path, const wn_coded_rows *of)
+void wn_code_writer_abort(wn_code_writer *w)
 {
-    wn_basis b = {0};
-    struct scan s = {.rows = of->rows, .N = of->N, .left = of->N, .D = of->D};
-    s.metric = of->cosine ? WN_METRIC_COSINE : WN_METRIC_L2;
-    wn_err e = wn_sample_take(&s, 0);
-    if (!e)
-        e = wn_sample_basis(&b, &s);
-    if (!e)
-        e = write_file(path, of, &b);
-    wn_free(s.sample);
-    wn_basis_free(&b);
-    return e;
+    if (!w)
+        return;
+    wn_out_abort(&w->out);
+    free_writer(w);
 }

@@ -17,6 +17,7 @@
 #include "base/mem.h"
 #include "base/par.h"
 #include "base/report.h"
+#include "kernel/kernel.h"
 
 enum {
     CANDIDATE_BYTES = 96 << 20, /* candidates held at once bound the queries of a pass */
@@ -24,7 +25,8 @@ enum {
                         still in the second cache */
     HIT_BYTES = 8 << 20, /* of a thread: bound the rows of a call of wn_scan */
     FOUND = 16384,       /* candidates that a thread collects before it hands them over */
-    NEAR_BYTES = 4096    /* of a row that is asked for before it is scored */
+    NEAR_BYTES = 4096,   /* of a row that is asked for before it is scored */
+    DENSE = 4            /* where a row in so many is scored, all are read */
 };
 
 static const char *const metric_name[] = {"l2", "ip", "cosine"};
@@ -97,7 +99,7 @@ static void lock(char *busy)
 
 /* Hands what a thread has found over, query by query: so a query's state, which threads take turns
  * to write, is fetched once for several candidates. */
-static void hand_over(struct scan *s, struct scan_thread *t)
+void wn_scan_hand_over(struct scan *s, struct scan_thread *t)
 {
     memset(t->place, 0, (s->Q + 1) * sizeof *t->place);
     for (size_t i = 0; i < t->n_found; i++)
@@ -134,7 +136,7 @@ static void offer(struct scan *s, struct scan_thread *t, size_t q, uint64_t row,
         return;
     t->found[t->n_found++] = (struct found){score, row, q};
     if (t->n_found == FOUND)
-        hand_over(s, t);
+        wn_scan_hand_over(s, t);
 }
 
 /* Hits of rows [first, end), counted from `first`. */
@@ -143,6 +145,19 @@ struct hits {
     size_t n;
     uint64_t first, end;
 };
+
+/* Asks the disk for the rows of hits, or for the whole span where these are many. */
+static void read_rows(const struct scan *s, const struct hits *h, const uint64_t *asked)
+{
+    size_t n = (size_t)(h->end - h->first), hit = 0;
+    for (size_t i = 0; i < SPAN_ROWS / 64; i++)
+        hit += (size_t)__builtin_popcountll(asked[i]);
+    if (hit > n / DENSE)
+        wn_store_ahead(s->of->store, h->first, n);
+    for (size_t i = 0; i < n && hit <= n / DENSE; i++)
+        if (wn_bit(asked, i))
+            wn_store_ahead(s->of->store, h->first + i, 1);
+}
 
 /* Asks memory for the rows of hits, each once. */
 static void fetch_rows(const struct scan *s, const struct hits *h)
@@ -158,74 +173,112 @@ static void fetch_rows(const struct scan *s, const struct hits *h)
         for (size_t at = 0; at < bytes; at += 64)
             __builtin_prefetch(x + at, 0, 2);
     }
+    if (s->of->large && s->of->store)
+        read_rows(s, h, asked);
 }
 
-static void offer_hits(struct scan *s, struct scan_thread *t, const struct hits *h, double *norm)
+/* That a row's numbers are those its code was made of: it was not read with its codes, and its
+ * block, of which little else is needed, would cost hundreds of times as much to compare. */
+static wn_err check_row(const struct scan *s, struct scan_thread *t, uint64_t row)
+{
+    uint64_t expected = t->sum[row - t->first], found = wn_row_sum(s->rows + row * s->D, s->D);
+    wn_bit_set(t->checked, row - t->first);
+    if (expected == found)
+        return WN_OK;
+    if (s->of->store)
+        WN_TRY(wn_store_verify(s->of->store, row, 1));
+    return wn_fail(
+        WN_EFORMAT,
+        "row %llu: expected checksum %016llx, as when its codes were made, found %016llx",
+        (unsigned long long)row, (unsigned long long)expected, (unsigned long long)found);
+}
+
+static wn_err offer_hits(struct scan *s, struct scan_thread *t, const struct hits *h, double *norm)
 {
     for (size_t i = 0; i < h->n; i++) {
         uint64_t row = h->first + h->hit[i].row;
-        if (row < h->end && h->hit[i].query < s->Q && !wn_bit(s->skip, row))
-            offer(s, t, h->hit[i].query, row, &norm[h->hit[i].row]);
+        if (row >= h->end || h->hit[i].query >= s->Q || wn_bit(s->skip, row))
+            continue;
+        if (t->sum && !wn_bit(t->checked, row - t->first))
+            WN_TRY(check_row(s, t, row));
+        offer(s, t, h->hit[i].query, row, &norm[h->hit[i].row]);
     }
+    return WN_OK;
 }
 
 /* Rows [first, first + n), whose codes these are. The rows of a span's hits are asked for, and
  * scored when the next span has been filtered. */
-static void scan_codes(struct scan *s, struct scan_thread *t, const int8_t *code,
-                       const wn_row_facts *facts, uint64_t first, size_t n)
+static wn_err scan_codes(struct scan *s, struct scan_thread *t, const wn_code_piece *p,
+                         uint64_t first, size_t n)
 {
     struct hits before = {0};
+    t->first = first;
+    t->sum = p->sum;
+    memset(t->checked, 0, sizeof t->checked);
     for (size_t i = 0; i < n; i++)
         t->norm[i] = -1;
-    wn_scan_facts_of(t->bound, facts, wn_code_blocks(n), s->basis, &s->coded);
+    wn_scan_facts_of(t->bound, p->facts, wn_code_blocks(n), s->basis, &s->coded);
     for (size_t from = 0, turn = 0; from < n; from += s->room_rows, turn++) {
         wn_scan_queries q = s->coded.scan;
         size_t m = n - from < s->room_rows ? n - from : s->room_rows;
         wn_coded_floors(t->floor, &s->coded);
         q.floor = t->floor;
         struct hits now = {t->hit[turn % 2], 0, first + from, first + from + m};
-        now.n = wn_scan(t->hit[turn % 2], code + from * s->basis->d, t->bound + from / WN_SCAN_ROWS,
-                        wn_code_blocks(m), &q);
+        now.n = wn_scan(t->hit[turn % 2], p->code + from * s->basis->d,
+                        t->bound + from / WN_SCAN_ROWS, wn_code_blocks(m), &q);
         if (s->file)
             fetch_rows(s, &now);
-        offer_hits(s, t, &before, t->norm + from - (from ? s->room_rows : 0));
+        WN_TRY(offer_hits(s, t, &before, t->norm + from - (from ? s->room_rows : 0)));
         before = now;
     }
-    offer_hits(s, t, &before, t->norm + (n - 1) / s->room_rows * s->room_rows);
+    WN_TRY(offer_hits(s, t, &before, t->norm + (n - 1) / s->room_rows * s->room_rows));
     if (s->eager)
-        hand_over(s, t);
+        wn_scan_hand_over(s, t);
+    return WN_OK;
 }
 
-static wn_err scan_piece(void *ctx, size_t piece, int thread)
+/* The codes of rows [first, first + n), made now; the i-th piece of the window. */
+static wn_err make_codes(wn_code_piece *p, struct scan *s, struct scan_thread *t, size_t i,
+                         uint64_t first, size_t n)
 {
-    struct scan *s = ctx;
-    struct scan_thread *t = &s->thread[thread];
-    uint64_t first = (uint64_t)piece * s->piece_rows;
-    size_t n = s->N - first < s->piece_rows ? (size_t)(s->N - first) : s->piece_rows, bad = n;
-    const int8_t *code = t->code;
-    const wn_row_facts *facts = t->facts;
-    if (s->file && !wn_code_file_piece(s->file, piece, &code, &facts)) {
-        __atomic_store_n(&s->damaged, true, __ATOMIC_RELAXED);
-        return wn_fail(WN_EFORMAT, "codes of rows from %llu: not what was written",
-                       (unsigned long long)first);
-    }
-    if (!s->file)
-        wn_encode_rows(t->code, t->facts, &bad, s->basis, s->rows + first * s->D, n, t->scratch);
+    int8_t *code = t->code;
+    wn_row_facts *facts = t->facts;
+    uint64_t *sum = NULL;
+    size_t bad;
+    if (s->writer)
+        wn_code_writer_room(s->writer, i, &code, &facts, &sum);
+    wn_encode_rows(code, facts, &bad, s->basis, s->rows + first * s->D, n, t->scratch);
     if (bad < n)
         return wn_fail(WN_EFORMAT, "row %llu holds NaN or infinity",
                        (unsigned long long)(first + bad));
-    scan_codes(s, t, code, facts, first, n);
-    uint64_t done = __atomic_add_fetch(&s->done, n, __ATOMIC_RELAXED);
-    return thread == 0 && !s->quiet ? wn_progress("search", "rows", done, s->N, NULL) : WN_OK;
+    for (size_t r = 0; sum && r < n; r++)
+        sum[r] = wn_row_sum(s->rows + (first + r) * s->D, s->D);
+    if (s->writer)
+        wn_code_writer_made(s->writer, i);
+    *p = (wn_code_piece){code, facts, NULL};
+    return WN_OK;
 }
 
-wn_err wn_scan_all(struct scan *s)
+wn_err wn_scan_piece(void *scan, size_t piece, int thread)
 {
-    s->done = 0;
-    wn_err e = wn_par_for((size_t)((s->N + s->piece_rows - 1) / s->piece_rows), scan_piece, s);
-    for (size_t i = 0; i < (size_t)wn_par_threads(); i++)
-        hand_over(s, &s->thread[i]);
-    return e;
+    struct scan *s = scan;
+    struct scan_thread *t = &s->thread[thread];
+    uint64_t first = s->from + (uint64_t)piece * s->piece_rows;
+    size_t n = s->N - first < s->piece_rows ? (size_t)(s->N - first) : s->piece_rows;
+    wn_code_piece p;
+    if (!s->file)
+        WN_TRY(make_codes(&p, s, t, piece, first, n));
+    else if (!wn_code_file_piece(&p, s->file, first / WN_CODE_ROWS)) {
+        __atomic_store_n(&s->use->damaged, true, __ATOMIC_RELAXED);
+        return wn_fail(WN_EFORMAT, "codes of rows from %llu: not what was written",
+                       (unsigned long long)first);
+    }
+    if (s->Q)
+        WN_TRY(scan_codes(s, t, &p, first, n));
+    uint64_t done = __atomic_add_fetch(&s->done, n, __ATOMIC_RELAXED);
+    return thread == 0 && !s->quiet
+               ? wn_progress(s->Q ? "search" : "codes", "rows", done, s->N, NULL)
+               : WN_OK;
 }
 
 /* ---- a pass ---- */
@@ -327,11 +380,11 @@ static wn_err pass(struct scan *s, wn_cand *cand, int64_t *row, double *score, s
 static wn_err reserve(struct scan *s, size_t most_queries)
 {
     size_t threads = (size_t)wn_par_threads(), d = s->basis->d;
-    size_t padded = (most_queries + WN_SCAN_QUERIES - 1) / WN_SCAN_QUERIES * WN_SCAN_QUERIES;
+    size_t padded = (most_queries / WN_SCAN_QUERIES + 1) * WN_SCAN_QUERIES;
     size_t rows = HIT_BYTES / (padded * sizeof(wn_scan_hit)) / WN_SCAN_ROWS * WN_SCAN_ROWS;
     s->room_rows = rows < WN_SCAN_ROWS ? WN_SCAN_ROWS : rows < SPAN_ROWS ? rows : SPAN_ROWS;
-    WN_NEW(s->state, most_queries);
-    WN_NEW(s->guess, most_queries);
+    WN_NEW(s->state, most_queries + 1);
+    WN_NEW(s->guess, most_queries + 1);
     WN_NEW(s->thread, threads);
     for (size_t i = 0; i < threads; i++) {
         struct scan_thread *t = &s->thread[i];
@@ -403,43 +456,82 @@ static wn_err run(struct scan *s, int64_t *row, double *score, const float *quer
     return e;
 }
 
-wn_err wn_search_coded(int64_t *row, double *score, const float *rows, uint64_t N,
-                       const uint64_t *skip, const wn_code_file *file, bool *damaged,
-                       const float *query, size_t Q, size_t D, size_t k, wn_metric metric)
+/* Where codes are kept they are made in a basis that no query and no row struck out has a part in:
+ * the same file whoever makes it. */
+static wn_err keep_codes(struct scan *s, wn_basis *made)
+{
+    struct scan all = *s;
+    all.skip = NULL;
+    wn_err e = wn_sample_take(&all, 0);
+    if (!e)
+        e = wn_sample_basis(made, &all);
+    wn_free(all.sample);
+    return e ? e : wn_scan_keep(s, made);
+}
+
+static wn_err scan_rows(struct scan *s, wn_basis *made, int64_t *row, double *score,
+                        const float *query, size_t Q, size_t k)
+{
+    if (!s->file && s->use->keep)
+        WN_TRY(keep_codes(s, made));
+    if (Q)
+        WN_TRY(wn_sample_take(s, Q));
+    if (!s->file && !made->centre)
+        WN_TRY(wn_sample_basis(made, s));
+    s->basis = s->file ? wn_code_file_basis(s->file) : made;
+    s->piece_rows = s->file || s->writer ? WN_CODE_ROWS : SPAN_ROWS;
+    if (Q)
+        return run(s, row, score, query, Q, k);
+    WN_TRY(reserve(s, 0));
+    return wn_scan_all(s);
+}
+
+wn_err wn_search_coded(int64_t *row, double *score, const wn_coded_rows *of, const uint64_t *skip,
+                       wn_code_use *use, const float *query, size_t Q, size_t k, wn_metric metric)
 {
     wn_basis made = {0};
-    struct scan s = {.rows = rows,
+    struct scan s = {.rows = of->rows,
                      .skip = skip,
-                     .N = N,
-                     .left = rows_left(skip, N),
-                     .D = D,
+                     .N = of->N,
+                     .left = rows_left(skip, of->N),
+                     .D = of->D,
                      .metric = metric,
-                     .gamma = ((double)D / 8 + 80) * 0x1p-24,
-                     .file = file,
-                     .piece_rows = file ? WN_CODE_ROWS : SPAN_ROWS};
-    *damaged = false;
-    if (D == 0 || D >= 1 << 20)
+                     .gamma = ((double)of->D / 8 + 80) * 0x1p-24,
+                     .of = of,
+                     .file = use->file,
+                     .use = use};
+    use->damaged = false;
+    if (s.D == 0 || s.D >= 1 << 20)
         return wn_fail(WN_EARG, "search: expected 1 to %d numbers a row, found %zu", (1 << 20) - 1,
-                       D);
+                       s.D);
     for (size_t i = 0; s.left == 0 && i < Q * k; i++) {
         row[i] = WN_NO_ROW;
         score[i] = NAN;
     }
-    if (Q == 0 || k == 0 || s.left == 0)
+    if ((Q || !use->keep) && (Q == 0 || k == 0 || s.left == 0))
         return WN_OK;
     s.k = k < s.left ? k : (size_t)s.left;
     if (s.k > CANDIDATE_BYTES)
         return wn_fail(WN_EARG, "search: k %zu: at most %d", s.k, CANDIDATE_BYTES);
-    WN_TRY(refuse_queries(query, Q, D));
-    wn_err e = wn_sample_take(&s, Q);
-    if (!e && !file)
-        e = wn_sample_basis(&made, &s);
-    s.basis = file ? wn_code_file_basis(file) : &made;
-    if (!e)
-        e = run(&s, row, score, query, Q, k);
-    *damaged = s.damaged;
+    WN_TRY(refuse_queries(query, Q, s.D));
+    if (of->large && of->store)
+        wn_store_scattered(of->store, true);
+    wn_err e = scan_rows(&s, &made, row, score, query, Q, k);
+    if (of->large && of->store)
+        wn_store_scattered(of->store, false);
+    use->file = s.file;
+    wn_code_writer_abort(s.writer);
     release(&s);
     wn_basis_free(&made);
+    return e;
+}
+
+wn_err wn_code_file_write(const char *path, const wn_coded_rows *of)
+{
+    wn_code_use use = {.keep = path, .must = true};
+    wn_metric metric = of->cosine ? WN_METRIC_COSINE : WN_METRIC_L2;
+    wn_err e = wn_search_coded(NULL, NULL, of, NULL, &use, NULL, 0, 0, metric);
+    wn_code_file_close(use.file);
     return e;
 }
 
@@ -447,8 +539,9 @@ wn_err wn_search_among(int64_t *row, double *score, const float *rows, uint64_t 
                        const uint64_t *skip, const float *query, size_t Q, size_t D, size_t k,
                        wn_metric metric)
 {
-    bool damaged;
-    return wn_search_coded(row, score, rows, N, skip, NULL, &damaged, query, Q, D, k, metric);
+    const wn_coded_rows of = {.rows = rows, .N = N, .D = D, .cosine = metric == WN_METRIC_COSINE};
+    wn_code_use none = {0};
+    return wn_search_coded(row, score, &of, skip, &none, query, Q, k, metric);
 }
 
 wn_err wn_search_exact(int64_t *row, double *score, const float *rows, uint64_t N,

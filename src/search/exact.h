@@ -26,7 +26,10 @@ struct scan_thread {
     wn_scan_facts *bound;
     wn_scan_hit *hit[2];
     float *scratch, *floor;
-    double *norm; /* [WN_CODE_ROWS] |x|, negative: not taken yet */
+    double *norm;                        /* [WN_CODE_ROWS] |x|, negative: not taken yet */
+    uint64_t first;                      /* of the piece at work */
+    const uint64_t *sum;                 /* of its rows; NULL: they need no check */
+    uint64_t checked[WN_CODE_ROWS / 64]; /* bits: rows that are as their checksum says */
     struct found *found;
     size_t n_found;
     uint32_t *order, *place; /* scratch to sort them */
@@ -39,8 +42,11 @@ struct scan {
     size_t Q, D, k;   /* Q: of this pass */
     wn_metric metric;
     double gamma; /* relative error of a float32 sum of D terms, with room for float64's */
+    const wn_coded_rows *of; /* whose rows; NULL: of a sample */
     const wn_basis *basis;
-    const wn_code_file *file; /* codes of all rows; NULL: they are made piece by piece */
+    wn_code_file *file;     /* codes of all rows; NULL: they are made piece by piece */
+    wn_code_writer *writer; /* keeps those that are made; NULL: nobody does */
+    wn_code_use *use;       /* of the search */
     size_t piece_rows; /* a multiple of WN_SCAN_ROWS, at most WN_CODE_ROWS; file: equal to it */
     size_t room_rows;  /* rows whose hits there is room for; a multiple of WN_SCAN_ROWS */
     float *sample;     /* [n_sample, D] */
@@ -49,6 +55,7 @@ struct scan {
     struct query_state *state;
     double *guess; /* [Q], not in the states: those are being written */
     struct scan_thread *thread;
+    uint64_t from;       /* first row of the window at work (stream.c) */
     uint64_t done;       /* rows, for progress */
     bool eager;          /* thresholds are not known yet: what is found counts at once */
     bool quiet, damaged; /* damaged: kept codes are not what was written */
@@ -56,8 +63,14 @@ struct scan {
 
 /* Starts the states of the queries, whose candidates go to cand [Q, wn_topk_cap(k)]. */
 void wn_scan_begin(struct scan *s, wn_cand *cand);
-/* Offers all rows to all queries. */
+/* Offers all rows to all queries, window by window (stream.c). Where a writer keeps their codes,
+ * s->file is the finished file afterwards. */
 wn_err wn_scan_all(struct scan *s);
+/* One piece of the window at work: a body of wn_par_for. */
+wn_err wn_scan_piece(void *scan, size_t piece, int thread);
+void wn_scan_hand_over(struct scan *s, struct scan_thread *t);
+/* Makes ready to keep the codes at s->use->keep, in the basis b of all rows. */
+wn_err wn_scan_keep(struct scan *s, const wn_basis *b);
 
 /* Rows spread evenly over all that are not skipped, for so many queries. A row that holds NaN or
  * infinity is refused. */

@@ -13,7 +13,7 @@ struct wn_finder {
     wn_metric metric;
     wn_coded_rows rows;
     char *path;
-    wn_code_file *file; /* NULL: none */
+    wn_code_use use;
 };
 
 static wn_err path_of(char **path, const wn_store *s, bool cosine)
@@ -29,28 +29,18 @@ static wn_err path_of(char **path, const wn_store *s, bool cosine)
     return WN_OK;
 }
 
-/* Makes the file and opens it. */
-static wn_err make(wn_finder *f, bool needed)
-{
-    const char *why;
-    wn_err e = wn_code_file_write(f->path, &f->rows);
-    if ((e == WN_EIO || e == WN_EARG) && !needed) {
-        wn_message("%s; every search makes the codes anew", wn_error_text());
-        return WN_OK;
-    }
-    WN_TRY(wn_context(e, "%s", wn_store_path(f->store)));
-    return wn_code_file_open(&f->file, &why, f->path, &f->rows);
-}
-
+/* The file that is there, or that one is to be made. */
 static wn_err take(wn_finder *f, bool prepare)
 {
     const char *why;
-    bool worth = f->rows.N * f->rows.D >= WORTH_FLOATS;
+    bool worth = prepare || f->rows.N * f->rows.D >= WORTH_FLOATS;
     WN_TRY(path_of(&f->path, f->store, f->rows.cosine));
-    WN_TRY(wn_code_file_open(&f->file, &why, f->path, &f->rows));
+    WN_TRY(wn_code_file_open(&f->use.file, &why, f->path, &f->rows));
     if (why)
-        wn_message("%s: %s%s", f->path, why, worth || prepare ? "; it is made again" : "");
-    return f->file || !(worth || prepare) ? WN_OK : make(f, prepare);
+        wn_message("%s: %s%s", f->path, why, worth ? "; it is made again" : "");
+    f->use.keep = worth ? f->path : NULL;
+    f->use.must = prepare;
+    return WN_OK;
 }
 
 wn_err wn_finder_open(wn_finder **out, const wn_store *s, wn_metric metric, bool prepare)
@@ -63,7 +53,9 @@ wn_err wn_finder_open(wn_finder **out, const wn_store *s, wn_metric metric, bool
                               .rows = wn_store_rows(s) ? wn_store_vector(s, 0) : NULL,
                               .N = wn_store_rows(s),
                               .D = wn_store_dim(s),
-                              .cosine = metric == WN_METRIC_COSINE};
+                              .cosine = metric == WN_METRIC_COSINE,
+                              .store = s};
+    f->rows.large = f->rows.N * f->rows.D * sizeof(float) > wn_machine_memory() / 2;
     wn_err e = take(f, prepare);
     if (e) {
         wn_finder_close(f);
@@ -77,7 +69,7 @@ void wn_finder_close(wn_finder *f)
 {
     if (!f)
         return;
-    wn_code_file_close(f->file);
+    wn_code_file_close(f->use.file);
     wn_free(f->path);
     wn_free(f);
 }
@@ -85,16 +77,27 @@ void wn_finder_close(wn_finder *f)
 wn_err wn_finder_find(int64_t *row, double *score, wn_finder *f, const uint64_t *skip,
                       const float *query, size_t Q, size_t k)
 {
-    const wn_coded_rows *r = &f->rows;
-    bool damaged;
-    wn_err e = wn_search_coded(row, score, r->rows, r->N, skip, f->file, &damaged, query, Q, r->D,
-                               k, f->metric);
-    if (!damaged)
+    wn_err e = wn_search_coded(row, score, &f->rows, skip, &f->use, query, Q, k, f->metric);
+    if (!f->use.damaged)
         return e;
     wn_message("%s: it is damaged; it is made again", f->path);
-    wn_code_file_close(f->file);
-    f->file = NULL;
-    WN_TRY(make(f, false));
-    return wn_search_coded(row, score, r->rows, r->N, skip, f->file, &damaged, query, Q, r->D, k,
-                           f->metric);
+    wn_code_file_close(f->use.file);
+    f->use.file = NULL;
+    f->use.keep = f->path;
+    return wn_search_coded(row, score, &f->rows, skip, &f->use, query, Q, k, f->metric);
+}
+
+wn_err wn_finder_prepare(wn_finder *f)
+{
+    wn_code_use *u = &f->use;
+    return u->file ? WN_OK : wn_search_coded(NULL, NULL, &f->rows, NULL, u, NULL, 0, 0, f->metric);
+}
+
+wn_err wn_finder_context(wn_err e, const wn_finder *f, const wn_store *queries)
+{
+    const char *path = wn_store_path(f->store);
+    if (e == WN_OK || strncmp(wn_error_text(), path, strlen(path)) == 0)
+        return e;
+    return queries ? wn_context(e, "%s, %s", path, wn_store_path(queries))
+                   : wn_context(e, "%s", path);
 }

@@ -9,13 +9,22 @@
 typedef struct wn_finder wn_finder;
 
 /* Takes the file that is there. Where there is none, or one that is damaged or belongs to other
- * rows, it is made, if the vectors are large enough to gain by it (64 MB) or with `prepare`; where
- * it cannot be written a message says so, and codes are made by every search. With `prepare` that
- * is an error. The store is borrowed. */
+ * rows, the first search makes it in passing, if the vectors are large enough to gain by it (64 MB)
+ * or with `prepare`; where it cannot be written a message says so, and codes are made by every
+ * search. With `prepare` that is an error. The store is borrowed.
+ *
+ * No answer rests on a damaged byte: rows are compared with the store's checksums when they are
+ * coded, codes and the rows that are scored with checksums in the file when they are read
+ * (code_file.h). */
 wn_err wn_finder_open(wn_finder **out, const wn_store *s, wn_metric metric, bool prepare);
 void wn_finder_close(wn_finder *f);
 /* As wn_search_among over the store's rows. */
 wn_err wn_finder_find(int64_t *row, double *score, wn_finder *f, const uint64_t *skip,
                       const float *query, size_t Q, size_t k);
+/* Puts the names of both stores before an error of these calls that does not begin with the
+ * store's; queries NULL: of the store alone. */
+wn_err wn_finder_context(wn_err e, const wn_finder *f, const wn_store *queries);
+/* Makes the file where it is not there, without a search; for a finder opened with `prepare`. */
+wn_err wn_finder_prepare(wn_finder *f);
 
 #endif

@@ -18,18 +18,29 @@ enum {
     PIECE_ROWS = 64
 };
 
+/* The i-th of n rows spread evenly. */
+static uint64_t sampled(const struct scan *s, uint64_t i, uint64_t n)
+{
+    return (uint64_t)((unsigned __int128)s->N * i / n);
+}
+
 wn_err wn_sample_take(struct scan *s, size_t queries)
 {
     uint64_t most = SAMPLE_FLOATS / s->D, n = queries < FEW_QUERIES ? FEW_ROWS : MANY_ROWS;
     n = n < most ? n : most;
     n = n < s->N ? n : s->N;
     WN_NEW(s->sample, n * s->D + 1);
+    for (uint64_t i = 0; s->of->large && s->of->store && i < n; i++)
+        wn_store_ahead(s->of->store, sampled(s, i, n), 1);
     for (uint64_t i = 0; i < n; i++) {
-        uint64_t row = (uint64_t)((unsigned __int128)s->N * i / n);
+        uint64_t row = sampled(s, i, n);
         const float *x = s->rows + row * s->D;
         if (wn_bit(s->skip, row))
             continue;
-        if (!isfinite(wn_exact_dot(x, x, s->D)))
+        bool finite = isfinite(wn_exact_dot(x, x, s->D));
+        if (!finite && s->of->store) /* damaged rather than wrong? */
+            WN_TRY(wn_store_verify(s->of->store, row, 1));
+        if (!finite)
             return wn_fail(WN_EFORMAT, "row %llu holds NaN or infinity", (unsigned long long)row);
         memcpy(s->sample + s->n_sample++ * s->D, x, s->D * sizeof *x);
     }
@@ -57,6 +68,8 @@ static wn_err search_sample(struct scan *s, size_t k)
     few.N = few.left = s->n_sample;
     few.skip = NULL;
     few.file = NULL;
+    few.writer = NULL;
+    few.of = NULL;
     few.k = k;
     few.piece_rows = PIECE_ROWS;
     few.done = 0;

@@ -43,7 +43,7 @@ static wn_err write_hits(wn_out *out, wn_finder *f, const wn_store *s, const wn_
     for (size_t q0 = 0; q0 < Q && err == WN_OK; q0 += block) {
         size_t n = Q - q0 < block ? Q - q0 : block;
         err = wn_finder_find(row, score, f, NULL, wn_store_vector(queries, q0), n, k);
-        err = wn_context(err, "%s, %s", wn_store_path(s), wn_store_path(queries));
+        err = wn_finder_context(err, f, queries);
         for (size_t q = 0; q < n && err == WN_OK; q++) {
             wn_str_clear(&line);
             hits_line(&line, s, queries, q0 + q, row + q * k, score + q * k, k);
@@ -73,7 +73,7 @@ static wn_err search(const wn_search_opts *o, wn_finder *f, const wn_store *s,
     return err;
 }
 
-/* The store's side: what --prepare asks for is done when the finder is open. */
+/* What --prepare asks for is done by the search, or by itself. */
 static wn_err with_store(const wn_search_opts *o, const wn_store *s, const wn_store *queries)
 {
     wn_metric metric;
@@ -85,8 +85,11 @@ static wn_err with_store(const wn_search_opts *o, const wn_store *s, const wn_st
         WN_TRY(wn_store_match(s, queries));
     if (queries && wn_store_rows(queries) == 0)
         return wn_fail(WN_EARG, "%s: no query", wn_store_path(queries));
+    if (queries)
+        WN_TRY(wn_store_verify_all(queries));
     WN_TRY(wn_finder_open(&f, s, metric, o->prepare));
-    wn_err err = queries ? search(o, f, s, queries) : WN_OK;
+    wn_err err =
+        queries ? search(o, f, s, queries) : wn_finder_context(wn_finder_prepare(f), f, NULL);
     wn_finder_close(f);
     return err;
 }

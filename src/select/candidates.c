@@ -166,8 +166,7 @@ static wn_err open_vectors(wn_candidates *c, const wn_select_opts *o)
     WN_TRY(wn_strategy_find(&s, o->strategy));
     WN_TRY(s->steps ? wn_store_match_steps(c->store, c->queries)
                     : wn_store_match(c->store, c->queries));
-    WN_TRY(wn_store_verify_all(c->queries));
-    return wn_store_verify_all(c->store);
+    return wn_store_verify_all(c->queries);
 }
 
 static wn_err open_all(wn_candidates *c, const wn_select_opts *o)

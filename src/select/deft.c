@@ -19,7 +19,8 @@ wn_err wn_pick_deft(wn_picks *out, const wn_candidates *c, const wn_select_opts 
     WN_TRY(wn_finder_open(&f, s, metric, false));
     wn_err e = wn_finder_find(out->list_row, out->list_score, f, c->skip, wn_store_vector(q, 0),
                               out->Q, out->width);
+    e = wn_finder_context(e, f, q);
     wn_finder_close(f);
-    WN_TRY(wn_context(e, "%s, %s", wn_store_path(s), wn_store_path(q)));
+    WN_TRY(e);
     return wn_union_pick(out, c, o, k, metric == WN_METRIC_L2);
 }

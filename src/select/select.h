@@ -18,9 +18,9 @@
 /* Candidate i is row i of the store if there is one, else of the pool. */
 typedef struct wn_candidates {
     uint64_t N;
-    wn_pool *pool;   /* NULL: only ids are known */
-    wn_store *store; /* NULL: no vectors */
-    wn_store *queries;
+    wn_pool *pool;     /* NULL: only ids are known */
+    wn_store *store;   /* NULL: no vectors; whoever reads them compares them with their checksums */
+    wn_store *queries; /* compared already */
     wn_pool *query_rows; /* the target's texts, for strategies that read them; else NULL */
     uint64_t *pool_row;  /* [N] row of the pool; NULL: the same number, or no pool */
     uint32_t *task;      /* [N] number of the task */

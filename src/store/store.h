@@ -56,10 +56,11 @@ wn_err wn_store_verify(const wn_store *s, uint64_t first, uint64_t n);
  * compared before are not read again. WN_ESTOP where progress asks to stop. */
 wn_err wn_store_verify_all(const wn_store *s);
 const char *wn_store_packed(const wn_store *s, uint64_t row); /* its bytes, as stored */
-/* For passes over stores larger than memory: these rows are needed soon; are not needed again soon.
- */
+/* For passes over stores larger than memory: these rows are needed soon; are not needed again soon;
+ * rows here and there will be read (yes), so none around them, or all in order again (no). */
 void wn_store_ahead(const wn_store *s, uint64_t first, uint64_t n);
 void wn_store_behind(const wn_store *s, uint64_t first, uint64_t n);
+void wn_store_scattered(const wn_store *s, bool yes);
 wn_span wn_store_id(const wn_store *s, uint64_t row);
 const char *wn_store_task(const wn_store *s, uint64_t row);
 uint32_t wn_store_task_number(const wn_store *s, uint64_t row);

@@ -207,19 +207,37 @@ const char *wn_store_packed(const wn_store *s, uint64_t row)
     return s->row0 + row * s->shape.row_bytes;
 }
 
-static uint64_t place_of(const wn_store *s, uint64_t row)
+/* What readers read: the unpacked rows where there are any. */
+struct stretch {
+    const wn_region *region;
+    uint64_t at, row_bytes;
+};
+
+static struct stretch stretch_of(const wn_store *s, uint64_t row)
 {
-    return (uint64_t)(s->row0 - s->packed.data) + row * s->shape.row_bytes;
+    uint64_t floats = s->shape.dim * (uint64_t)sizeof(float);
+    if (s->floats.data)
+        return (struct stretch){&s->floats, row * floats, floats};
+    return (struct stretch){&s->packed,
+                            (uint64_t)(s->row0 - s->packed.data) + row * s->shape.row_bytes,
+                            s->shape.row_bytes};
 }
 
 void wn_store_ahead(const wn_store *s, uint64_t first, uint64_t n)
 {
+    struct stretch t = stretch_of(s, first);
     if (first < s->rows)
-        wn_region_ahead(&s->packed, place_of(s, first), n * s->shape.row_bytes);
+        wn_region_ahead(t.region, t.at, n * t.row_bytes);
 }
 
 void wn_store_behind(const wn_store *s, uint64_t first, uint64_t n)
 {
+    struct stretch t = stretch_of(s, first);
     if (first < s->rows)
-        wn_region_behind(&s->packed, place_of(s, first), n * s->shape.row_bytes);
+        wn_region_behind(t.region, t.at, n * t.row_bytes);
+}
+
+void wn_store_scattered(const wn_store *s, bool yes)
+{
+    wn_region_scattered(stretch_of(s, 0).region, yes);
 }

@@ -29,7 +29,7 @@ static void setup(void)
         query[i] = 1 + (float)wn_rng_normal(5, 2, i);
     memset(rows + 7 * D, 0, D * sizeof *rows);
     snprintf(path, sizeof path, "/tmp/wn-codes-%d", (int)getpid());
-    of = (wn_coded_rows){SHA, rows, N, D, false};
+    of = (wn_coded_rows){.sha = SHA, .rows = rows, .N = N, .D = D};
 }
 
 static void teardown(void)
@@ -40,9 +40,12 @@ static void teardown(void)
 
 TestSuite(code_file, .init = setup, .fini = teardown);
 
-static wn_err find(int64_t *row, double *score, const wn_code_file *f, bool *damaged, wn_metric m)
+static wn_err find(int64_t *row, double *score, wn_code_file *f, bool *damaged, wn_metric m)
 {
-    return wn_search_coded(row, score, rows, N, NULL, f, damaged, query, Q, D, K, m);
+    wn_code_use use = {.file = f};
+    wn_err err = wn_search_coded(row, score, &of, NULL, &use, query, Q, K, m);
+    *damaged = use.damaged;
+    return err;
 }
 
 Test(code_file, answers_are_the_same_with_and_without)

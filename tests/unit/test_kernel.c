@@ -162,8 +162,30 @@ static void check_exp(const wn_kernels *t)
     }
 }
 
+/* Any flipped bit, any two words that change places. */
+static void check_row_sum(const wn_kernels *t)
+{
+    EACH_LENGTH(n)
+    {
+        row x = noise(1, 3), y = x;
+        uint64_t sum = t->row_sum(x.v, n);
+        cr_assert_eq(sum, REF->row_sum(x.v, n), "%s, %zu numbers", t->name, n);
+        for (size_t bit = 0; bit < 32 * n; bit += 1 + bit % 7) {
+            ((unsigned char *)y.v)[bit / 8] ^= (unsigned char)(1 << (bit % 8));
+            cr_assert_neq(t->row_sum(y.v, n), sum, "bit %zu of %zu numbers", bit, n);
+            y = x;
+        }
+        for (size_t i = 1; i < n; i++) {
+            y.v[0] = x.v[i], y.v[i] = x.v[0];
+            cr_assert_neq(t->row_sum(y.v, n), sum, "0 and %zu of %zu numbers", i, n);
+            y = x;
+        }
+    }
+}
+
 static void check_sums(const wn_kernels *t)
 {
+    check_row_sum(t);
     EACH_LENGTH(n)
     {
         row x = noise(1, 3), y = noise(2, 1), z = y, m = noise(3, 1), v = noise(4, 1), m2 = m,
