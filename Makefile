@@ -44,6 +44,7 @@ FLAGS_of_avx2  := $(FLAGS_avx2)
 FLAGS_of_bf16  := $(NARROW_512)
 FLAGS_of_amx   := $(NARROW_512) -mamx-tile -mamx-bf16 -mamx-int8
 FLAGS_of_attention := $(FLAGS_of_amx)
+FLAGS_of_strips := $(FLAGS_of_amx)
 
 SRC      := $(filter-out src/kernel/fast.c $(if $(FAST),,$(NARROW_SRC)),$(wildcard src/*/*.c))
 LIB_SRC  := $(filter-out src/cli/%,$(SRC))

@@ -3,34 +3,14 @@
 #ifndef WN_KERNEL_FAST_ROWS_H
 #define WN_KERNEL_FAST_ROWS_H
 
+#include "kernel/fast_act.h"
 #include "kernel/table.h"
-#include "kernel/vec.h"
 
 /* for (i = 0; i < n; i += VW) with m lanes of work; whole vectors take the plain loads. */
 #define EACH_VEC(i, n) for (size_t i = 0; i < (n); i += WN_VW)
 #define GET(p, i, n)   ((n) - (i) >= WN_VW ? vload((p) + (i)) : vloadn((p) + (i), (n) - (i)))
 #define PUT(p, i, n, v)                                                                            \
     ((n) - (i) >= WN_VW ? vstore((p) + (i), (v)) : vstoren((p) + (i), (v), (n) - (i)))
-
-INLINE vf act_value(vf x, wn_act act)
-{
-    const float c = 0.797884561f; /* sqrt(2/pi) */
-    vf d;
-    switch (act) {
-    case WN_ACT_SILU:
-        return vmul(x, vsigmoid(x));
-    case WN_ACT_GELU:
-        return vmul(x, vnormal(x, &d));
-    case WN_ACT_GELU_TANH: /* (1 + tanh u) / 2 = sigmoid(2u) */
-        d = vmul(vmul(x, vfma(vmul(x, x), vset(0.044715f), vset(1))), vset(2 * c));
-        return vmul(x, vsigmoid(d));
-    case WN_ACT_RELU:
-        return vmax(vset(0), x);
-    case WN_ACT_IDENTITY:
-        break;
-    }
-    return x;
-}
 
 /* The activation and, in *slope, its derivative. */
 INLINE vf act_slope(vf x, wn_act act, vf *slope)

@@ -18,6 +18,7 @@
 #include "base/par.h"
 #include "kernel/attention.h"
 #include "kernel/narrow_lanes.h"
+#include "kernel/strips.h"
 
 enum {
     TILE = 16,          /* rows of a tile; its columns are 64 bytes: 16 sums or 32 bf16 numbers */
@@ -32,12 +33,12 @@ enum {
 };
 
 struct room {
-    uint16_t k[KV_CELLS];              /* [key tile][step of d][16 keys][32 of d] */
-    uint16_t v[KV_CELLS];              /* [step of keys][column tile][16 of dv][32 keys] */
-    uint16_t q[QUERIES * WN_HEAD_MAX]; /* [query tile][step of d][pair of d][16 queries] */
-    uint16_t p[QUERIES * MOST_KEYS];   /* [step of keys][query tile][pair of keys][16 queries] */
-    float s[MOST_KEYS * QUERIES];      /* [key][query] */
-    float o[SUMS];                     /* [units of a group][dv][query] */
+    uint16_t k[KV_CELLS];               /* [key tile][step of d][16 keys][32 of d] */
+    uint16_t v[KV_CELLS];               /* [step of keys][column tile][16 of dv][32 keys] */
+    uint16_t q[QUERIES * WN_HEAD_MAX];  /* [query tile][step of d][pair of d][16 queries] */
+    uint16_t p[2][QUERIES * MOST_KEYS]; /* [step of keys][query tile][pair of keys][16 queries] */
+    float s[2][MOST_KEYS * QUERIES];    /* [key][query] */
+    float o[SUMS];                      /* [units of a group][dv][query] */
     float top[GROUP * QUERIES], sum[GROUP * QUERIES];
     float line[2][QUERIES + MOST_KEYS + TILE];
 };
@@ -67,6 +68,7 @@ typedef struct job {
     void *o;
     const void *q, *k, *v;
     bool half_in, half_out; /* bf16 bit patterns, else floats */
+    uint16_t *strips;       /* instead of o (strips.h) */
     size_t steps, columns;  /* of 32 along d; tiles of 16 along dv */
     size_t block, units, parts;
     near_buckets near;
@@ -245,18 +247,19 @@ static void pack_queries(const job *w, size_t token, size_t h, size_t rows)
 
 /* ---- softmax -------------------------------------------------------------------------------- */
 
-/* 2^t by a polynomial of degree 4 over half an octave to either side: off by 3e-6, where bf16
- * rounds by 2e-3. NaN stays NaN. */
+/* 2^t = 2^n 2^f, f = t - n within half an octave of 0: a polynomial of degree 3 is off by 8e-5,
+ * where bf16 rounds by 2e-3. n comes from an addition that leaves no room for fractions, and goes
+ * to the exponent as an integer. NaN stays NaN. */
 static inline __m512 exp2_of(__m512 t)
 {
+    const __m512 whole = _mm512_set1_ps(0x1.8p23f);
     t = _mm512_max_ps(_mm512_set1_ps(-125), t);
-    __m512 n = _mm512_roundscale_ps(t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    __m512 f = _mm512_sub_ps(t, n), p = _mm512_set1_ps(0.0095701f);
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.05591786f));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.24024745f));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.69312181f));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.99999926f));
-    return _mm512_scalef_ps(p, n);
+    __m512 n = _mm512_add_ps(t, whole), f = _mm512_sub_ps(t, _mm512_sub_ps(n, whole));
+    __m512 p = _mm512_set1_ps(0.05517166f);
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.24261114f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.69326099f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.99992807f));
+    return (__m512)_mm512_add_epi32((__m512i)p, _mm512_slli_epi32((__m512i)n, 23));
 }
 
 /* What 16 queries see: lane i the keys [lo, hi), all lanes [all0, all1), some lanes [any0, any1).
@@ -365,8 +368,8 @@ static __m512 softmax(uint16_t *p, const float *s, size_t c0, size_t c1, const s
 }
 
 /* Distances, tables and caps: scores become final, and the scale still to be applied is 1. */
-static float modify(const job *w, const segment *g, size_t h, size_t i0, size_t k0, size_t from,
-                    size_t to)
+static float modify(const job *w, const segment *g, float *s, size_t h, size_t i0, size_t k0,
+                    size_t from, size_t to)
 {
     const wn_attn *a = w->a;
     bool lined = a->slope || a->bias;
@@ -379,7 +382,7 @@ static float modify(const job *w, const segment *g, size_t h, size_t i0, size_t 
     for (size_t x = 0; lined && x < n; x++)
         back[x] = line[n - 1 - x];
     for (size_t j = from; j < to; j++) {
-        float *row = room()->s + j * QUERIES;
+        float *row = s + j * QUERIES;
         if (a->softcap > 0)
             w->t->softcap(row, QUERIES, a->scale, a->softcap);
         else
@@ -402,48 +405,87 @@ static float *sums_of(const job *w, const unit *u)
     return room()->o + u->at * w->columns * TILE * QUERIES;
 }
 
-static void scores(const job *w, size_t rows, size_t from, size_t to)
-{
-    size_t bytes = CELLS * sizeof(uint16_t), j = from / TILE, end = (to + TILE - 1) / TILE;
-    tiles k = {room()->k + j * w->steps * CELLS, bytes, w->steps * bytes};
-    tiles q = {room()->q, bytes, w->steps * bytes};
-    w->product(room()->s + j * TILE * QUERIES, &k, &q, w->steps, end - j, rows > TILE ? 2 : 1,
-               false);
-}
-
-static void weigh(const job *w, const unit *u, size_t s0, size_t s1, bool add)
-{
-    size_t bytes = CELLS * sizeof(uint16_t);
-    tiles v = {room()->v + s0 * w->columns * CELLS, w->columns * bytes, bytes};
-    tiles p = {room()->p + s0 * 2 * CELLS, 2 * bytes, bytes};
-    w->product(sums_of(w, u), &v, &p, s1 - s0, w->columns, u->rows > TILE ? 2 : 1, add);
-}
-
-/* A unit against the packed keys [k0, k0 + n). */
-static void run_block(const job *w, const segment *g, const unit *u, size_t k0, size_t n)
-{
+/* What a unit sees of the packed keys: all its queries together the keys [from, to). */
+typedef struct stage {
     uint32_t lo[QUERIES], hi[QUERIES];
     size_t from, to;
-    float *top = room()->top + u->at * QUERIES, *sum = room()->sum + u->at * QUERIES;
-    ranges(w->a, g, u->i0, u->rows, k0, n, lo, hi, &from, &to);
-    if (from >= to)
+    float scale, *s;
+    uint16_t *p;
+    bool later; /* it has seen other keys before */
+} stage;
+
+/* Scores of a unit against the packed keys [k0, k0 + n). */
+static void score(const job *w, const segment *g, const unit *u, stage *st, size_t k0, size_t n)
+{
+    st->s = room()->s[u->at % 2];
+    st->p = room()->p[u->at % 2];
+    ranges(w->a, g, u->i0, u->rows, k0, n, st->lo, st->hi, &st->from, &st->to);
+    if (st->from >= st->to)
         return;
     pack_queries(w, g->q0 + u->i0, u->h, u->rows);
-    scores(w, u->rows, from, to);
-    float scale = modify(w, g, u->h, u->i0, k0, from, to);
-    size_t s0 = from / PAIRS, s1 = (to + PAIRS - 1) / PAIRS, wide = w->columns * TILE;
-    bool later = false;
+    size_t bytes = CELLS * sizeof(uint16_t), j = st->from / TILE, end = (st->to + TILE - 1) / TILE;
+    tiles k = {room()->k + j * w->steps * CELLS, bytes, w->steps * bytes};
+    tiles q = {room()->q, bytes, w->steps * bytes};
+    w->product(st->s + j * TILE * QUERIES, &k, &q, w->steps, end - j, u->rows > TILE ? 2 : 1,
+               false);
+    st->scale = modify(w, g, st->s, u->h, u->i0, k0, st->from, st->to);
+}
+
+static void soften(const job *w, const unit *u, stage *st)
+{
+    float *top = room()->top + u->at * QUERIES, *sum = room()->sum + u->at * QUERIES;
+    if (st->from >= st->to)
+        return;
+    size_t s0 = st->from / PAIRS, s1 = (st->to + PAIRS - 1) / PAIRS, wide = w->columns * TILE;
+    st->later = false;
     for (size_t i = 0; i < QUERIES; i++)
-        later = later || top[i] != -INFINITY;
+        st->later = st->later || top[i] != -INFINITY;
     for (size_t t = 0; t < u->rows; t += TILE) {
-        sight v = sight_of(lo + t, hi + t, u->rows - t);
-        __m512 keep = softmax(room()->p + t / TILE * CELLS, room()->s + t, s0 * PAIRS, s1 * PAIRS,
-                              &v, scale, top + t, sum + t);
+        sight v = sight_of(st->lo + t, st->hi + t, u->rows - t);
+        __m512 keep = softmax(st->p + t / TILE * CELLS, st->s + t, s0 * PAIRS, s1 * PAIRS, &v,
+                              st->scale, top + t, sum + t);
         float *o = sums_of(w, u) + t;
-        for (size_t c = 0; later && c < wide; c++, o += QUERIES)
+        for (size_t c = 0; st->later && c < wide; c++, o += QUERIES)
             _mm512_storeu_ps(o, _mm512_mul_ps(_mm512_loadu_ps(o), keep));
     }
-    weigh(w, u, s0, s1, later);
+}
+
+static void weigh(const job *w, const unit *u, const stage *st)
+{
+    if (st->from >= st->to)
+        return;
+    size_t bytes = CELLS * sizeof(uint16_t), s0 = st->from / PAIRS;
+    size_t s1 = (st->to + PAIRS - 1) / PAIRS;
+    tiles v = {room()->v + s0 * w->columns * CELLS, w->columns * bytes, bytes};
+    tiles p = {st->p + s0 * 2 * CELLS, 2 * bytes, bytes};
+    w->product(sums_of(w, u), &v, &p, s1 - s0, w->columns, u->rows > TILE ? 2 : 1, st->later);
+}
+
+/* Units against the packed keys [k0, k0 + n). Tile instructions read memory only when it has left
+ * the store buffer: every step of a unit stands one unit away from the step that wrote for it. */
+static void run_block(const job *w, const segment *g, const unit *u, size_t units, size_t k0,
+                      size_t n)
+{
+    stage st[2];
+    score(w, g, &u[0], &st[0], k0, n);
+    for (size_t i = 0; i < units; i++) {
+        stage *before = &st[(i + 1) % 2], other;
+        if (i > 0)
+            other = *before;
+        if (i + 1 < units)
+            score(w, g, &u[i + 1], before, k0, n);
+        soften(w, &u[i], &st[i % 2]);
+        if (i > 0)
+            weigh(w, &u[i - 1], &other);
+    }
+    weigh(w, &u[units - 1], &st[(units - 1) % 2]);
+}
+
+static inline __m256i *strip_at(const job *w, size_t row, size_t col)
+{
+    size_t wide = wn_strip_tiles(w->a->H * w->a->dv);
+    return (__m256i *)(void *)(w->strips + (row / WN_STRIP * wide + col / 32) * 2 * CELLS +
+                               row % WN_STRIP * 32 + col % 32);
 }
 
 /* Sums to rows of o. */
@@ -463,7 +505,10 @@ static void finish(const job *w, const segment *g, const unit *u)
                 r[i] = (__m512i)_mm512_maskz_mul_ps(any, f, _mm512_loadu_ps(o + i * QUERIES));
             transpose_pairs(r);
             for (size_t i = 0; i < TILE && t + i < u->rows; i++, to += a->ldo) {
-                if (w->half_out)
+                if (w->strips)
+                    _mm256_store_si256(strip_at(w, g->q0 + u->i0 + t + i, u->h * a->dv + c),
+                                       (__m256i)_mm512_cvtneps_pbh((__m512)r[i]));
+                else if (w->half_out)
                     _mm256_mask_storeu_epi16((uint16_t *)w->o + to, m,
                                              (__m256i)_mm512_cvtneps_pbh((__m512)r[i]));
                 else
@@ -492,8 +537,7 @@ static void run_group(const job *w, const segment *g, size_t kh, size_t *packed,
             pack_values(w, g, kh, k0, some);
             *packed = k0;
         }
-        for (size_t i = 0; i < n; i++)
-            run_block(w, g, &u[i], k0, some);
+        run_block(w, g, u, n, k0, some);
     }
     for (size_t i = 0; i < n; i++)
         finish(w, g, &u[i]);
@@ -524,31 +568,37 @@ static void run_task(void *ctx, size_t task, int thread)
         wn_narrow_amx.end();
 }
 
-void wn_attention_bf16(void *o, const void *q, const void *k, const void *v, const wn_attn *a,
-                       bool half_in, bool half_out)
+static void run(job *w, const wn_attn *a)
 {
-    job w = {.t = wn_kernel_table(),
-             .a = a,
-             .product = product_vdp,
-             .o = o,
-             .q = q,
-             .k = k,
-             .v = v,
-             .half_in = half_in,
-             .half_out = half_out,
-             .steps = up(a->d, PAIRS) / PAIRS,
-             .columns = up(a->dv, TILE) / TILE,
-             .parts = 1};
-    if (wn_narrow_table() == &wn_narrow_amx)
-        w.product = product_amx;
-    prepare(&w.near, a);
-    size_t wide = w.steps * PAIRS > w.columns * TILE ? w.steps * PAIRS : w.columns * TILE;
-    w.block = min(MOST_KEYS, KV_CELLS / wide / PAIRS * PAIRS);
-    w.units = min(GROUP, SUMS / (QUERIES * TILE * w.columns));
+    w->t = wn_kernel_table();
+    w->a = a;
+    w->product = wn_narrow_table() == &wn_narrow_amx ? product_amx : product_vdp;
+    w->steps = up(a->d, PAIRS) / PAIRS;
+    w->columns = up(a->dv, TILE) / TILE;
+    w->parts = 1;
+    prepare(&w->near, a);
+    size_t wide = w->steps * PAIRS > w->columns * TILE ? w->steps * PAIRS : w->columns * TILE;
+    w->block = min(MOST_KEYS, KV_CELLS / wide / PAIRS * PAIRS);
+    w->units = min(GROUP, SUMS / (QUERIES * TILE * w->columns));
     /* Few segments: several tasks share the queries of each, packing its keys anew. */
     if (a->S * a->G < 4 * (size_t)wn_par_width())
         for (size_t s = 0; s < a->S; s++)
-            while (w.parts < PARTS && w.parts * 4 * QUERIES < a->q0[s + 1] - a->q0[s])
-                w.parts++;
-    wn_par_do(a->S * a->G * w.parts, run_task, &w);
+            while (w->parts < PARTS && w->parts * 4 * QUERIES < a->q0[s + 1] - a->q0[s])
+                w->parts++;
+    wn_par_do(a->S * a->G * w->parts, run_task, w);
+}
+
+void wn_attention_bf16(void *o, const void *q, const void *k, const void *v, const wn_attn *a,
+                       bool half_in, bool half_out)
+{
+    job w = {.o = o, .q = q, .k = k, .v = v, .half_in = half_in, .half_out = half_out};
+    run(&w, a);
+}
+
+void wn_strip_attention(uint16_t *strips, const uint16_t *q, const uint16_t *k, const uint16_t *v,
+                        const wn_attn *a)
+{
+    WN_ASSERT(a->dv % TILE == 0 && a->H * a->dv % 32 == 0);
+    job w = {.strips = strips, .q = q, .k = k, .v = v, .half_in = true};
+    run(&w, a);
 }

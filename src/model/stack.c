@@ -7,6 +7,7 @@
 #include "base/par.h"
 #include "model/dropout.h"
 #include "model/rope.h"
+#include "model/stack_strips.h"
 
 void wn_stack_free(wn_stack *s)
 {
@@ -127,8 +128,8 @@ static const wn_attn_drop *attention_drop(wn_attn_drop *d, const wn_stack *s, co
     return d;
 }
 
-static wn_attn attention_of(const wn_stack *s, const wn_layer *l, const wn_stack_work *w,
-                            const wn_pass *pass)
+wn_attn wn_stack_attention(const wn_stack *s, const wn_layer *l, const wn_stack_work *w,
+                           const wn_pass *pass)
 {
     size_t ld = wn_qkv_width(s);
     const wn_batch *b = pass->batch;
@@ -269,7 +270,7 @@ static void attention_fwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_s
     if (l->rope >= 0)
         rotate(q, s, l, w, T, false);
     wn_attn_drop drop;
-    wn_attn a = attention_of(s, l, w, pass);
+    wn_attn a = wn_stack_attention(s, l, w, pass);
     a.drop = attention_drop(&drop, s, l, pass, WN_DROP_ATTN);
     if (w->kv) {
         size_t width = 2 * s->G * s->d;
@@ -311,7 +312,7 @@ static void attention_bwd(const wn_stack *s, const wn_layer *l, wn_acts *c, wn_s
     float *q = c->qkv, *k = q + s->H * s->d, *v = k + s->G * s->d;
     float *dq = w->d_qkv, *dk = dq + s->H * s->d, *dv = dk + s->G * s->d;
     wn_attn_drop drop;
-    wn_attn a = attention_of(s, l, w, pass);
+    wn_attn a = wn_stack_attention(s, l, w, pass);
     a.drop = attention_drop(&drop, s, l, pass, WN_DROP_ATTN);
     if (s->bias != WN_NO_PARAM && pass->params->p[s->bias].trainable)
         attention_bias_bwd(s, c, w, pass, a);
@@ -623,6 +624,8 @@ void wn_stack_fwd(const wn_stack *s, wn_stack_work *w, wn_pass *pass, float *x, 
     pass->drop = w->drop;
     pass->low = w->low;
     pass->scaled = w->scaled;
+    if (!keep && wn_stack_strips_fwd(s, w, pass, x, last))
+        return;
     for (size_t i = 0; i < last; i++) {
         wn_acts *c = &w->acts[keep ? i : 0];
         layer_fwd(s, &s->layer[i], c, w, pass, x, keep);

@@ -130,6 +130,15 @@ typedef struct wn_kv {
     const uint32_t *source_to; /* [source segments] first row of each in this pass */
 } wn_kv;
 
+/* Memory of passes on tile products (stack_strips.h): the inputs of products, queries | keys |
+ * values, and the inputs of int8 products with what leads back from them. */
+typedef struct wn_strips {
+    uint16_t *h, *ctx, *act, *qkv;
+    uint8_t *bytes;
+    float *row;
+    int32_t *zero;
+} wn_strips;
+
 /* Memory of passes over a stack, planned for at most T tokens. */
 typedef struct wn_stack_work {
     size_t T;
@@ -153,6 +162,7 @@ typedef struct wn_stack_work {
     int32_t *angle_at; /* [T] 0, 1, ... */
     uint32_t *length;  /* [segments] tokens of the rows that they belong to */
     bool any_long;     /* angles come from `angle` in this pass */
+    wn_strips strips;  /* h NULL: none */
 } wn_stack_work;
 
 /* Lays the work out in the arena (a NULL arena base only counts). acts: array of L (train) or 1. */
@@ -163,6 +173,9 @@ void wn_stack_plan(wn_stack_work *w, const wn_stack *s, wn_arena *a, wn_acts *ac
  * the model's positions, or where texts behind one parent would turn it by different angles. */
 wn_err wn_stack_prepare(const wn_stack *s, wn_stack_work *w, const wn_batch *b);
 
+/* Attention of layer l as this pass has it, without dropout. */
+wn_attn wn_stack_attention(const wn_stack *s, const wn_layer *l, const wn_stack_work *w,
+                           const wn_pass *pass);
 /* x [T, D] in: embeddings, out: the state behind layer `last` (1..L). With keep the layers'
  * activations stay for the backward. */
 void wn_stack_fwd(const wn_stack *s, wn_stack_work *w, wn_pass *pass, float *x, size_t last,

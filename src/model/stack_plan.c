@@ -3,7 +3,7 @@
  * SmolLM2-135M, 4,608 of which can be kept as bf16. The outputs of norms and activations are made
  * again from these: they cost a pass over memory that is read anyway, and keeping them would add
  * 2,700 floats. */
-#include "model/stack.h"
+#include "model/stack_strips.h"
 
 #include <string.h>
 
@@ -174,6 +174,8 @@ void wn_stack_plan(wn_stack_work *w, const wn_stack *s, wn_arena *a, wn_acts *ac
         w->angle_at = wn_arena_push(a, T * sizeof(int32_t));
         w->length = wn_arena_push(a, segments * sizeof(uint32_t));
     }
+    if (kind == WN_WORK_FORWARD && wn_stack_strips_fit(s))
+        wn_stack_strips_plan(&w->strips, s, a, T);
     if (kind != WN_WORK_FORWARD)
         plan_backward(w, s, a, dropped, wide);
 }

@@ -135,6 +135,11 @@ FAMILIES = {
         if k != "head_dim"}), tf.Phi3ForCausalLM, "decoder"),
     "olmo2": (tf.Olmo2Config(**{k: v for k, v in llama_like(hidden_size=24).items() if k != "head_dim"}),
               tf.Olmo2ForCausalLM, "decoder"),
+    # heads wide enough for products between bf16 strips
+    "bert-wide": (tf.BertConfig(**bert_like(hidden_size=32, num_attention_heads=2, intermediate_size=70)),
+                  tf.BertModel, "encoder"),
+    "llama-wide": (tf.LlamaConfig(**llama_like(hidden_size=24, num_attention_heads=2, num_key_value_heads=1,
+                                               head_dim=32, intermediate_size=40)), tf.LlamaForCausalLM, "decoder"),
 }
 
 def nomic_like():
