@@ -421,6 +421,7 @@ typedef struct wn_model_info_opts {
     wn_common common;
     const char *model, *adapter;
     const char *lengths; /* tokens a row, by comma, that memory is told for; NULL: 128,512,2048 */
+    size_t rank;         /* of the LoRA that is counted; 0: 8 */
     bool params;         /* list every parameter */
 } wn_model_info_opts;
 /* Facts of a model as JSON: family, shape, tokenizer, memory, what each method trains, warnings. */

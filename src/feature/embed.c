@@ -272,6 +272,23 @@ static wn_err report(const struct embedder *e)
     return wn_progress("embed", "rows", rows, e->total, note);
 }
 
+static uint64_t runner_bytes(const wn_model *m, size_t T, size_t B)
+{
+    return T * (sizeof(int32_t) + wn_model_state_width(m, 0) * sizeof(float)) +
+           wn_work_bytes(m, T, B, 0, WN_WORK_FORWARD);
+}
+
+uint64_t wn_embed_bytes(const wn_model *m, size_t row_tokens)
+{
+    uint64_t window =
+        WINDOW * (row_tokens * sizeof(int32_t) + wn_model_state_width(m, 0) * sizeof(float) +
+                  sizeof(struct by_length) + sizeof(struct cut));
+    if (row_tokens > ALONE)
+        return window + runner_bytes(m, row_tokens, 1);
+    size_t T = row_tokens > BATCH ? row_tokens : BATCH; /* of more nothing is touched */
+    return window + (uint64_t)wn_par_threads() * runner_bytes(m, T, BATCH);
+}
+
 /* A batch that one thread takes through the whole model. */
 static wn_err run_alone(void *ctx, size_t i, int thread)
 {

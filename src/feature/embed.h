@@ -17,6 +17,9 @@ typedef struct wn_embed_rule {
 /* Fills what the caller left open (NULL strings, 0) from the model's own settings. */
 wn_err wn_embed_rule_init(wn_embed_rule *r, const wn_model *m, const wn_embed_opts *o);
 
+/* Bytes that wn_embed_rows allocates for rows of so many tokens, with the model's own rule. */
+uint64_t wn_embed_bytes(const wn_model *m, size_t row_tokens);
+
 /* Embeds rows [first, first + n) of the pool and hands them to `emit` in row order (vector [D], row
  * parsed, tokens used). Rows are batched by length inside a window of some thousands; memory is
  * bounded; a row's vector does not depend on its neighbours or on the thread count. NaN or infinity

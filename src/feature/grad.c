@@ -89,12 +89,18 @@ static struct sizes sizes_of(const wn_model *m, const wn_feed *feed, const wn_gr
     return z;
 }
 
+uint64_t wn_grad_bytes(const wn_model *m, const wn_feed *feed, const wn_grad_rule *rule,
+                       const wn_grad_sink_opts *sink)
+{
+    struct sizes z = sizes_of(m, feed, rule, sink);
+    return wn_work_bytes(m, z.tokens, z.rows, z.labels, z.kind) + wn_grad_sink_bytes(&z.sink);
+}
+
 wn_err wn_grad_fits(const wn_model *m, const wn_feed *feed, const wn_grad_rule *rule,
                     const wn_grad_sink_opts *sink)
 {
     struct sizes z = sizes_of(m, feed, rule, sink);
-    size_t need = wn_mem_live() + wn_work_bytes(m, z.tokens, z.rows, z.labels, z.kind) +
-                  wn_grad_sink_bytes(&z.sink);
+    size_t need = wn_mem_live() + wn_grad_bytes(m, feed, rule, sink);
     if (!rule->max_memory || need <= rule->max_memory)
         return WN_OK;
     return wn_fail(WN_ENOMEM,

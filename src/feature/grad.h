@@ -5,6 +5,8 @@
 #include "feature/feed.h"
 #include "feature/gradsink.h"
 
+enum { WN_GRAD_DIM = 400 }; /* numbers of a projected gradient where nothing else is asked for */
+
 typedef struct wn_grad_rule {
     wn_quantity quantity;
     wn_encode_rule encode;
@@ -24,6 +26,9 @@ typedef struct wn_grad_row {
 } wn_grad_row;
 typedef wn_err (*wn_grad_emit)(void *ctx, const wn_grad_row *r);
 
+/* Bytes that wn_grad_rows allocates; of the feed only its longest row and most labels are read. */
+uint64_t wn_grad_bytes(const wn_model *m, const wn_feed *feed, const wn_grad_rule *rule,
+                       const wn_grad_sink_opts *sink);
 /* Refuses, before anything is begun, what would take more than max_memory. */
 wn_err wn_grad_fits(const wn_model *m, const wn_feed *feed, const wn_grad_rule *rule,
                     const wn_grad_sink_opts *sink);

@@ -158,6 +158,19 @@ wn_err wn_model_add_lora(wn_model *m, const wn_lora_opts *given)
     return e ? e : train_biases(m, o->bias);
 }
 
+void wn_model_take_off(wn_model *m)
+{
+    wn_linear *l;
+    for (size_t i = 0; (l = wn_model_linear(m, i)); i++) {
+        l->lora_a = l->lora_b = l->ia3 = WN_NO_PARAM;
+        l->r = 0;
+        l->dropout = 0;
+        l->ia3_in = false;
+    }
+    for (size_t i = 0; i < m->params.n; i++)
+        m->params.p[i].trainable = false;
+}
+
 /* ---- IA3 ---- */
 
 wn_err wn_put_ia3(wn_model *m, wn_linear *l, bool in)

@@ -254,6 +254,25 @@ wn_params *wn_model_params(wn_model *m)
     return &m->params;
 }
 
+bool wn_model_has_head(const wn_model *m)
+{
+    return m->output.N > 0;
+}
+
+static uint64_t panel_bytes(const wn_linear *l)
+{
+    return l->mat.panel ? wn_mat_bytes(l->mat.kind, l->mat.N, l->mat.K) : 0;
+}
+
+uint64_t wn_model_scoring_bytes(const wn_model *m)
+{
+    uint64_t bytes = panel_bytes(&m->output);
+    for (size_t i = 0; m->encoder.L && i < m->stack.L; i++)
+        for (int k = 0; k < WN_LAYER_LINEARS; k++)
+            bytes += panel_bytes(wn_layer_linear(&m->stack.layer[i], k));
+    return bytes;
+}
+
 static wn_err sha_of_both(char hex[WN_SHA_HEX], const char *a, const char *b)
 {
     char both[2 * WN_SHA_HEX];

@@ -65,6 +65,10 @@ typedef struct wn_model_facts {
 } wn_model_facts;
 const wn_model_facts *wn_model_facts_of(const wn_model *m);
 const wn_tokenizer *wn_model_tokenizer(const wn_model *m);
+bool wn_model_has_head(const wn_model *m); /* it can score, not only embed */
+/* Bytes of matrices that only scoring needs: a model opened for its states alone has none of them.
+ */
+uint64_t wn_model_scoring_bytes(const wn_model *m);
 wn_err wn_model_sha(wn_model *m, char hex[WN_SHA_HEX]); /* of weights and adapter together */
 
 /* {"path","sha256","family","dtype","precision", "adapter"...}: what manifests hold of a model. */
@@ -101,6 +105,8 @@ wn_err wn_model_add_ia3(wn_model *m, const wn_ia3_opts *o);
 /* Dropout of the model's own places in passes with a sink: p of each, or, p < 0, as its config says
  * (transformers' places and defaults). Off until this is called. */
 wn_err wn_model_set_dropout(wn_model *m, double p);
+/* Takes the adapter off that was added; its parameters stay in the list, frozen. */
+void wn_model_take_off(wn_model *m);
 /* Makes all base parameters trainable (wn_model_opts.train_full). */
 wn_err wn_model_train_full(wn_model *m);
 /* After parameters were changed: packs them anew. */

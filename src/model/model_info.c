@@ -1,16 +1,11 @@
-/* `winnow model info`: what a model is, what each method would train, the memory of a step at given
- * lengths, and what a user should know before. */
+#include "model/model_info.h"
+
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "base/mem.h"
 #include "io/manifest.h"
 #include "model/internal.h"
 #include "token/template.h"
-
-enum { ROWS = 8, MOST_LENGTHS = 32, MOST_LENGTH = 1 << 24 };
 
 static void put(json_t *o, const char *key, uint64_t v)
 {
@@ -23,6 +18,20 @@ static void put_text(json_t *o, const char *key, const char *text)
 }
 
 /* ---- the model ----------------------------------------------------------------------------- */
+
+/* Of matrices as they are multiplied, and of what is kept in float32. */
+static uint64_t weights_bytes(wn_model *m)
+{
+    uint64_t bytes = 0;
+    wn_linear *l;
+    for (size_t i = 0; (l = wn_model_linear(m, i)); i++)
+        bytes += l->mat.N ? wn_mat_bytes(l->mat.kind, l->mat.N, l->mat.K) : 0;
+    for (size_t i = 0; i < m->params.n; i++) {
+        const wn_param *p = &m->params.p[i];
+        bytes += p->value ? (uint64_t)p->rows * p->cols * sizeof(float) : 0;
+    }
+    return bytes;
+}
 
 static wn_err shape_of(json_t *j, wn_model *m)
 {
@@ -52,7 +61,7 @@ static wn_err shape_of(json_t *j, wn_model *m)
     if (f->shape != WN_SHAPE_ENCODER)
         json_object_set_new(j, "tied",
                             json_boolean(m->output.N && m->output.weight == m->token.param));
-    put(j, "weights_bytes", wn_mem_live());
+    put(j, "weights_bytes", weights_bytes(m));
     return WN_OK;
 }
 
@@ -135,113 +144,9 @@ static json_t *tokenizer_of(const wn_model *m)
     return j;
 }
 
-/* ---- memory ------------------------------------------------------------------------------------
- */
-
-struct lengths {
-    size_t n, at[MOST_LENGTHS];
-};
-
-static wn_err parse_lengths(struct lengths *l, const char *text)
+json_t *wn_model_params_json(const wn_model *m)
 {
-    const char *s = text ? text : "128,512,2048";
-    *l = (struct lengths){0};
-    for (;; s++) {
-        char *end;
-        long v = *s >= '0' && *s <= '9' ? strtol(s, &end, 10) : 0;
-        if (v < 1 || v > MOST_LENGTH || (*end && *end != ',') || l->n == MOST_LENGTHS)
-            return wn_fail(WN_EARG, "lengths \"%.64s\": expected numbers of tokens by comma", text);
-        l->at[l->n++] = (size_t)v;
-        if (!*end)
-            return WN_OK;
-        s = end;
-    }
-}
-
-/* The usual lengths are told of as far as the model has positions; at least one. */
-static void fit_lengths(struct lengths *l, size_t most)
-{
-    size_t n = 0;
-    while (n < l->n && l->at[n] <= most)
-        n++;
-    if (n == 0)
-        l->at[n++] = most;
-    l->n = n;
-}
-
-static wn_work_kind train_kind(const wn_model *m)
-{
-    return m->facts.precision == WN_PRECISION_BF16 ? WN_WORK_NARROW : WN_WORK_TRAIN;
-}
-
-/* A step of ROWS rows: weights, what the method keeps of its parameters (master or adapter,
- * gradient, AdamW's two moments), activations. */
-static uint64_t step_bytes(const wn_model *m, size_t length, wn_work_kind kind, uint64_t kept)
-{
-    size_t tokens = ROWS * length;
-    return wn_mem_live() + kept +
-           wn_work_bytes(m, tokens, ROWS, kind == WN_WORK_FORWARD ? 0 : tokens, kind);
-}
-
-static json_t *memory_of(const wn_model *m, const struct lengths *l)
-{
-    uint64_t all = m->facts.parameters * sizeof(float);
-    json_t *rows = json_array();
-    for (size_t i = 0; i < l->n; i++) {
-        json_t *j = json_object();
-        put(j, "tokens_a_row", l->at[i]);
-        put(j, "rows", ROWS);
-        put(j, "embed_bytes", step_bytes(m, l->at[i], WN_WORK_FORWARD, 0));
-        if (m->output.N) {
-            put(j, "grad_bytes", step_bytes(m, l->at[i], WN_WORK_EXAMPLES, all));
-            put(j, "train_full_bytes", step_bytes(m, l->at[i], train_kind(m), 4 * all));
-        }
-        json_array_append_new(rows, j);
-    }
-    return rows;
-}
-
-/* ---- what would be trained
- * ----------------------------------------------------------------------- */
-
-static json_t *trained_row(const char *method, const wn_params *ps)
-{
-    json_t *j = json_object();
-    uint64_t tensors = 0;
-    for (size_t i = 0; i < ps->n; i++)
-        tensors += ps->p[i].trainable;
-    put_text(j, "method", method);
-    put(j, "tensors", tensors);
-    put(j, "numbers", wn_params_trainable(ps));
-    return j;
-}
-
-/* Adapters with the defaults of `winnow train` are put on for the counting only; LoRA comes last,
- * and its step's memory is counted with it on. */
-static wn_err trained_of(json_t *rows, wn_model *m, bool adapter, json_t *memory,
-                         const struct lengths *l)
-{
-    wn_params *ps = &m->params;
-    json_t *own = adapter ? trained_row("the adapter", ps) : NULL;
-    for (size_t i = 0; i < ps->n; i++)
-        ps->p[i].trainable = !ps->p[i].adapter;
-    json_array_append_new(rows, trained_row("full", ps));
-    if (own)
-        return json_array_append_new(rows, own) ? WN_ENOMEM : WN_OK;
-    WN_TRY(wn_model_add_ia3(m, &(wn_ia3_opts){0}));
-    json_t *ia3 = trained_row("ia3", ps);
-    wn_err e = wn_model_add_lora(m, &(wn_lora_opts){0});
-    json_array_append_new(rows, trained_row("lora", ps));
-    json_array_append_new(rows, ia3);
-    uint64_t kept = 4 * wn_params_trainable(ps) * sizeof(float);
-    for (size_t i = 0; !e && i < l->n; i++)
-        put(json_array_get(memory, i), "train_lora_bytes",
-            step_bytes(m, l->at[i], train_kind(m), kept));
-    return e;
-}
-
-static json_t *params_of(const wn_params *ps)
-{
+    const wn_params *ps = &m->params;
     json_t *list = json_array();
     for (size_t i = 0; i < ps->n; i++) {
         const wn_param *p = &ps->p[i];
@@ -268,7 +173,7 @@ static void warn(json_t *list, const char *fmt, ...)
     json_array_append_new(list, json_string(text));
 }
 
-static void warn_lengths(json_t *list, const wn_model *m, const struct lengths *l)
+static void warn_lengths(json_t *list, const wn_model *m, const size_t *length, size_t n)
 {
     size_t most = m->facts.max_positions, config = 0;
     const json_t *c = m->files.config;
@@ -281,9 +186,9 @@ static void warn_lengths(json_t *list, const wn_model *m, const struct lengths *
              "positions: rows of more than %zu tokens are turned by other angles; a text that "
              "would grow across that length is not generated",
              m->facts.same_angles);
-    for (size_t i = 0; most && i < l->n; i++)
-        if (l->at[i] > most)
-            warn(list, "lengths: %zu tokens are more than the model's %zu positions", l->at[i],
+    for (size_t i = 0; most && i < n; i++)
+        if (length[i] > most)
+            warn(list, "lengths: %zu tokens are more than the model's %zu positions", length[i],
                  most);
     if (m->sentence && most && m->sentence->max_seq_length > most)
         warn(list, "max_seq_length %zu: the model has %zu positions, texts are cut there",
@@ -304,7 +209,7 @@ static void warn_tokens(json_t *list, const wn_model *m)
                    "not");
 }
 
-static json_t *warnings_of(const wn_model *m, const struct lengths *l)
+json_t *wn_model_warnings(const wn_model *m, const size_t *length, size_t n)
 {
     json_t *list = json_array();
     if (m->facts.shape != WN_SHAPE_ENCODER && !m->output.N)
@@ -314,58 +219,18 @@ static json_t *warnings_of(const wn_model *m, const struct lengths *l)
         warn(list, "GGUF: neither method full nor merge can write this tokenizer; lora and ia3 "
                    "write adapters");
     warn_tokens(list, m);
-    warn_lengths(list, m, l);
+    warn_lengths(list, m, length, n);
     return list;
 }
 
-/* ---- the job
- * --------------------------------------------------------------------------------------- */
-
-static wn_err info(json_t *j, wn_model *m, const wn_model_info_opts *o, const struct lengths *l)
+wn_err wn_model_describe(json_t *j, wn_model *m)
 {
-    json_t *sentence = NULL, *memory = memory_of(m, l), *trained = json_array();
-    wn_err e = shape_of(j, m);
-    if (!e && m->sentence)
-        e = sentence_of(&sentence, m);
+    json_t *sentence = NULL;
+    WN_TRY(shape_of(j, m));
+    if (m->sentence)
+        WN_TRY(sentence_of(&sentence, m));
     if (sentence)
         json_object_set_new(j, "sentence", sentence);
     json_object_set_new(j, "tokenizer", tokenizer_of(m));
-    json_object_set_new(j, "memory", memory);
-    if (o->params)
-        json_object_set_new(j, "params", params_of(&m->params));
-    json_t *warnings = warnings_of(m, l);
-    if (!e && m->output.N)
-        e = trained_of(trained, m, o->adapter != NULL, memory, l);
-    if (json_array_size(trained))
-        json_object_set(j, "trained", trained);
-    json_decref(trained);
-    json_object_set_new(j, "warnings", warnings);
-    return e;
-}
-
-wn_err wn_model_info_job(const wn_model_info_opts *o, char **json)
-{
-    wn_model *m;
-    wn_str s = {0};
-    struct lengths l;
-    *json = NULL;
-    WN_TRY(parse_lengths(&l, o->lengths));
-    WN_TRY(wn_model_open(&m, o->model,
-                         &(wn_model_opts){.precision = o->common.precision,
-                                          .adapter = o->adapter,
-                                          .headless = true}));
-    if (!o->lengths && m->facts.max_positions)
-        fit_lengths(&l, m->facts.max_positions);
-    json_t *j = json_object();
-    wn_err e = j ? info(j, m, o, &l) : WN_ENOMEM;
-    if (!e)
-        e = wn_json_dump(&s, j, 2, false);
-    if (!e)
-        e = wn_str_check(&s);
-    if (e)
-        wn_str_free(&s);
-    *json = s.p;
-    json_decref(j);
-    wn_model_close(m);
-    return e;
+    return WN_OK;
 }

@@ -10,12 +10,11 @@
 #include "kernel/kernel.h"
 #include "model/greedy.h"
 #include "model/model.h"
-#include "train/optim.h"
+#include "train/train.h"
 
 enum {
-    ALONE = 256,  /* tokens that a thread takes at once, as embed and score do */
-    MICRO = 1024, /* tokens of an update computed at once, as train does */
-    SLOTS = 32,   /* texts that answers are generated for at once, as eval does */
+    ALONE = 256, /* tokens that a thread takes at once, as embed and score do */
+    SLOTS = 32,  /* texts that answers are generated for at once, as eval does */
     EXAMPLES = 8
 };
 #define LEAST_SEC  0.25
@@ -143,7 +142,7 @@ static wn_err lane_new(struct bench *b, struct lane *l)
 {
     size_t each = row_tokens(b), most = ALONE;
     if (b->j->kind == WN_PACE_TRAIN)
-        most = b->j->train->max_batch_tokens ? b->j->train->max_batch_tokens : MICRO;
+        most = b->j->train->max_batch_tokens ? b->j->train->max_batch_tokens : WN_TRAIN_TOKENS;
     size_t rows = most / each ? most / each : 1, T = rows * each;
     size_t B = rows * (b->j->kind == WN_PACE_RANK ? b->j->texts + 1 : 1);
     size_t hidden = b->j->kind == WN_PACE_EMBED ? T * b->f->width : 0;

@@ -12,7 +12,7 @@
 #include "store/format.h"
 #include "store/store.h"
 
-enum { DEFAULT_DIM = 400, ENCODER_TOKENS = 512 };
+enum { ENCODER_TOKENS = 512 };
 
 struct job {
     const wn_grad_opts *o;
@@ -90,7 +90,7 @@ static wn_err make_projection(struct job *j)
         return wn_fail(WN_EARG, "adam: needs whole gradients, which projection kron never makes; "
                                 "expected rademacher or mt19937");
     if (!o->raw)
-        return wn_projection_init(&j->projection, kind, o->project ? o->project : DEFAULT_DIM,
+        return wn_projection_init(&j->projection, kind, o->project ? o->project : WN_GRAD_DIM,
                                   o->common.seed, &j->chosen, o->common.max_memory);
     if (o->projection || o->project)
         return wn_fail(WN_EARG, "projection: of raw gradients (--project 0) there is none");

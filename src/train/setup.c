@@ -10,7 +10,7 @@
 
 #define MB(bytes) ((double)(bytes) / (1 << 20))
 
-enum { MICRO_TOKENS = 1024, ENCODER_TOKENS = 512, EXAMPLES = 8 };
+enum { ENCODER_TOKENS = 512 };
 
 /* ---- words -------------------------------------------------------------------------------- */
 
@@ -262,7 +262,7 @@ static wn_err open_rows(wn_train_run *r)
         wn_message("%s", line.p);
     wn_str_free(&line);
     return wn_order_open(&r->order, &r->data, r->pool, o->order, o->common.seed, r->shuffle,
-                         o->batch ? o->batch : EXAMPLES, o->batch_tokens);
+                         o->batch ? o->batch : WN_TRAIN_ROWS, o->batch_tokens);
 }
 
 wn_err wn_train_open(wn_train_run *r)
@@ -336,7 +336,7 @@ static wn_err plan_work(wn_train_run *r, struct sizes *s, const wn_optim_opts *o
     const wn_train_opts *o = r->o;
     int mode;
     WN_TRY(parse_word(&mode, "checkpointing", o->checkpointing, words));
-    size_t tokens = o->max_batch_tokens ? o->max_batch_tokens : MICRO_TOKENS;
+    size_t tokens = o->max_batch_tokens ? o->max_batch_tokens : WN_TRAIN_TOKENS;
     uint64_t limit = o->common.max_memory ? o->common.max_memory : UINT64_MAX;
     size_t fixed = wn_mem_live() + wn_optim_bytes(optim, r->params) +
                    wn_params_trainable(r->params) * sizeof(float);

@@ -9,6 +9,9 @@
 #include "base/err.h"
 #include "train/optim.h"
 
+/* Defaults: tokens computed at once, or those of the longest row; rows an update. */
+enum { WN_TRAIN_TOKENS = 1024, WN_TRAIN_ROWS = 8 };
+
 /* ---- schedules
  * -------------------------------------------------------------------------------------- */
 
