@@ -368,10 +368,6 @@ wn_err wn_build_head(wn_model *m, const char *name, bool tied)
     WN_TRY(new_linear(m, l, name, strlen(name) - strlen(".weight"), V, D));
     l->weight = (int)i;
     m->params.p[i].bf16 = m->facts.precision == WN_PRECISION_BF16;
-    if (m->unpacked)
-        return WN_OK;
-    WN_TRY(mat_new(m, &l->mat, V, D, kind_of(m, NULL, D)));
-    WN_TRY(pack(m, t, &l->mat, m->params.p[i].value, V, D, (wn_row_order){0}));
     m->head = (wn_head){.norm = m->final_norm,
                         .project = m->project_out.N ? &m->project_out : NULL,
                         .output = l,
@@ -379,7 +375,10 @@ wn_err wn_build_head(wn_model *m, const char *name, bool tied)
                         .D = m->facts.width,
                         .scale = 1,
                         .softcap = m->head.softcap};
-    return WN_OK;
+    if (m->unpacked)
+        return WN_OK;
+    WN_TRY(mat_new(m, &l->mat, V, D, kind_of(m, NULL, D)));
+    return pack(m, t, &l->mat, m->params.p[i].value, V, D, (wn_row_order){0});
 }
 
 wn_err wn_layer_new(const wn_model *m, wn_stack *s)
