@@ -133,10 +133,11 @@ AMX INLINE void keep(int set, size_t j, int32_t *out)
     }
 }
 
+/* What a step leaves for later ones. */
 struct step {
-    size_t block, query, part; /* part: its first chunk */
-    int32_t *sums;             /* [TRIPLE][SUMS]; NULL: no step */
-    bool judged;               /* by the time it is oldest: whether its sums are whole */
+    size_t block, query;
+    int32_t *sums; /* [TRIPLE][SUMS] */
+    bool judged;   /* by the time it is older: whether its sums are whole */
 };
 
 struct pipe {
@@ -159,87 +160,116 @@ AMX INLINE void judge(uint16_t pass[4], const int32_t *sums, const wn_scan_facts
             (uint16_t)passes(_mm512_load_si512(sums + j * SUMS + r * WN_SCAN_GROUP), f, r, &q[j]);
 }
 
-/* Pairs of the oldest step. */
-AMX INLINE void collect(struct pipe *p, uint16_t pass[WN_SCAN_ROWS][4])
+/* Pairs of a step, from its masks. */
+AMX INLINE void collect(struct pipe *p, const struct step *of, uint16_t pass[WN_SCAN_ROWS][4])
 {
     __m512i a = _mm512_load_si512(pass), b = _mm512_load_si512(pass[8]);
     uint32_t rows = _mm512_test_epi64_mask(a, a) | (uint32_t)_mm512_test_epi64_mask(b, b) << 8;
     for (; __builtin_expect(rows != 0, 0); rows &= rows - 1) {
-        size_t r = (size_t)__builtin_ctz(rows), row = p->oldest.block * WN_SCAN_ROWS + r;
+        size_t r = (size_t)__builtin_ctz(rows), row = of->block * WN_SCAN_ROWS + r;
         for (size_t j = 0; j < TRIPLE; j++)
-            p->hits = put(p->hit, p->hits, pass[r][j], p->oldest.query + j * WN_SCAN_GROUP, row);
+            p->hits = put(p->hit, p->hits, pass[r][j], of->query + j * WN_SCAN_GROUP, row);
     }
 }
 
-/* One step of `chunks` chunks into set `set`, both known when compiled, so that what lies between
- * products is too; without now.sums only what is left of earlier steps. */
-AMX INLINE void step(struct pipe *p, const int set, const size_t chunks, const struct step *now)
+AMX INLINE void side_of(struct queries16 side[TRIPLE], const struct pipe *p, const struct step *of)
 {
-    const wn_scan_queries *q = p->q;
-    const struct step last = p->last, older = p->older;
-    const wn_scan_facts *facts = &p->facts[older.block];
-    const size_t line = q->chunks * TILE_BYTES;
-    const int8_t *x = p->block + now->block * line + now->part * TILE_BYTES;
-    const int8_t *y = q->code + now->query / WN_SCAN_GROUP * line + now->part * TILE_BYTES;
-    int32_t *sums = now->sums;
-    uint16_t(*pass)[4] = p->pass[set];
-    bool first = now->part == 0;
-    struct queries16 side[TRIPLE];
 #pragma GCC unroll 3
     for (size_t j = 0; j < TRIPLE; j++)
-        side[j] = load_queries(q, older.query + j * WN_SCAN_GROUP);
+        side[j] = load_queries(p->q, of->query + j * WN_SCAN_GROUP);
+}
+
+/* One step of `chunks` chunks into set `set`. All but the pointers is known when compiled, so that
+ * between products there is no branch; `judging`: whether older.judged. */
+AMX INLINE void step(struct pipe *p, const int set, const size_t chunks, const bool judging,
+                     const struct step *now, size_t part)
+{
+    const wn_scan_facts *facts = &p->facts[p->older.block];
+    const size_t line = p->q->chunks * TILE_BYTES;
+    const int8_t *x = p->block + now->block * line + part * TILE_BYTES;
+    const int8_t *y = p->q->code + now->query / WN_SCAN_GROUP * line + part * TILE_BYTES;
+    const int32_t *judged = p->older.sums;
+    int32_t *kept = p->last.sums;
+    uint16_t(*pass)[4] = p->pass[set];
+    struct queries16 side[TRIPLE];
+    if (judging)
+        side_of(side, p, &p->older);
+#pragma GCC unroll 3
+    for (int j = 0; j < TRIPLE; j++) {
+        if (part == 0)
+            clear(set, j);
+        else
+            restore(set, j, now->sums + j * SUMS);
+    }
 #pragma GCC unroll 8
     for (size_t k = 0; k < chunks; k++) {
-        if (sums) {
-            _tile_loadd(6, x + k * TILE_BYTES, 64);
+        _tile_loadd(6, x + k * TILE_BYTES, 64);
 #pragma GCC unroll 3
-            for (int j = 0; j < TRIPLE; j++) {
-                _tile_loadd(7, y + (size_t)j * line + k * TILE_BYTES, 64);
-                if (k == 0 && first)
-                    clear(set, j);
-                else if (k == 0)
-                    restore(set, j, sums + j * SUMS);
-                multiply(set, j);
-            }
+        for (int j = 0; j < TRIPLE; j++) {
+            _tile_loadd(7, y + (size_t)j * line + k * TILE_BYTES, 64);
+            multiply(set, j);
+            const size_t at = k * TRIPLE + (size_t)j, all = chunks * TRIPLE;
+            if (judging)
+#pragma GCC unroll 16
+                for (size_t r = WN_SCAN_ROWS * at / all; r < WN_SCAN_ROWS * (at + 1) / all; r++)
+                    judge(pass[r], judged, facts, side, r);
         }
-        if (last.sums)
 #pragma GCC unroll 3
-            for (size_t j = 0; j < TRIPLE; j++)
-                if (j >= TRIPLE * k / chunks && j < TRIPLE * (k + 1) / chunks)
-                    keep(1 - set, j, last.sums + j * SUMS);
-        if (older.judged)
-            for (size_t r = WN_SCAN_ROWS * k / chunks; r < WN_SCAN_ROWS * (k + 1) / chunks; r++)
-                judge(pass[r], older.sums, facts, side, r);
+        for (size_t j = TRIPLE * k / chunks; j < TRIPLE * (k + 1) / chunks; j++)
+            keep(1 - set, j, kept + j * SUMS);
     }
     if (p->oldest.judged)
-        collect(p, p->pass[1 - set]);
-    p->oldest = older;
-    p->older = last;
+        collect(p, &p->oldest, p->pass[1 - set]);
+    p->oldest = p->older;
+    p->older = p->last;
     p->last = *now;
     p->done++;
 }
 
 #define STEP(chunks)                                                                               \
-    case chunks:                                                                                   \
-        if (p->done % 2 == 0)                                                                      \
-            step(p, 0, chunks, now);                                                               \
-        else                                                                                       \
-            step(p, 1, chunks, now);                                                               \
-        break
+    AMX __attribute__((noinline)) static void step##chunks(struct pipe *p, const struct step *now, \
+                                                           size_t part)                            \
+    {                                                                                              \
+        switch ((int)(p->done % 2) + (p->older.judged ? 2 : 0)) {                                  \
+        case 0:                                                                                    \
+            step(p, 0, chunks, false, now, part);                                                  \
+            break;                                                                                 \
+        case 1:                                                                                    \
+            step(p, 1, chunks, false, now, part);                                                  \
+            break;                                                                                 \
+        case 2:                                                                                    \
+            step(p, 0, chunks, true, now, part);                                                   \
+            break;                                                                                 \
+        default:                                                                                   \
+            step(p, 1, chunks, true, now, part);                                                   \
+        }                                                                                          \
+    }
+STEP(1) STEP(2) STEP(3) STEP(4) STEP(5) STEP(6) STEP(7) STEP(8)
 
-AMX static void next(struct pipe *p, const struct step *now)
+typedef void step_fn(struct pipe *p, const struct step *now, size_t part);
+static step_fn *const steps[PART + 1] = {NULL,  step1, step2, step3, step4,
+                                         step5, step6, step7, step8};
+
+/* What is left of the last three steps. */
+AMX static void drain(struct pipe *p)
 {
-    size_t chunks = p->q->chunks - now->part;
-    __asm__ volatile("" ::: "memory"); /* the compiler does not know that a tile load reads */
-    switch (chunks < PART ? chunks : PART) {
-        STEP(1);
-        STEP(2);
-        STEP(3);
-        STEP(4);
-        STEP(5);
-        STEP(6);
-        STEP(7);
-        STEP(8);
+    const struct step none = {.sums = p->sums[0]};
+    for (int i = 0; i < 3; i++) {
+        size_t set = p->done % 2;
+        struct queries16 side[TRIPLE];
+        if (p->older.judged) {
+            side_of(side, p, &p->older);
+            for (size_t r = 0; r < WN_SCAN_ROWS; r++)
+                judge(p->pass[set][r], p->older.sums, &p->facts[p->older.block], side, r);
+        }
+        for (size_t j = 0; i == 0 && j < TRIPLE; j++)
+            keep(1 - (int)set, j, p->last.sums + j * SUMS);
+        if (p->oldest.judged)
+            collect(p, &p->oldest, p->pass[1 - set]);
+        p->oldest = p->older;
+        p->older = p->last;
+        p->last = none;
+        p->done++;
     }
 }
 
@@ -254,40 +284,42 @@ AMX INLINE void fetch(const int8_t *block, size_t lines, size_t i, size_t m)
 AMX static void scan_span(struct pipe *p, size_t first, size_t n, size_t all)
 {
     const wn_scan_queries *q = p->q;
-    const struct step none = {0};
     size_t lines = q->chunks * TILE_BYTES / 64, i = 0;
     size_t passes = q->Q / WN_SCAN_QUERIES * ((q->chunks + PART - 1) / PART);
     bool whole = q->chunks <= PART;
     for (size_t query = 0; query < q->Q; query += WN_SCAN_QUERIES)
-        for (size_t part = 0; part < q->chunks; part += PART, i++)
+        for (size_t part = 0; part < q->chunks; part += PART, i++) {
+            size_t chunks = q->chunks - part < PART ? q->chunks - part : PART;
             for (size_t b = 0; b < n; b++) {
                 if (first + b + SPAN < all)
                     fetch(p->block + (first + b + SPAN) * lines * 64, lines, i, passes);
-                if (!whole && n == 1) /* its sums must have left the tiles */
-                    next(p, &none);
-                next(p, &(struct step){first + b, query, part, p->sums[whole ? p->done % RING : b],
-                                       part + PART >= q->chunks});
+                steps[chunks](p,
+                              &(struct step){.block = first + b,
+                                             .query = query,
+                                             .sums = p->sums[whole ? p->done % RING : b],
+                                             .judged = part + chunks == q->chunks},
+                              part);
             }
+            if (!whole && n < RING) /* its sums must have been read before they are written again */
+                drain(p);
+        }
 }
 
 AMX size_t wn_scan_amx(wn_scan_hit *hit, const int8_t *block, const wn_scan_facts *facts, size_t n,
                        const wn_scan_queries *q)
 {
     struct pipe p;
-    const struct step none = {0};
     p.block = block;
     p.facts = facts;
     p.q = q;
     p.hit = hit;
     p.hits = p.done = 0;
-    p.last = p.older = p.oldest = none;
-    for (size_t i = 0; i < 4; i++)
-        _mm512_store_si512(p.pass[i / 2][i % 2 * 8], _mm512_setzero_si512());
+    p.last = p.older = p.oldest = (struct step){.sums = p.sums[RING - 1]};
+    __asm__ volatile("" ::: "memory"); /* the compiler does not know that a tile load reads */
     _tile_loadconfig(&config);
     for (size_t b = 0; b < n; b += SPAN)
         scan_span(&p, b, n - b < SPAN ? n - b : SPAN, n);
-    for (int i = 0; i < 3; i++)
-        next(&p, &none);
+    drain(&p);
     _tile_release();
     return p.hits;
 }
