@@ -26,13 +26,30 @@ static size_t scan_c(wn_scan_hit *hit, const int8_t *block, const wn_scan_facts 
         const wn_scan_facts *f = &facts[b];
         for (size_t i = 0; i < q->Q; i++)
             for (size_t r = 0; r < WN_SCAN_ROWS; r++) {
+                float dot = (float)code_dot(block + b * bytes, r, q, i);
                 float bound = q->reach[i] * f->reach[r] - q->floor[i] + q->plus[i] * f->plus[r] +
-                              (float)code_dot(block + b * bytes, r, q, i) * f->scale[r];
+                              dot * f->scale[r];
                 if (!(bound < 0))
-                    hit[hits++] = (wn_scan_hit){(uint32_t)i, (uint32_t)(b * WN_SCAN_ROWS + r)};
+                    hit[hits++] = (wn_scan_hit){(uint32_t)i, (uint32_t)(b * WN_SCAN_ROWS + r), dot};
             }
     }
     return hits;
+}
+
+static size_t refine_c(wn_scan_hit *hit, size_t n, const int8_t *block, const wn_scan_facts *facts,
+                       const wn_scan_queries *q)
+{
+    size_t d = q->chunks * WN_SCAN_DEPTH, left = 0;
+    for (size_t i = 0; i < n; i++) {
+        const int8_t *x = block + hit[i].row / WN_SCAN_ROWS * WN_SCAN_ROWS * d;
+        const int8_t *y = q->fine + hit[i].query * d;
+        int32_t sum = 0;
+        for (size_t k = 0; k < d; k++)
+            sum += x[wn_scan_row_at(hit[i].row % WN_SCAN_ROWS, k)] * y[k];
+        if (wn_refined(&hit[i], sum, facts, q))
+            hit[left++] = hit[i];
+    }
+    return left;
 }
 
 static wn_shifted shift_c(float *u, const float *x, float norm, const float *centre, float unit,
@@ -97,6 +114,7 @@ static double exact_dot_c(const float *x, const float *y, size_t n)
 
 static const wn_scan_table plain = {.name = "c",
                                     .scan = scan_c,
+                                    .refine = refine_c,
                                     .shift = shift_c,
                                     .code = code_c,
                                     .distance2 = distance2_c,
@@ -137,6 +155,12 @@ size_t wn_scan(wn_scan_hit *hit, const int8_t *block, const wn_scan_facts *facts
                const wn_scan_queries *q)
 {
     return table()->scan(hit, block, facts, n, q);
+}
+
+size_t wn_scan_refine(wn_scan_hit *hit, size_t n, const int8_t *block, const wn_scan_facts *facts,
+                      const wn_scan_queries *q)
+{
+    return table()->refine(hit, n, block, facts, q);
 }
 
 wn_shifted wn_scan_shift(float *u, const float *x, float norm, const float *centre, float unit,

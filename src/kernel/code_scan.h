@@ -32,24 +32,29 @@ static inline size_t wn_scan_query_at(size_t q, size_t i, size_t chunks)
            q % WN_SCAN_GROUP * 4 + i % 4;
 }
 
-/* A row's side of the bound, 16 rows a block: see wn_scan. */
+/* A row's side of the bound, 16 rows a block: see wn_scan; fine: see wn_scan_refine. */
 typedef struct wn_scan_facts {
-    float scale[WN_SCAN_ROWS], plus[WN_SCAN_ROWS], reach[WN_SCAN_ROWS];
+    float scale[WN_SCAN_ROWS], plus[WN_SCAN_ROWS], reach[WN_SCAN_ROWS], fine[WN_SCAN_ROWS];
 } wn_scan_facts;
 
 /* The queries' side. Padding queries have floor +infinity and finite factors. */
 typedef struct wn_scan_queries {
-    size_t Q;                  /* a multiple of WN_SCAN_QUERIES */
-    size_t chunks;             /* numbers / WN_SCAN_DEPTH */
-    const int8_t *code;        /* [Q * chunks * DEPTH], -127 .. 127, see wn_scan_query_at */
-    const int32_t *excess;     /* [Q] 128 times the sum of a query's code */
-    const float *plus, *reach; /* [Q] */
-    const float *floor;        /* [Q]; no longer changed once a scan has begun */
+    size_t Q;                   /* a multiple of WN_SCAN_QUERIES */
+    size_t chunks;              /* numbers / WN_SCAN_DEPTH */
+    const int8_t *code;         /* [Q * chunks * DEPTH], -127 .. 127, see wn_scan_query_at */
+    const int32_t *excess;      /* [Q] 128 times the sum of a query's code */
+    const float *plus, *reach;  /* [Q] */
+    const float *floor;         /* [Q]; no longer changed once a scan has begun */
+    const int8_t *fine;         /* [Q, chunks * DEPTH] the codes' continuation, -127 .. 127 */
+    const int32_t *fine_excess; /* [Q] as excess, of them */
 } wn_scan_queries;
+
+enum { WN_SCAN_FINER = 254 }; /* steps of `fine` in one of `code` */
 
 typedef struct wn_scan_hit {
     uint32_t query;
     uint32_t row; /* from the first block's first row */
+    float dot;
 } wn_scan_hit;
 
 /* Lists the pairs of row r and query q for which not
@@ -59,6 +64,11 @@ typedef struct wn_scan_hit {
  * the pairs are in no order that a caller may rely on. */
 size_t wn_scan(wn_scan_hit *hit, const int8_t *block, const wn_scan_facts *facts, size_t n,
                const wn_scan_queries *q);
+/* Of n pairs that passed keeps, in their order, those for which not
+ *     dot'(r, q) scale[r] + plus[q] plus[r] + reach[q] fine[r] < floor[q]
+ * with dot' = dot + (row's code . query's fine) / WN_SCAN_FINER. Returns their number. */
+size_t wn_scan_refine(wn_scan_hit *hit, size_t n, const int8_t *block, const wn_scan_facts *facts,
+                      const wn_scan_queries *q);
 /* "amx", "vnni", "avx2" or "c": what wn_scan runs on. use: for tests and comparisons; NULL chooses
  * by CPU and WN_SCAN; one that this processor lacks is ignored. */
 const char *wn_scan_name(void);

@@ -12,6 +12,8 @@ typedef struct wn_scan_table {
     const char *name;
     size_t (*scan)(wn_scan_hit *hit, const int8_t *block, const wn_scan_facts *facts, size_t n,
                    const wn_scan_queries *q);
+    size_t (*refine)(wn_scan_hit *hit, size_t n, const int8_t *block, const wn_scan_facts *facts,
+                     const wn_scan_queries *q);
     wn_shifted (*shift)(float *u, const float *x, float norm, const float *centre, float unit,
                         size_t n);
     float (*code)(int8_t *block, size_t row, const float *u, size_t n, size_t d, float scale);
@@ -24,6 +26,17 @@ typedef struct wn_scan_table {
 /* The best of this processor (NULL: any), or the one of that name if the processor has it; NULL:
  * none. */
 const wn_scan_table *wn_scan_table_x86(const char *name);
+
+/* Whether a pair stays, given the product of its row's code and its query's fine one. */
+static inline bool wn_refined(const wn_scan_hit *h, int32_t product, const wn_scan_facts *facts,
+                              const wn_scan_queries *q)
+{
+    const wn_scan_facts *f = &facts[h->row / WN_SCAN_ROWS];
+    size_t r = h->row % WN_SCAN_ROWS, i = h->query;
+    float dot = h->dot + (float)product * (1.0F / WN_SCAN_FINER);
+    float bound = q->reach[i] * f->fine[r] - q->floor[i] + q->plus[i] * f->plus[r];
+    return !(bound + dot * f->scale[r] < 0);
+}
 
 enum { WN_EXACT_LANES = 8 };
 static inline double wn_exact_sum(const double a[WN_EXACT_LANES])

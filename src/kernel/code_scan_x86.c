@@ -88,7 +88,7 @@ VNNI static size_t vnni_step(wn_scan_hit *hit, const int8_t *block, const wn_sca
         struct queries16 side = load_queries(q, i + j);
         for (size_t a = 0; a < VNNI_ROWS; a++)
             hits = put(hit, hits, passes(_mm512_load_si512(dot[a] + j), f, r + a, &side), i + j,
-                       r + a);
+                       r + a, dot[a] + j);
     }
     return hits;
 }
@@ -106,6 +106,37 @@ VNNI static size_t scan_vnni(wn_scan_hit *hit, const int8_t *block, const wn_sca
                 hits += more;
             }
     return hits;
+}
+
+/* Rows are flipped as above; two sums, so that one need not wait for the other. */
+VNNI static size_t refine_vnni(wn_scan_hit *hit, size_t n, const int8_t *block,
+                               const wn_scan_facts *facts, const wn_scan_queries *q)
+{
+    const size_t d = q->chunks * WN_SCAN_DEPTH;
+    const __m512i flip = _mm512_set1_epi8((char)0x80);
+    size_t left = 0;
+    for (size_t i = 0; i < n; i++) {
+        const wn_scan_hit h = hit[i];
+        const int8_t *x =
+            block + h.row / WN_SCAN_ROWS * WN_SCAN_ROWS * d + h.row % WN_SCAN_ROWS * WN_SCAN_DEPTH;
+        const int8_t *y = q->fine + h.query * d;
+        __m512i s[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+        size_t k = 0;
+        for (; k + 2 <= q->chunks; k += 2)
+#pragma GCC unroll 2
+            for (size_t j = 0; j < 2; j++)
+                s[j] = _mm512_dpbusd_epi32(
+                    s[j], _mm512_xor_si512(_mm512_loadu_si512(x + (k + j) * 1024), flip),
+                    _mm512_loadu_si512(y + (k + j) * 64));
+        if (k < q->chunks)
+            s[0] =
+                _mm512_dpbusd_epi32(s[0], _mm512_xor_si512(_mm512_loadu_si512(x + k * 1024), flip),
+                                    _mm512_loadu_si512(y + k * 64));
+        int32_t sum = _mm512_reduce_add_epi32(_mm512_add_epi32(s[0], s[1]));
+        hit[left] = h;
+        left += wn_refined(&h, sum - q->fine_excess[h.query], facts, q);
+    }
+    return left;
 }
 
 /* ---- AVX2 ---- */
@@ -165,11 +196,39 @@ AVX2 static size_t scan_avx2(wn_scan_hit *hit, const int8_t *block, const wn_sca
                 for (size_t a = 0; a < AVX2_ROWS; a++) {
                     uint32_t m = avx2_passes(sum[a][0], &facts[b], r + a, q, i) |
                                  avx2_passes(sum[a][1], &facts[b], r + a, q, i + 8) << 8;
+                    int32_t dot[WN_SCAN_GROUP];
+                    _mm256_storeu_si256((__m256i *)(void *)dot, sum[a][0]);
+                    _mm256_storeu_si256((__m256i *)(void *)(dot + 8), sum[a][1]);
                     if (__builtin_expect(m != 0, 0))
-                        hits = put(hit, hits, m, i, b * WN_SCAN_ROWS + r + a);
+                        hits = put(hit, hits, m, i, b * WN_SCAN_ROWS + r + a, dot);
                 }
             }
     return hits;
+}
+
+AVX2 static size_t refine_avx2(wn_scan_hit *hit, size_t n, const int8_t *block,
+                               const wn_scan_facts *facts, const wn_scan_queries *q)
+{
+    const size_t d = q->chunks * WN_SCAN_DEPTH;
+    size_t left = 0;
+    for (size_t i = 0; i < n; i++) {
+        const wn_scan_hit h = hit[i];
+        const int8_t *x = block + h.row / WN_SCAN_ROWS * WN_SCAN_ROWS * d;
+        const int8_t *y = q->fine + h.query * d;
+        __m256i s = _mm256_setzero_si256();
+        for (size_t k = 0; k < d; k += 32) {
+            __m256i row = _mm256_loadu_si256(
+                (const __m256i *)(const void *)(x + wn_scan_row_at(h.row % WN_SCAN_ROWS, k)));
+            s = avx2_dot(s, _mm256_loadu_si256((const __m256i *)(const void *)(y + k)), row,
+                         _mm256_abs_epi8(row));
+        }
+        __m128i t = _mm_add_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1));
+        t = _mm_add_epi32(t, _mm_shuffle_epi32(t, 0x4e));
+        t = _mm_add_epi32(t, _mm_shuffle_epi32(t, 0xb1));
+        hit[left] = h;
+        left += wn_refined(&h, _mm_cvtsi128_si32(t), facts, q);
+    }
+    return left;
 }
 
 /* ---- coding ---- */
@@ -411,9 +470,12 @@ AVX2 static double exact_dot_avx2(const float *x, const float *y, size_t n)
 #define FLOATS(isa)                                                                                \
     .shift = shift_##isa, .code = code_##isa, .distance2 = distance2_##isa, .dot = dot_##isa,      \
     .exact_distance2 = exact_distance2_##isa, .exact_dot = exact_dot_##isa
-static const wn_scan_table amx = {.name = "amx", .scan = wn_scan_amx, FLOATS(avx512)};
-static const wn_scan_table vnni = {.name = "vnni", .scan = scan_vnni, FLOATS(avx512)};
-static const wn_scan_table avx2 = {.name = "avx2", .scan = scan_avx2, FLOATS(avx2)};
+static const wn_scan_table amx = {
+    .name = "amx", .scan = wn_scan_amx, .refine = refine_vnni, FLOATS(avx512)};
+static const wn_scan_table vnni = {
+    .name = "vnni", .scan = scan_vnni, .refine = refine_vnni, FLOATS(avx512)};
+static const wn_scan_table avx2 = {
+    .name = "avx2", .scan = scan_avx2, .refine = refine_avx2, FLOATS(avx2)};
 
 const wn_scan_table *wn_scan_table_x86(const char *name)
 {

@@ -18,10 +18,14 @@
 
 enum { TRIPLE = WN_SCAN_QUERIES / WN_SCAN_GROUP }; /* vectors of queries that go together */
 
-INLINE size_t put(wn_scan_hit *hit, size_t n, uint32_t mask, size_t query, size_t row)
+/* dot: of all queries that the mask may hold. */
+INLINE size_t put(wn_scan_hit *hit, size_t n, uint32_t mask, size_t query, size_t row,
+                  const int32_t *dot)
 {
-    for (; mask; mask &= mask - 1)
-        hit[n++] = (wn_scan_hit){(uint32_t)(query + (size_t)__builtin_ctz(mask)), (uint32_t)row};
+    for (; mask; mask &= mask - 1) {
+        size_t i = (size_t)__builtin_ctz(mask);
+        hit[n++] = (wn_scan_hit){(uint32_t)(query + i), (uint32_t)row, (float)dot[i]};
+    }
     return n;
 }
 

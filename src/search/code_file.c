@@ -157,6 +157,34 @@ bool wn_code_file_piece(wn_code_piece *out, const wn_code_file *k, uint64_t piec
     return wn_hash64(at, rows_bytes(rows, p->d), 0) == hash;
 }
 
+/* Where row's block of codes lies, and its facts. */
+static const char *row_at(const wn_code_file *k, uint64_t row, const char **facts)
+{
+    const struct plan *p = &k->plan;
+    const char *at = k->map.data + p->first + row / WN_CODE_ROWS * p->piece_bytes;
+    size_t i = row % WN_CODE_ROWS;
+    *facts = at + codes_bytes(rows_of(p, row / WN_CODE_ROWS), p->d) + i * sizeof(wn_row_facts);
+    return at + i / WN_SCAN_ROWS * WN_SCAN_ROWS * p->d;
+}
+
+void wn_code_file_row(const wn_code_file *k, uint64_t row, int8_t *block, size_t to,
+                      wn_row_facts *facts)
+{
+    const char *fact, *from = row_at(k, row, &fact);
+    for (size_t n = 0; n < k->plan.d; n += WN_SCAN_DEPTH)
+        memcpy(block + wn_scan_row_at(to, n), from + wn_scan_row_at(row % WN_SCAN_ROWS, n),
+               WN_SCAN_DEPTH);
+    memcpy(facts, fact, sizeof *facts);
+}
+
+void wn_code_file_row_ahead(const wn_code_file *k, uint64_t row)
+{
+    wn_region all = {k->map.base, (size_t)k->map.size};
+    const char *fact, *from = row_at(k, row, &fact);
+    wn_region_ahead(&all, (size_t)(from - (const char *)k->map.data), WN_SCAN_ROWS * k->plan.d);
+    wn_region_ahead(&all, (size_t)(fact - (const char *)k->map.data), sizeof(wn_row_facts));
+}
+
 void wn_code_file_ahead(const wn_code_file *k, uint64_t first, uint64_t n)
 {
     wn_region all = {k->map.base, (size_t)k->map.size};

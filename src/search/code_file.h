@@ -56,6 +56,11 @@ bool wn_code_file_piece(wn_code_piece *out, const wn_code_file *k, uint64_t piec
 void wn_code_file_ahead(const wn_code_file *k, uint64_t first, uint64_t n);
 void wn_code_file_behind(const wn_code_file *k, uint64_t first, uint64_t n);
 
+/* Copies one row's code to row `to` of a block, and its facts; unchecked, for guesses. */
+void wn_code_file_row(const wn_code_file *k, uint64_t row, int8_t *block, size_t to,
+                      wn_row_facts *facts);
+void wn_code_file_row_ahead(const wn_code_file *k, uint64_t row); /* asks the disk for them */
+
 /* The file while it is made, `most` pieces together: memory for so many. */
 typedef struct wn_code_writer wn_code_writer;
 wn_err wn_code_writer_open(wn_code_writer **out, const char *path, const wn_coded_rows *of,

@@ -74,6 +74,8 @@ void wn_scan_facts_of(wn_scan_facts *out, const wn_row_facts *facts, size_t n, c
 {
     float own = (float)((1 + c->k) * (1 + 0x1p-20));
     float size = (float)((c->k + 0x1p-19) * (1 + 0x1p-20));
+    float fine_own = (float)((1 + c->fine_k) * (1 + 0x1p-20));
+    float fine_size = (float)((c->fine_k + 0x1p-19) * (1 + 0x1p-20));
     float inflate = ((float)b->D / 8 + 64) * 0x1p-24F + 0x1p-19F;
     float half = c->metric == WN_METRIC_L2 ? -0.5F * (1 - inflate) : 0;
     for (size_t i = 0; i < n; i++, out++)
@@ -81,7 +83,9 @@ void wn_scan_facts_of(wn_scan_facts *out, const wn_row_facts *facts, size_t n, c
             bool there = !isinf(facts->norm2);
             out->scale[r] = facts->scale;
             out->plus[r] = there ? half * facts->norm2 : -INFINITY;
-            out->reach[r] = there ? (facts->error * own + sqrtf(facts->norm2) * size) * UP : 1;
+            float length = there ? sqrtf(facts->norm2) : 0;
+            out->reach[r] = there ? (facts->error * own + length * size) * UP : 1;
+            out->fine[r] = there ? (facts->error * fine_own + length * fine_size) * UP : 1;
         }
 }
 
@@ -92,7 +96,8 @@ struct query_job {
     const wn_basis *b;
     const float *query;
     double *v;     /* [threads][D] */
-    double *ratio; /* [Q] */
+    double *ratio; /* [2][Q]: |p| / |v|, |p'| / |v| */
+    size_t Q;
 };
 
 /* v, and what turns scores into v's units. */
@@ -128,24 +133,30 @@ static void code_query(void *ctx, size_t q, int thread)
     struct query_job *j = ctx;
     const wn_basis *b = j->b;
     wn_coded_queries *c = j->c;
-    double *v = j->v + (size_t)thread * b->D, most = 0, error2 = 0;
+    double *v = j->v + (size_t)thread * b->D, most = 0, error2 = 0, fine2 = 0;
     shift_query(v, j, q);
     for (size_t k = 0; k < b->D; k++)
         most = fmax(most, fabs(v[k]));
-    j->ratio[q] = 0;
+    j->ratio[q] = j->ratio[j->Q + q] = 0;
     c->reach[q] = INFINITY; /* unseen: everything passes */
     c->step[q] = 1;
     c->floor[q] = -INFINITY;
     if (!(c->norm2[q] >= LEAST && c->norm2[q] <= MOST) || !(most > 0))
         return;
     double step = c->step[q] = most / 127, length = sqrt(c->norm2[q]) * (1 + 1e-9);
+    double finer = step / WN_SCAN_FINER;
     for (size_t k = 0; k < b->D; k++) {
-        double a = nearbyint(v[k] / step);
+        double a = nearbyint(v[k] / step), left = v[k] - a * step;
+        double fine = fmin(127, fmax(-127, nearbyint(left / finer)));
         c->code[wn_scan_query_at(q, k, b->d / WN_SCAN_DEPTH)] = (int8_t)a;
+        c->fine[q * b->d + k] = (int8_t)fine;
         c->excess[q] += 128 * (int32_t)a;
-        error2 += (v[k] - a * step) * (v[k] - a * step);
+        c->excess[c->scan.Q + q] += 128 * (int32_t)fine;
+        error2 += left * left;
+        fine2 += (left - fine * finer) * (left - fine * finer);
     }
     j->ratio[q] = sqrt(error2) / length * (1 + 1e-6);
+    j->ratio[j->Q + q] = sqrt(fine2) / length * (1 + 1e-6);
     c->plus[q] = (float)(1 / step);
     c->reach[q] = (float)(length / step) * UP;
 }
@@ -153,7 +164,8 @@ static void code_query(void *ctx, size_t q, int thread)
 static wn_err room(wn_coded_queries *c, size_t padded, size_t Q, size_t d)
 {
     WN_NEW(c->code, padded * d);
-    WN_NEW(c->excess, padded);
+    WN_NEW(c->fine, padded * d);
+    WN_NEW(c->excess, 2 * padded);
     WN_NEW(c->plus, 3 * padded);
     WN_NEW(c->step, 4 * Q);
     c->reach = c->plus + padded;
@@ -169,7 +181,9 @@ static wn_err room(wn_coded_queries *c, size_t padded, size_t Q, size_t d)
                                 .excess = c->excess,
                                 .plus = c->plus,
                                 .reach = c->reach,
-                                .floor = c->floor};
+                                .floor = c->floor,
+                                .fine = c->fine,
+                                .fine_excess = c->excess + padded};
     return WN_OK;
 }
 
@@ -181,11 +195,13 @@ wn_err wn_code_queries(wn_coded_queries *c, const wn_basis *b, wn_metric metric,
     double *work;
     *c = (wn_coded_queries){.metric = metric};
     WN_TRY(room(c, padded, Q, b->d));
-    WN_NEW(work, threads * b->D + Q);
-    struct query_job j = {c, b, query, work, work + threads * b->D};
+    WN_NEW(work, threads * b->D + 2 * Q);
+    struct query_job j = {c, b, query, work, work + threads * b->D, Q};
     wn_par_do(Q, code_query, &j);
-    for (size_t q = 0; q < Q; q++)
+    for (size_t q = 0; q < Q; q++) {
         c->k = fmax(c->k, j.ratio[q]);
+        c->fine_k = fmax(c->fine_k, j.ratio[Q + q]);
+    }
     wn_free(work);
     return WN_OK;
 }
@@ -193,6 +209,7 @@ wn_err wn_code_queries(wn_coded_queries *c, const wn_basis *b, wn_metric metric,
 void wn_coded_queries_free(wn_coded_queries *c)
 {
     wn_free(c->code);
+    wn_free(c->fine);
     wn_free(c->excess);
     wn_free(c->plus);
     wn_free(c->step);
@@ -215,6 +232,13 @@ void wn_coded_floor(wn_coded_queries *c, size_t q, double score)
     uint32_t bits;
     memcpy(&bits, &f, sizeof bits);
     __atomic_store_n((uint32_t *)(void *)&c->floor[q], bits, __ATOMIC_RELAXED);
+}
+
+double wn_coded_score(const wn_coded_queries *c, size_t q, double at)
+{
+    at *= c->step[q];
+    at += c->metric == WN_METRIC_L2 ? -c->norm2[q] / 2 : c->offset[q];
+    return at / c->size[q];
 }
 
 void wn_coded_floors(float *out, const wn_coded_queries *c)

@@ -10,9 +10,14 @@
  * With |p| <= k |v| for all queries of a search, and |s a| <= |u| + |r|, by Cauchy and Schwarz u.v
  * differs from s t (a.b) by at most
  *     slack(u) |v|,  slack(u) = |r| (1 + k) + |u| (k + f)
- * which is the form that wn_scan compares. f covers the rounding of u itself (2^-24, and 2^-21 of a
- * row of length 1 where it was scaled to that), of v, and of wn_scan's float32 sums; every stored
- * term is inflated besides. Rows and queries whose length, in the units of g, is not within 2^-30
+ * which is the form that wn_scan compares. Of what passes, p is coded as well: p = t c / 254 + p',
+ * c integers in -127 .. 127, so that u.v differs from s t (a.b + a.c / 254) by at most the same
+ * with k' of |p'| <= k' |v|, some hundredth of k: wn_scan_refine's form, with half the slack.
+ * (Where rows have no structure a score's spread is |u| |v| / sqrt(D): of 384 numbers k alone is a
+ * seventh of it, of 2048 a third, and lets through two and three times as many pairs.) f covers the
+ * rounding of u itself (2^-24, and 2^-21 of a row of length 1 where it was scaled to that), of v,
+ * and of the float32 sums of wn_scan and wn_scan_refine; every stored term is inflated besides.
+ * Rows and queries whose length, in the units of g, is not within 2^-30
  * .. 2^30 pass unseen, so that no product overflows.
  *
  * Tried and dropped: axes in the order of their energy, so that codes of half the length and a
@@ -69,13 +74,14 @@ void wn_encode_rows(int8_t *code, wn_row_facts *facts, size_t *bad, const wn_bas
 typedef struct wn_coded_queries {
     wn_scan_queries scan;
     int8_t *code;
-    int32_t *excess;
+    int8_t *fine;
+    int32_t *excess;             /* [2][scan.Q]: of code, of fine */
     float *plus, *reach, *floor; /* what scan points at; floor starts at -infinity */
     double *step;                /* [Q] t */
     double *norm2;               /* [Q] |v|^2 */
     double *offset;              /* [Q] ip: c.q h g; cosine: c.v g */
     double *size;                /* [Q] what turns a score into v's units */
-    double k;                    /* see above */
+    double k, fine_k;            /* see above: k, k' */
     wn_metric metric;
 } wn_coded_queries;
 /* query [Q, D], finite. */
@@ -84,6 +90,8 @@ wn_err wn_code_queries(wn_coded_queries *c, const wn_basis *b, wn_metric metric,
 void wn_coded_queries_free(wn_coded_queries *c);
 /* Raises query q's threshold to that of a score, in the order of candidates: larger is better. */
 void wn_coded_floor(wn_coded_queries *c, size_t q, double score);
+/* The score of a pair whose scan's left side would be `at` without a bound. */
+double wn_coded_score(const wn_coded_queries *c, size_t q, double at);
 /* The thresholds as they are now [c->scan.Q], while other threads may be raising them. */
 void wn_coded_floors(float *out, const wn_coded_queries *c);
 

@@ -125,6 +125,13 @@ void wn_scan_hand_over(struct scan *s, struct scan_thread *t)
     t->n_found = 0;
 }
 
+void wn_scan_found(struct scan *s, struct scan_thread *t, struct found f)
+{
+    t->found[t->n_found++] = f;
+    if (t->n_found == FOUND)
+        wn_scan_hand_over(s, t);
+}
+
 /* Float32 first: of the pairs that pass the codes it rules out more than half, at half the cost. */
 static void offer(struct scan *s, struct scan_thread *t, size_t q, uint64_t row, double *norm)
 {
@@ -134,9 +141,7 @@ static void offer(struct scan *s, struct scan_thread *t, size_t q, uint64_t row,
     double score = exact_score(s, q, x, norm);
     if (score < s->guess[q])
         return;
-    t->found[t->n_found++] = (struct found){score, row, q};
-    if (t->n_found == FOUND)
-        wn_scan_hand_over(s, t);
+    wn_scan_found(s, t, (struct found){score, row, q});
 }
 
 /* Hits of rows [first, end), counted from `first`. */
@@ -224,8 +229,10 @@ static wn_err scan_codes(struct scan *s, struct scan_thread *t, const wn_code_pi
         wn_coded_floors(t->floor, &s->coded);
         q.floor = t->floor;
         struct hits now = {t->hit[turn % 2], 0, first + from, first + from + m};
-        now.n = wn_scan(t->hit[turn % 2], p->code + from * s->basis->d,
-                        t->bound + from / WN_SCAN_ROWS, wn_code_blocks(m), &q);
+        const int8_t *code = p->code + from * s->basis->d;
+        const wn_scan_facts *bound = t->bound + from / WN_SCAN_ROWS;
+        now.n = wn_scan(t->hit[turn % 2], code, bound, wn_code_blocks(m), &q);
+        now.n = wn_scan_refine(t->hit[turn % 2], now.n, code, bound, &q);
         if (s->file)
             fetch_rows(s, &now);
         WN_TRY(offer_hits(s, t, &before, t->norm + from - (from ? s->room_rows : 0)));
@@ -276,9 +283,7 @@ wn_err wn_scan_piece(void *scan, size_t piece, int thread)
     if (s->Q)
         WN_TRY(scan_codes(s, t, &p, first, n));
     uint64_t done = __atomic_add_fetch(&s->done, n, __ATOMIC_RELAXED);
-    return thread == 0 && !s->quiet
-               ? wn_progress(s->Q ? "search" : "codes", "rows", done, s->N, NULL)
-               : WN_OK;
+    return thread == 0 ? wn_progress(s->Q ? "search" : "codes", "rows", done, s->N, NULL) : WN_OK;
 }
 
 /* ---- a pass ---- */
@@ -423,7 +428,6 @@ static void release(struct scan *s)
         wn_free(t->place);
     }
     wn_coded_queries_free(&s->coded);
-    wn_free(s->sample);
     wn_free(s->thread);
     wn_free(s->state);
     wn_free(s->guess);
@@ -437,7 +441,7 @@ static uint64_t rows_left(const uint64_t *skip, uint64_t N)
     return left;
 }
 
-/* With s->basis and the sample. */
+/* With s->basis. */
 static wn_err run(struct scan *s, int64_t *row, double *score, const float *query, size_t Q,
                   size_t width)
 {
@@ -462,11 +466,8 @@ static wn_err keep_codes(struct scan *s, wn_basis *made)
 {
     struct scan all = *s;
     all.skip = NULL;
-    wn_err e = wn_sample_take(&all, 0);
-    if (!e)
-        e = wn_sample_basis(made, &all);
-    wn_free(all.sample);
-    return e ? e : wn_scan_keep(s, made);
+    WN_TRY(wn_sample_basis(made, &all));
+    return wn_scan_keep(s, made);
 }
 
 static wn_err scan_rows(struct scan *s, wn_basis *made, int64_t *row, double *score,
@@ -474,8 +475,6 @@ static wn_err scan_rows(struct scan *s, wn_basis *made, int64_t *row, double *sc
 {
     if (!s->file && s->use->keep)
         WN_TRY(keep_codes(s, made));
-    if (Q)
-        WN_TRY(wn_sample_take(s, Q));
     if (!s->file && !made->centre)
         WN_TRY(wn_sample_basis(made, s));
     s->basis = s->file ? wn_code_file_basis(s->file) : made;

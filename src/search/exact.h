@@ -42,23 +42,20 @@ struct scan {
     size_t Q, D, k;   /* Q: of this pass */
     wn_metric metric;
     double gamma; /* relative error of a float32 sum of D terms, with room for float64's */
-    const wn_coded_rows *of; /* whose rows; NULL: of a sample */
+    const wn_coded_rows *of; /* whose rows */
     const wn_basis *basis;
     wn_code_file *file;     /* codes of all rows; NULL: they are made piece by piece */
     wn_code_writer *writer; /* keeps those that are made; NULL: nobody does */
     wn_code_use *use;       /* of the search */
     size_t piece_rows; /* a multiple of WN_SCAN_ROWS, at most WN_CODE_ROWS; file: equal to it */
     size_t room_rows;  /* rows whose hits there is room for; a multiple of WN_SCAN_ROWS */
-    float *sample;     /* [n_sample, D] */
-    size_t n_sample;
     wn_coded_queries coded;
     struct query_state *state;
     double *guess; /* [Q], not in the states: those are being written */
     struct scan_thread *thread;
-    uint64_t from;       /* first row of the window at work (stream.c) */
-    uint64_t done;       /* rows, for progress */
-    bool eager;          /* thresholds are not known yet: what is found counts at once */
-    bool quiet, damaged; /* damaged: kept codes are not what was written */
+    uint64_t from; /* first row of the window at work (stream.c) */
+    uint64_t done; /* rows, for progress */
+    bool eager;    /* thresholds are not known yet: what is found counts at once */
 };
 
 /* Starts the states of the queries, whose candidates go to cand [Q, wn_topk_cap(k)]. */
@@ -68,17 +65,17 @@ void wn_scan_begin(struct scan *s, wn_cand *cand);
 wn_err wn_scan_all(struct scan *s);
 /* One piece of the window at work: a body of wn_par_for. */
 wn_err wn_scan_piece(void *scan, size_t piece, int thread);
+/* A candidate; the thread hands it over with others, at the latest when that is asked for. */
+void wn_scan_found(struct scan *s, struct scan_thread *t, struct found f);
 void wn_scan_hand_over(struct scan *s, struct scan_thread *t);
 /* Makes ready to keep the codes at s->use->keep, in the basis b of all rows. */
 wn_err wn_scan_keep(struct scan *s, const wn_basis *b);
 
-/* Rows spread evenly over all that are not skipped, for so many queries. A row that holds NaN or
- * infinity is refused. */
-wn_err wn_sample_take(struct scan *s, size_t queries);
-/* Of the sample. */
+/* What codes are made with, from rows that are spread evenly over all that are not skipped. One
+ * that holds NaN or infinity is refused. */
 wn_err wn_sample_basis(wn_basis *b, const struct scan *s);
-/* For each query a score that a few more than k rows reach, as floors of s->coded and in s->guess;
- * -infinity where a sample cannot tell. */
+/* For each query a score that a few more than k rows should reach, as floors of s->coded and in
+ * s->guess; -infinity where a sample cannot tell. */
 wn_err wn_guess(struct scan *s);
 
 #endif

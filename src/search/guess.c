@@ -1,86 +1,184 @@
 /* What a sample of the rows tells: the centre of codes, and thresholds to begin with.
  *
  * A threshold is the score of the row whose rank in the sample is k's share of it, and room for
- * chance: found by searching the sample as all rows are searched, a few rows first, so that the
- * threshold rises quickly. About k (1 + 4 / sqrt(share)) rows reach it. */
+ * chance. About k (1 + 4 / sqrt(share)) rows reach it, so that a larger sample saves rows that are
+ * scored in vain. It is a guess, so the sample's scores are those of codes, without their bound:
+ * rows are not read again, and where codes are kept not at all. */
 #include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/par.h"
 #include "search/exact.h"
 
 enum {
     FEW_QUERIES = 256,
     FEW_ROWS = 8192, /* a better threshold is worth more rows to many queries than to few */
-    MANY_ROWS = 32768,
-    SAMPLE_FLOATS = 12 << 20,
+    MANY_ROWS = 65536,
+    SAMPLE_BYTES = 48 << 20,
     BASIS_ROWS = 4096,
-    PIECE_ROWS = 64
+    BASIS_FLOATS = 8 << 20,
+    PIECE_BLOCKS = 8
 };
 
-/* The i-th of n rows spread evenly. */
-static uint64_t sampled(const struct scan *s, uint64_t i, uint64_t n)
+/* Row i of n that are spread evenly over all. */
+static uint64_t spread(const struct scan *s, uint64_t i, uint64_t n)
 {
     return (uint64_t)((unsigned __int128)s->N * i / n);
 }
 
-wn_err wn_sample_take(struct scan *s, size_t queries)
+wn_err wn_sample_basis(wn_basis *b, const struct scan *s)
 {
-    uint64_t most = SAMPLE_FLOATS / s->D, n = queries < FEW_QUERIES ? FEW_ROWS : MANY_ROWS;
-    n = n < most ? n : most;
+    uint64_t most = BASIS_FLOATS / s->D + 1, n = most < BASIS_ROWS ? most : BASIS_ROWS;
+    size_t m = 0;
     n = n < s->N ? n : s->N;
-    WN_NEW(s->sample, n * s->D + 1);
+    float *few = wn_malloc((n * s->D + 1) * sizeof *few);
+    wn_err e = few ? WN_OK : WN_ENOMEM;
     for (uint64_t i = 0; s->of->large && s->of->store && i < n; i++)
-        wn_store_ahead(s->of->store, sampled(s, i, n), 1);
-    for (uint64_t i = 0; i < n; i++) {
-        uint64_t row = sampled(s, i, n);
+        wn_store_ahead(s->of->store, spread(s, i, n), 1);
+    for (uint64_t i = 0; !e && i < n; i++) {
+        uint64_t row = spread(s, i, n);
         const float *x = s->rows + row * s->D;
         if (wn_bit(s->skip, row))
             continue;
         bool finite = isfinite(wn_exact_dot(x, x, s->D));
         if (!finite && s->of->store) /* damaged rather than wrong? */
-            WN_TRY(wn_store_verify(s->of->store, row, 1));
-        if (!finite)
-            return wn_fail(WN_EFORMAT, "row %llu holds NaN or infinity", (unsigned long long)row);
-        memcpy(s->sample + s->n_sample++ * s->D, x, s->D * sizeof *x);
+            e = wn_store_verify(s->of->store, row, 1);
+        if (!finite && !e)
+            e = wn_fail(WN_EFORMAT, "row %llu holds NaN or infinity", (unsigned long long)row);
+        memcpy(few + m++ * s->D, x, s->D * sizeof *x);
     }
-    return WN_OK;
-}
-
-wn_err wn_sample_basis(wn_basis *b, const struct scan *s)
-{
-    size_t step = s->n_sample / BASIS_ROWS + 1, m = 0;
-    float *few = wn_malloc((s->n_sample / step + 1) * s->D * sizeof *few);
-    if (!few)
-        return WN_ENOMEM;
-    for (size_t i = 0; i < s->n_sample; i += step)
-        memcpy(few + m++ * s->D, s->sample + i * s->D, s->D * sizeof *few);
-    wn_err e = wn_basis_new(b, few, m, s->D, s->metric == WN_METRIC_COSINE);
+    if (!e)
+        e = wn_basis_new(b, few, m, s->D, s->metric == WN_METRIC_COSINE);
     wn_free(few);
     return e;
 }
 
-/* Searches the sample for the k best of each query. */
-static wn_err search_sample(struct scan *s, size_t k)
+/* ---- the sample's codes ---- */
+
+struct sample {
+    struct scan *s;
+    size_t n; /* rows asked for, some of which are skipped */
+    size_t rows;
+    uint64_t *row; /* [n] which ones */
+    int8_t *code;
+    wn_row_facts *facts;
+    float *few; /* [threads][16 rows and scratch] */
+};
+
+static void sample_block(void *ctx, size_t block, int thread)
 {
-    struct scan few = *s;
-    few.rows = s->sample;
-    few.N = few.left = s->n_sample;
-    few.skip = NULL;
-    few.file = NULL;
-    few.writer = NULL;
-    few.of = NULL;
+    struct sample *m = ctx;
+    const struct scan *s = m->s;
+    const wn_basis *b = s->basis;
+    size_t first = block * WN_SCAN_ROWS, bad;
+    size_t n = m->rows - first < WN_SCAN_ROWS ? m->rows - first : WN_SCAN_ROWS;
+    int8_t *code = m->code + first * b->d;
+    if (s->file) {
+        memset(code, 0, WN_SCAN_ROWS * b->d);
+        for (size_t r = 0; r < WN_SCAN_ROWS; r++) {
+            m->facts[first + r] = (wn_row_facts){.norm2 = INFINITY};
+            if (r < n)
+                wn_code_file_row(s->file, m->row[first + r], code, r, &m->facts[first + r]);
+        }
+        return;
+    }
+    float *few = m->few + (size_t)thread * (WN_SCAN_ROWS * b->D + wn_encode_scratch(b));
+    for (size_t r = 0; r < n; r++)
+        memcpy(few + r * b->D, s->rows + m->row[first + r] * b->D, b->D * sizeof *few);
+    wn_encode_rows(code, m->facts + first, &bad, b, few, n, few + WN_SCAN_ROWS * b->D);
+}
+
+/* Where memory does not hold all rows. */
+static void ask_ahead(const struct scan *s, uint64_t row)
+{
+    if (s->of->large && s->file)
+        wn_code_file_row_ahead(s->file, row);
+    else if (s->of->large && s->of->store)
+        wn_store_ahead(s->of->store, row, 1);
+}
+
+static wn_err take_sample(struct sample *m)
+{
+    const struct scan *s = m->s;
+    size_t padded = wn_code_blocks(m->n) * WN_SCAN_ROWS;
+    WN_NEW(m->row, m->n + 1);
+    WN_NEW(m->code, padded * s->basis->d + 1);
+    WN_NEW(m->facts, padded + 1);
+    if (!s->file)
+        WN_NEW(m->few,
+               (size_t)wn_par_threads() * (WN_SCAN_ROWS * s->D + wn_encode_scratch(s->basis)));
+    for (size_t i = 0; i < m->n; i++) {
+        uint64_t row = spread(s, i, m->n);
+        if (wn_bit(s->skip, row))
+            continue;
+        m->row[m->rows++] = row;
+        ask_ahead(s, row);
+    }
+    wn_par_do(wn_code_blocks(m->rows), sample_block, m);
+    return WN_OK;
+}
+
+/* ---- searching it ---- */
+
+/* A block's facts without a bound; rows without a code are below everything. */
+static void forget_bound(wn_scan_facts *f)
+{
+    for (size_t r = 0; r < WN_SCAN_ROWS; r++) {
+        if (!isfinite(f->reach[r]))
+            f->plus[r] = -INFINITY;
+        f->reach[r] = 0;
+    }
+}
+
+static wn_err sample_piece(void *ctx, size_t piece, int thread)
+{
+    const struct sample *m = ctx;
+    struct scan *s = m->s;
+    struct scan_thread *t = &s->thread[thread];
+    wn_scan_queries q = s->coded.scan;
+    size_t most = s->room_rows / WN_SCAN_ROWS, step = most < PIECE_BLOCKS ? most : PIECE_BLOCKS;
+    size_t block = piece * PIECE_BLOCKS, end = wn_code_blocks(m->rows);
+    end = end - block < PIECE_BLOCKS ? end : block + PIECE_BLOCKS;
+    for (; block < end; block += step) {
+        size_t n = end - block < step ? end - block : step, first = block * WN_SCAN_ROWS;
+        wn_scan_facts_of(t->bound, m->facts + first, n, s->basis, &s->coded);
+        for (size_t b = 0; b < n; b++)
+            forget_bound(&t->bound[b]);
+        wn_coded_floors(t->floor, &s->coded);
+        q.floor = t->floor;
+        size_t hits = wn_scan(t->hit[0], m->code + first * s->basis->d, t->bound, n, &q);
+        for (size_t i = 0; i < hits; i++) {
+            const wn_scan_hit *h = &t->hit[0][i];
+            const wn_scan_facts *f = &t->bound[h->row / WN_SCAN_ROWS];
+            size_t r = h->row % WN_SCAN_ROWS;
+            if (h->query >= s->Q || !isfinite(q.reach[h->query]) || !isfinite(f->plus[r]))
+                continue;
+            double at = (double)h->dot * f->scale[r] + (double)q.plus[h->query] * f->plus[r];
+            wn_scan_found(
+                s, t,
+                (struct found){wn_coded_score(&s->coded, h->query, at), first + h->row, h->query});
+        }
+        wn_scan_hand_over(s, t);
+    }
+    return WN_OK;
+}
+
+/* The k best of the sample for each query, the last of which is the guess. */
+static wn_err search_sample(struct sample *m, size_t k)
+{
+    struct scan *s = m->s, few = *s;
     few.k = k;
-    few.piece_rows = PIECE_ROWS;
-    few.done = 0;
-    few.quiet = true;
     few.state = wn_calloc(s->Q, sizeof *few.state);
     few.guess = wn_malloc(s->Q * sizeof *few.guess);
     wn_cand *cand = wn_malloc(s->Q * wn_topk_cap(k) * sizeof *cand);
     wn_err e = few.state && few.guess && cand ? WN_OK : WN_ENOMEM;
     if (!e) {
+        size_t pieces = (wn_code_blocks(m->rows) + PIECE_BLOCKS - 1) / PIECE_BLOCKS;
         wn_scan_begin(&few, cand);
-        e = wn_scan_all(&few);
+        m->s = &few;
+        e = wn_par_for(pieces, sample_piece, m);
+        m->s = s;
     }
     for (size_t q = 0; !e && q < s->Q; q++) {
         wn_topk_settle(&few.state[q].top);
@@ -98,7 +196,18 @@ static wn_err search_sample(struct scan *s, size_t k)
 
 wn_err wn_guess(struct scan *s)
 {
-    double share = (double)s->n_sample * (double)s->k / (double)s->left;
-    size_t n = s->n_sample, rank = (size_t)(share + 4 * sqrt(share) + 4);
-    return n >= s->left || rank >= n / 2 ? WN_OK : search_sample(s, rank + 1);
+    uint64_t most = SAMPLE_BYTES / s->basis->d, n = s->Q < FEW_QUERIES ? FEW_ROWS : MANY_ROWS;
+    struct sample m = {.s = s};
+    n = n < most ? n : most;
+    m.n = (size_t)(n < s->N ? n : s->N);
+    wn_err e = take_sample(&m);
+    double share = (double)m.rows * (double)s->k / (double)s->left;
+    size_t rank = (size_t)(share + 4 * sqrt(share) + 4);
+    if (!e && m.rows < s->left && rank < m.rows / 2)
+        e = search_sample(&m, rank + 1);
+    wn_free(m.row);
+    wn_free(m.code);
+    wn_free(m.facts);
+    wn_free(m.few);
+    return e;
 }

@@ -19,7 +19,7 @@ enum { WN_NO_ROW = -1 };
  * is better), in float64; NaN behind the end. rows [N,D], query [Q,D] float32. The cosine with a
  * zero vector is 0. A row or query that holds NaN or infinity is refused by position. Memory:
  * candidates of some thousand queries at a time (96 MB at most, more where one query's take more),
- * a sample of rows (48 MB), some 10 MB a thread. */
+ * the codes of a sample of rows (48 MB), some 20 MB a thread. */
 wn_err wn_search_exact(int64_t *row, double *score, const float *rows, uint64_t N,
                        const float *query, size_t Q, size_t D, size_t k, wn_metric metric);
 

@@ -11,7 +11,7 @@ enum { WINDOW_BYTES = 64 << 20 }; /* of rows */
 
 static const wn_store *store_of(const struct scan *s)
 {
-    return s->of ? s->of->store : NULL;
+    return s->of->store;
 }
 
 /* Every thread has some pieces of each. */
@@ -39,7 +39,7 @@ static void ahead(const struct scan *s, uint64_t first, uint64_t n)
 
 static void behind(const struct scan *s, uint64_t first, uint64_t n)
 {
-    if (!s->of || !s->of->large)
+    if (!s->of->large)
         return;
     if (s->file)
         wn_code_file_behind(s->file, first / WN_CODE_ROWS, n / WN_CODE_ROWS);
