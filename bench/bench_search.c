@@ -73,8 +73,9 @@ static wn_err run(char **argv)
     size_t before = wn_mem_live();
     for (size_t i = 0; i < repeats; i++) {
         double t = now();
-        WN_TRY(wn_search_coded(row, score, &of, NULL, &use,
-                               (const float *)(const void *)query.data, query.rows, k, metric));
+        const wn_asked ask = {
+            (const float *)(const void *)query.data, query.rows, k, NULL, row, score};
+        WN_TRY(wn_search_coded(&of, &use, &ask, 1, metric));
         sec[i] = now() - t;
     }
     double first = sec[0];

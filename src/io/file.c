@@ -186,6 +186,19 @@ wn_err wn_mkdirs(const char *path)
     return err;
 }
 
+wn_err wn_mkdirs_above(const char *path)
+{
+    char *dir = wn_strdup(path);
+    if (!dir)
+        return WN_ENOMEM;
+    char *slash = strrchr(dir, '/');
+    if (slash)
+        *slash = '\0';
+    wn_err err = slash ? wn_mkdirs(dir) : WN_OK;
+    wn_free(dir);
+    return err;
+}
+
 wn_err wn_remove_tree(const char *path)
 {
     struct stat st;

@@ -28,8 +28,9 @@ wn_err wn_file_read(char **text, size_t *len, const char *path, size_t limit);
 
 bool wn_file_exists(const char *path);
 bool wn_is_dir(const char *path);
-wn_err wn_mkdirs(const char *path);      /* with parents; fine if it is there */
-wn_err wn_remove_tree(const char *path); /* file or folder; fine if it is not there */
+wn_err wn_mkdirs(const char *path);       /* with parents; fine if it is there */
+wn_err wn_mkdirs_above(const char *path); /* the folders that a file of that path needs */
+wn_err wn_remove_tree(const char *path);  /* file or folder; fine if it is not there */
 wn_err wn_path_join(char **out, const char *dir, const char *name); /* wn_free(*out) */
 const char *wn_path_base(const char *path); /* the part after the last slash */
 /* Sorted names (bytewise) of a folder without "." and "..". wn_names_free. */

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "io/file.h"
 #include "report/plan.h"
+#include "select/select.h"
 
 static json_t *text_or_null(const char *s)
 {
@@ -237,17 +238,36 @@ static wn_err select_key(json_t *options, json_t *inputs, wn_run *r, const wn_pa
     return wn_part_input(inputs, r, "test", r->target[p->target].test);
 }
 
-static wn_err select_do(wn_run *r, const wn_part *p)
+/* Several: of one arm, which share their store. */
+static wn_err select_do(wn_run *r, const wn_part *const *p, size_t n)
 {
-    wn_select_opts o;
-    const wn_run_target *t = &r->target[p->target];
-    const char *const avoid[] = {t->queries, t->test};
-    if (is_few(r, p))
-        return wn_shots_do(r, p);
-    WN_TRY(select_opts(&o, r, p));
-    o.avoid = avoid;
-    o.n_avoid = r->recipe.veto ? 2 : 0;
-    return wn_select_job(&o);
+    wn_select_opts *o;
+    if (is_few(r, p[0]))
+        return wn_shots_do(r, p[0]);
+    WN_NEW(o, n);
+    const char **avoid = wn_calloc(n, 2 * sizeof *avoid);
+    wn_err err = avoid ? WN_OK : WN_ENOMEM;
+    for (size_t i = 0; i < n && err == WN_OK; i++) {
+        const wn_run_target *t = &r->target[p[i]->target];
+        avoid[2 * i] = t->queries;
+        avoid[2 * i + 1] = t->test;
+        err = select_opts(&o[i], r, p[i]);
+        o[i].avoid = avoid + 2 * i;
+        o[i].n_avoid = r->recipe.veto ? 2 : 0;
+    }
+    if (err == WN_OK)
+        err = wn_select_together(o, n);
+    wn_free(avoid);
+    wn_free(o);
+    return err;
+}
+
+bool wn_parts_together(const wn_run *r, const wn_part *a, const wn_part *b)
+{
+    const wn_strategy *s;
+    return a->kind == WN_PART_SELECT && b->kind == WN_PART_SELECT && a->arm == b->arm &&
+           a->seed == b->seed && !is_few(r, a) &&
+           wn_strategy_find(&s, r->recipe.arm[a->arm].strategy) == WN_OK && s->pick_all;
 }
 
 /* ---- train ---- */
@@ -434,10 +454,8 @@ static bool is_whole(const wn_part *p)
     return there;
 }
 
-wn_err wn_part_do(wn_run *r, const wn_part *p)
+static wn_err do_one(wn_run *r, const wn_part *p)
 {
-    if (is_whole(p)) /* a kill between the rename and the stamp */
-        return WN_OK;
     switch (p->kind) {
     case WN_PART_POOL:
     case WN_PART_POOL_EMBEDDED:
@@ -450,7 +468,7 @@ wn_err wn_part_do(wn_run *r, const wn_part *p)
     case WN_PART_GRAD_QUERIES:
         return wn_grad_part_do(r, p);
     case WN_PART_SELECT:
-        return select_do(r, p);
+        return select_do(r, &p, 1);
     case WN_PART_TRAIN:
         return train_do(r, p);
     case WN_PART_MERGE:
@@ -459,6 +477,19 @@ wn_err wn_part_do(wn_run *r, const wn_part *p)
         return eval_do(r, p);
     }
     return WN_OK;
+}
+
+wn_err wn_parts_do(wn_run *r, const wn_part *const *p, size_t n)
+{
+    const wn_part **left;
+    size_t m = 0;
+    WN_NEW(left, n);
+    for (size_t i = 0; i < n; i++)
+        if (!is_whole(p[i])) /* else: a kill between the rename and the stamp */
+            left[m++] = p[i];
+    wn_err err = m == 0 ? WN_OK : m == 1 ? do_one(r, left[0]) : select_do(r, left, m);
+    wn_free(left);
+    return err;
 }
 
 wn_err wn_part_remove(const wn_part *p)

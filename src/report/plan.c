@@ -109,10 +109,6 @@ static wn_err add_start(wn_run *r, size_t t, size_t a, int seed)
 static wn_err add_target(wn_run *r, size_t t)
 {
     const wn_recipe *c = &r->recipe;
-    if (wn_plan_find(r, WN_PART_EMBED_POOL, 0, 0, WN_NO_SEED))
-        WN_TRY(add_queries(r, t, WN_PART_EMBED_QUERIES));
-    if (c->gradients.there)
-        WN_TRY(add_queries(r, t, WN_PART_GRAD_QUERIES));
     if (r->reference != SIZE_MAX)
         WN_TRY(add_selections(r, t, r->reference));
     for (size_t a = 0; a < c->n_arms; a++)
@@ -159,6 +155,12 @@ wn_err wn_plan_make(wn_run *r)
     if (r->recipe.gradients.there) {
         WN_TRY(add_plain(r, WN_PART_BASE, "train on the whole pool", "base"));
         WN_TRY(add_plain(r, WN_PART_GRAD_POOL, "gradients of the pool", "stores/gradients"));
+    }
+    for (size_t t = 0; t < r->recipe.n_targets; t++) { /* first: they are searched for together */
+        if (vectors)
+            WN_TRY(add_queries(r, t, WN_PART_EMBED_QUERIES));
+        if (r->recipe.gradients.there)
+            WN_TRY(add_queries(r, t, WN_PART_GRAD_QUERIES));
     }
     for (size_t t = 0; t < r->recipe.n_targets; t++)
         WN_TRY(add_target(r, t));

@@ -72,8 +72,15 @@ wn_err wn_plan_shots(wn_str *path, const wn_run *r, size_t target, size_t s);
 
 /* What the part depends on: options and hashes of its inputs, which must be there. */
 wn_err wn_part_key(json_t **key, wn_run *r, const wn_part *p);
-/* Does it. Goes on with what an earlier run of the same key left. */
-wn_err wn_part_do(wn_run *r, const wn_part *p);
+/* Does it, or several that wn_parts_together. Goes on with what an earlier run of the same key
+ * left.
+ */
+wn_err wn_parts_do(wn_run *r, const wn_part *const *p, size_t n);
+/* Whether two parts are done together: selections for two targets that are searched for in the same
+ * vectors, in one pass over them. */
+bool wn_parts_together(const wn_run *r, const wn_part *a, const wn_part *b);
+/* Makes all parts that do not stand; *stood is raised by how many did (run_parts.c). */
+wn_err wn_run_parts(size_t *stood, wn_run *r);
 /* The options that every job has, with the part's output and seed. */
 wn_common wn_part_common(const wn_run *r, const wn_part *p);
 /* For keys: the hash of a file or folder under a name. */

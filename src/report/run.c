@@ -1,5 +1,4 @@
-/* winnow run: the parts of the plan one after the other, each unless its stamp says that it stands;
- * then the verdict. A kill anywhere loses at most what the part at hand cannot resume. */
+/* winnow run: the targets' files, the folder, the parts (run_parts.c), the verdict. */
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -16,19 +15,6 @@
 #include "report/verdict.h"
 
 /* ---- targets ---- */
-
-static wn_err make_parent(const char *path)
-{
-    char *dir = wn_strdup(path);
-    if (!dir)
-        return WN_ENOMEM;
-    char *slash = strrchr(dir, '/');
-    if (slash)
-        *slash = '\0';
-    wn_err err = slash ? wn_mkdirs(dir) : WN_OK;
-    wn_free(dir);
-    return err;
-}
 
 /* The first `max` rows (0: all) of a file as winnow's own rows. */
 static wn_err copy_rows(const char *to, const wn_pool *rows, uint64_t max)
@@ -108,7 +94,7 @@ static wn_err copy_file(const char *to, const wn_recipe_target *t, bool queries)
     struct rows_file f = rows_file(t, queries);
     if (!f.map && !f.max)
         return WN_OK;
-    WN_TRY(make_parent(to));
+    WN_TRY(wn_mkdirs_above(to));
     WN_TRY(wn_pool_open(&rows, f.path, f.map, true));
     wn_err err = copy_rows(to, rows, f.max);
     wn_pool_close(rows);
@@ -200,125 +186,6 @@ static wn_err open_folder(wn_run *r)
     return WN_OK;
 }
 
-/* ---- parts ---- */
-
-/* "about 12 min 05 s left", by what parts of the same stage have taken; "at least" where a stage
- * has not been seen yet. */
-static void put_time_left(wn_str *s, const wn_run *r, size_t from)
-{
-    double sum = 0;
-    bool all = true;
-    for (size_t i = from; i < r->n_parts; i++) {
-        double seconds = 0;
-        all &= wn_cost_guess(&seconds, r->cost, wn_stage_name(r->part[i].kind), r->part[i].work);
-        sum += seconds;
-    }
-    if (sum < 1)
-        return;
-    wn_str_puts(s, all ? ", about " : ", at least ");
-    wn_cost_text(s, sum);
-    wn_str_puts(s, " left");
-}
-
-static wn_err announce(const wn_run *r, size_t i)
-{
-    wn_str s = {0};
-    wn_str_printf(&s, "part %zu of %zu: %s", i + 1, r->n_parts, r->part[i].name);
-    put_time_left(&s, r, i);
-    wn_err err = wn_str_check(&s);
-    if (err == WN_OK)
-        wn_message("%s", s.p);
-    if (err == WN_OK)
-        err = wn_progress("run", "parts", i, r->n_parts, r->part[i].name);
-    wn_str_free(&s);
-    return err;
-}
-
-/* How many rows a part has to do with, once they are known: guesses of time go by them. */
-static wn_err learn_work(wn_run *r, const wn_part *p)
-{
-    if (p->kind != WN_PART_POOL && p->kind != WN_PART_SELECT)
-        return WN_OK;
-    wn_pool *rows;
-    WN_TRY(wn_pool_open(&rows, p->out, NULL, true));
-    uint64_t n = wn_pool_rows(rows);
-    wn_pool_close(rows);
-    for (size_t i = 0; i < r->n_parts; i++) {
-        wn_part *q = &r->part[i];
-        bool fed = p->kind == WN_PART_POOL
-                       ? q->kind == WN_PART_EMBED_POOL || q->kind == WN_PART_BASE ||
-                             q->kind == WN_PART_GRAD_POOL
-                       : q->kind == WN_PART_TRAIN && q->target == p->target && q->arm == p->arm &&
-                             (p->seed == WN_NO_SEED || p->seed == q->seed);
-        if (fed)
-            q->work = n;
-    }
-    return WN_OK;
-}
-
-/* Puts what is left of other work away, and says so; leaves what the same work can go on from. */
-static wn_err clear_way(wn_run *r, const wn_part *p, wn_stamp_state state, const char *why)
-{
-    if (state == WN_STAMP_BEGUN) {
-        wn_message("%s: was interrupted, goes on", p->name);
-        return WN_OK;
-    }
-    if (state == WN_STAMP_OTHER)
-        wn_message("%s: made again, since this changed: %s", p->name, why);
-    if (state == WN_STAMP_TOUCHED)
-        wn_message("%s: made again, since %s is not as it was left", p->name, why);
-    WN_TRY(wn_cost_anew(r->cost, p->name));
-    return wn_part_remove(p);
-}
-
-static wn_err work_on(wn_run *r, const wn_part *p, const json_t *key, const char *stamp)
-{
-    double start = wn_seconds();
-    WN_TRY(make_parent(p->out));
-    WN_TRY(wn_stamp_begin(stamp, key));
-    wn_err err = wn_part_do(r, p);
-    if (err) { /* the cost so far is kept; the failure's text is the one to show */
-        wn_str text = {0};
-        wn_str_puts(&text, wn_error_text());
-        wn_cost_add(r->cost, p->name, wn_stage_name(p->kind), wn_seconds() - start, 0, false);
-        wn_error_set_text(text.failed ? "out of memory" : text.p);
-        wn_str_free(&text);
-        return wn_context(err, "%s", p->name);
-    }
-    WN_TRY(learn_work(r, p));
-    WN_TRY(
-        wn_cost_add(r->cost, p->name, wn_stage_name(p->kind), wn_seconds() - start, p->work, true));
-    wn_run_forget_sha(r, p->out);
-    return wn_stamp_finish(stamp, key, p->out);
-}
-
-static wn_err run_part(wn_run *r, size_t i, size_t *stood)
-{
-    const wn_part *p = &r->part[i];
-    json_t *key;
-    wn_str stamp = {0}, why = {0};
-    wn_stamp_state state = WN_STAMP_NONE;
-    WN_TRY(wn_part_key(&key, r, p));
-    wn_str_printf(&stamp, "%s.stamp.json", p->out);
-    wn_err err = wn_str_check(&stamp);
-    if (err == WN_OK)
-        err = wn_stamp_check(&state, &why, stamp.p, key, p->out);
-    if (err == WN_OK && state == WN_STAMP_DONE) {
-        (*stood)++;
-        err = learn_work(r, p);
-    } else if (err == WN_OK) {
-        err = announce(r, i);
-        if (err == WN_OK)
-            err = clear_way(r, p, state, why.len ? why.p : "an option");
-        if (err == WN_OK)
-            err = work_on(r, p, key, stamp.p);
-    }
-    wn_str_free(&stamp);
-    wn_str_free(&why);
-    json_decref(key);
-    return err;
-}
-
 /* ---- the end ---- */
 
 static wn_err write_file(const char *dir, const char *name, const wn_str *text)
@@ -369,8 +236,7 @@ static wn_err run_all(wn_run *r, char **table)
     WN_TRY(wn_plan_make(r));
     WN_TRY(open_folder(r));
     WN_TRY(copy_targets(r));
-    for (size_t i = 0; i < r->n_parts; i++)
-        WN_TRY(run_part(r, i, &stood));
+    WN_TRY(wn_run_parts(&stood, r));
     WN_TRY(wn_progress("run", "parts", r->n_parts, r->n_parts, NULL));
     if (stood)
         wn_message("%zu of %zu parts stood from an earlier run", stood, r->n_parts);

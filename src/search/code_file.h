@@ -86,12 +86,13 @@ typedef struct wn_code_use {
     bool damaged;     /* out: it failed because some in `file` are not what was written */
 } wn_code_use;
 
-/* wn_search_among by kept codes, or keeping them. A row that is scored and is not what its code was
- * made of, or lies in a block that is not what its checksum says, is an error: the store's, if it
- * knows better (file, block, both checksums), else row and both checksums. Rows that are not scored
- * are not read where there are codes: these stand for them. Q 0: only makes codes. */
-wn_err wn_search_coded(int64_t *row, double *score, const wn_coded_rows *of, const uint64_t *skip,
-                       wn_code_use *use, const float *query, size_t Q, size_t k, wn_metric metric);
+/* What `n` askers ask for, in one pass over the rows by kept codes, or keeping them. A row that is
+ * scored and is not what its code was made of, or lies in a block that is not what its checksum
+ * says, is an error: the store's, if it knows better (file, block, both checksums), else row and
+ * both checksums. Rows that are not scored are not read where there are codes: these stand for
+ * them. n 0: only makes codes. */
+wn_err wn_search_coded(const wn_coded_rows *of, wn_code_use *use, const wn_asked *ask, size_t n,
+                       wn_metric metric);
 /* Makes the file. Memory: some MB a thread, and 64 MB of rows at a time. A row that holds NaN or
  * infinity is refused. */
 wn_err wn_code_file_write(const char *path, const wn_coded_rows *of);

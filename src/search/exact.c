@@ -202,7 +202,7 @@ static wn_err offer_hits(struct scan *s, struct scan_thread *t, const struct hit
 {
     for (size_t i = 0; i < h->n; i++) {
         uint64_t row = h->first + h->hit[i].row;
-        if (row >= h->end || h->hit[i].query >= s->Q || wn_bit(s->skip, row))
+        if (row >= h->end || h->hit[i].query >= s->Q || wn_bit(s->want[h->hit[i].query].skip, row))
             continue;
         if (t->sum && !wn_bit(t->checked, row - t->first))
             WN_TRY(check_row(s, t, row));
@@ -298,11 +298,12 @@ void wn_scan_begin(struct scan *s, wn_cand *cand)
     }
 }
 
-static wn_err refuse_queries(const float *query, size_t Q, size_t D)
+static wn_err refuse_queries(const wn_asked *ask, size_t n, size_t D)
 {
-    for (size_t q = 0; q < Q; q++)
-        if (!isfinite(wn_exact_dot(query + q * D, query + q * D, D)))
-            return wn_fail(WN_EFORMAT, "query %zu holds NaN or infinity", q);
+    for (size_t a = 0; a < n; a++)
+        for (size_t q = 0; q < ask[a].Q; q++)
+            if (!isfinite(wn_exact_dot(ask[a].query + q * D, ask[a].query + q * D, D)))
+                return wn_fail(WN_EFORMAT, "query %zu holds NaN or infinity", q);
     return WN_OK;
 }
 
@@ -313,16 +314,17 @@ static void finish_one(void *ctx, size_t q, int thread)
     wn_topk_finish(&s->state[q].top);
 }
 
-static void finish(struct scan *s, size_t q, int64_t *row, double *score, size_t k)
+static void finish(const struct scan *s, size_t q)
 {
     const wn_topk *top = &s->state[q].top;
-    for (size_t i = 0; i < k; i++) {
+    const struct wanted *w = &s->want[q];
+    for (size_t i = 0; i < w->k; i++) {
         bool there = i < top->n;
         double v = there ? top->item[i].score : NAN;
-        row[i] = there ? (int64_t)top->item[i].row : WN_NO_ROW;
-        score[i] = s->metric == WN_METRIC_L2 ? -v : v;
+        w->row[i] = there ? (int64_t)top->item[i].row : WN_NO_ROW;
+        w->score[i] = there && s->metric == WN_METRIC_L2 ? -v : v;
         if (v == 0) /* no "-0" from a distance of nothing */
-            score[i] = 0;
+            w->score[i] = 0;
     }
 }
 
@@ -348,7 +350,7 @@ static wn_err attempt(struct scan *s, wn_cand *cand, bool with_guess)
 }
 
 /* Searches s->Q queries; those whose guess was too high are searched again without one. */
-static wn_err pass(struct scan *s, wn_cand *cand, int64_t *row, double *score, size_t width)
+static wn_err pass(struct scan *s, wn_cand *cand)
 {
     WN_TRY(attempt(s, cand, true));
     size_t again = 0, n = 0;
@@ -356,26 +358,27 @@ static wn_err pass(struct scan *s, wn_cand *cand, int64_t *row, double *score, s
         if (guessed_too_high(s, q))
             again++;
         else
-            finish(s, q, row + q * width, score + q * width, width);
+            finish(s, q);
     }
     if (!again)
         return WN_OK;
-    size_t *which = wn_malloc(again * sizeof *which);
+    struct wanted *want = wn_malloc(again * sizeof *want);
     float *query = wn_malloc(again * s->D * sizeof *query);
-    wn_err e = which && query ? WN_OK : WN_ENOMEM;
+    wn_err e = want && query ? WN_OK : WN_ENOMEM;
     for (size_t q = 0; !e && q < s->Q; q++)
         if (guessed_too_high(s, q)) {
             memcpy(query + n * s->D, s->query + q * s->D, s->D * sizeof *query);
-            which[n++] = q;
+            want[n++] = s->want[q];
         }
     if (!e) {
         s->query = query;
+        s->want = want;
         s->Q = again;
         e = attempt(s, cand, false);
     }
     for (size_t i = 0; !e && i < again; i++)
-        finish(s, i, row + which[i] * width, score + which[i] * width, width);
-    wn_free(which);
+        finish(s, i);
+    wn_free(want);
     wn_free(query);
     return e;
 }
@@ -441,20 +444,54 @@ static uint64_t rows_left(const uint64_t *skip, uint64_t N)
     return left;
 }
 
+/* All queries, one behind the other, and what each may find. */
+struct queries {
+    struct wanted *want;
+    float *copy; /* NULL: they lie so already */
+    const float *query;
+    size_t Q;
+};
+
+static void queries_free(struct queries *a)
+{
+    wn_free(a->want);
+    wn_free(a->copy);
+}
+
+static wn_err join(struct queries *a, const wn_asked *ask, size_t n, size_t D)
+{
+    *a = (struct queries){.query = n ? ask[0].query : NULL};
+    for (size_t i = 0; i < n; i++)
+        a->Q += ask[i].Q;
+    a->want = wn_malloc((a->Q + 1) * sizeof *a->want);
+    if (n > 1)
+        a->query = a->copy = wn_malloc((a->Q * D + 1) * sizeof *a->copy);
+    if (!a->want || (n > 1 && !a->copy))
+        return WN_ENOMEM;
+    for (size_t i = 0, at = 0; i < n; at += ask[i++].Q) {
+        if (a->copy)
+            memcpy(a->copy + at * D, ask[i].query, ask[i].Q * D * sizeof *a->copy);
+        for (size_t q = 0; q < ask[i].Q; q++)
+            a->want[at + q] = (struct wanted){ask[i].skip, ask[i].row + q * ask[i].k,
+                                              ask[i].score + q * ask[i].k, ask[i].k};
+    }
+    return WN_OK;
+}
+
 /* With s->basis. */
-static wn_err run(struct scan *s, int64_t *row, double *score, const float *query, size_t Q,
-                  size_t width)
+static wn_err run(struct scan *s, const struct queries *all)
 {
     size_t block = CANDIDATE_BYTES / (wn_topk_cap(s->k) * sizeof(wn_cand));
     block = block < 1 ? 1 : block;
-    block = block < Q ? block : Q;
+    block = block < all->Q ? block : all->Q;
     WN_TRY(reserve(s, block));
     wn_cand *cand = wn_malloc(block * wn_topk_cap(s->k) * sizeof *cand);
     wn_err e = cand ? WN_OK : WN_ENOMEM;
-    for (size_t q = 0; !e && q < Q; q += block) {
-        s->query = query + q * s->D;
-        s->Q = Q - q < block ? Q - q : block;
-        e = pass(s, cand, row + q * width, score + q * width, width);
+    for (size_t q = 0; !e && q < all->Q; q += block) {
+        s->query = all->query + q * s->D;
+        s->want = all->want + q;
+        s->Q = all->Q - q < block ? all->Q - q : block;
+        e = pass(s, cand);
     }
     wn_free(cand);
     return e;
@@ -465,13 +502,12 @@ static wn_err run(struct scan *s, int64_t *row, double *score, const float *quer
 static wn_err keep_codes(struct scan *s, wn_basis *made)
 {
     struct scan all = *s;
-    all.skip = NULL;
+    all.never = NULL;
     WN_TRY(wn_sample_basis(made, &all));
     return wn_scan_keep(s, made);
 }
 
-static wn_err scan_rows(struct scan *s, wn_basis *made, int64_t *row, double *score,
-                        const float *query, size_t Q, size_t k)
+static wn_err scan_rows(struct scan *s, wn_basis *made, const struct queries *all)
 {
     if (!s->file && s->use->keep)
         WN_TRY(keep_codes(s, made));
@@ -479,20 +515,59 @@ static wn_err scan_rows(struct scan *s, wn_basis *made, int64_t *row, double *sc
         WN_TRY(wn_sample_basis(made, s));
     s->basis = s->file ? wn_code_file_basis(s->file) : made;
     s->piece_rows = s->file || s->writer ? WN_CODE_ROWS : SPAN_ROWS;
-    if (Q)
-        return run(s, row, score, query, Q, k);
+    if (all->Q)
+        return run(s, all);
     WN_TRY(reserve(s, 0));
     return wn_scan_all(s);
 }
 
-wn_err wn_search_coded(int64_t *row, double *score, const wn_coded_rows *of, const uint64_t *skip,
-                       wn_code_use *use, const float *query, size_t Q, size_t k, wn_metric metric)
+/* The largest k and the most rows that an asker has left, and the rows that none has: *never,
+ * wn_free, NULL: each row is for someone. */
+static wn_err survey(struct scan *s, uint64_t **never, const wn_asked *ask, size_t n)
+{
+    size_t words = (size_t)(s->N / 64 + 1);
+    bool all = n == 0;
+    *never = NULL;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t left = rows_left(ask[i].skip, s->N);
+        s->left = left > s->left ? left : s->left;
+        s->k = ask[i].k > s->k ? ask[i].k : s->k;
+        all = all || !ask[i].skip;
+    }
+    s->k = s->k < s->left ? s->k : (size_t)s->left;
+    if (s->k > CANDIDATE_BYTES)
+        return wn_fail(WN_EARG, "search: k %zu: at most %d", s->k, CANDIDATE_BYTES);
+    if (all)
+        return WN_OK;
+    WN_NEW(*never, words);
+    memcpy(*never, ask[0].skip, s->N / 64 * sizeof **never);
+    for (uint64_t r = s->N / 64 * 64; r < s->N; r++)
+        if (wn_bit(ask[0].skip, r))
+            wn_bit_set(*never, r);
+    for (uint64_t r = 0; r < s->N && n > 1; r++)
+        for (size_t i = 1; i < n && wn_bit(*never, r); i++)
+            if (!wn_bit(ask[i].skip, r))
+                (*never)[r / 64] &= ~((uint64_t)1 << (r % 64));
+    return WN_OK;
+}
+
+static void answer_nothing(const wn_asked *ask, size_t n)
+{
+    for (size_t a = 0; a < n; a++)
+        for (size_t i = 0; i < ask[a].Q * ask[a].k; i++) {
+            ask[a].row[i] = WN_NO_ROW;
+            ask[a].score[i] = NAN;
+        }
+}
+
+wn_err wn_search_coded(const wn_coded_rows *of, wn_code_use *use, const wn_asked *ask, size_t n,
+                       wn_metric metric)
 {
     wn_basis made = {0};
+    uint64_t *never;
+    struct queries all;
     struct scan s = {.rows = of->rows,
-                     .skip = skip,
                      .N = of->N,
-                     .left = rows_left(skip, of->N),
                      .D = of->D,
                      .metric = metric,
                      .gamma = ((double)of->D / 8 + 80) * 0x1p-24,
@@ -503,23 +578,26 @@ wn_err wn_search_coded(int64_t *row, double *score, const wn_coded_rows *of, con
     if (s.D == 0 || s.D >= 1 << 20)
         return wn_fail(WN_EARG, "search: expected 1 to %d numbers a row, found %zu", (1 << 20) - 1,
                        s.D);
-    for (size_t i = 0; s.left == 0 && i < Q * k; i++) {
-        row[i] = WN_NO_ROW;
-        score[i] = NAN;
-    }
-    if ((Q || !use->keep) && (Q == 0 || k == 0 || s.left == 0))
+    WN_TRY(survey(&s, &never, ask, n));
+    s.never = never;
+    if (n && (s.k == 0 || s.left == 0)) {
+        answer_nothing(ask, n);
+        wn_free(never);
         return WN_OK;
-    s.k = k < s.left ? k : (size_t)s.left;
-    if (s.k > CANDIDATE_BYTES)
-        return wn_fail(WN_EARG, "search: k %zu: at most %d", s.k, CANDIDATE_BYTES);
-    WN_TRY(refuse_queries(query, Q, s.D));
+    }
+    wn_err e = join(&all, ask, n, s.D);
+    if (!e)
+        e = refuse_queries(ask, n, s.D);
     if (of->large && of->store)
         wn_store_scattered(of->store, true);
-    wn_err e = scan_rows(&s, &made, row, score, query, Q, k);
+    if (!e && (all.Q || (n == 0 && use->keep)))
+        e = scan_rows(&s, &made, &all);
     if (of->large && of->store)
         wn_store_scattered(of->store, false);
     use->file = s.file;
     wn_code_writer_abort(s.writer);
+    queries_free(&all);
+    wn_free(never);
     release(&s);
     wn_basis_free(&made);
     return e;
@@ -529,7 +607,7 @@ wn_err wn_code_file_write(const char *path, const wn_coded_rows *of)
 {
     wn_code_use use = {.keep = path, .must = true};
     wn_metric metric = of->cosine ? WN_METRIC_COSINE : WN_METRIC_L2;
-    wn_err e = wn_search_coded(NULL, NULL, of, NULL, &use, NULL, 0, 0, metric);
+    wn_err e = wn_search_coded(of, &use, NULL, 0, metric);
     wn_code_file_close(use.file);
     return e;
 }
@@ -540,7 +618,8 @@ wn_err wn_search_among(int64_t *row, double *score, const float *rows, uint64_t 
 {
     const wn_coded_rows of = {.rows = rows, .N = N, .D = D, .cosine = metric == WN_METRIC_COSINE};
     wn_code_use none = {0};
-    return wn_search_coded(row, score, &of, skip, &none, query, Q, k, metric);
+    const wn_asked ask = {query, Q, k, skip, row, score};
+    return wn_search_coded(&of, &none, &ask, 1, metric);
 }
 
 wn_err wn_search_exact(int64_t *row, double *score, const float *rows, uint64_t N,

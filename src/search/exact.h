@@ -12,6 +12,14 @@ struct query_state {
     char busy;   /* a thread is changing it */
 };
 
+/* What a query may be answered with, and where the answer goes. */
+struct wanted {
+    const uint64_t *skip;
+    int64_t *row;
+    double *score;
+    size_t k;
+};
+
 /* A candidate on its way to its query. */
 struct found {
     double score;
@@ -37,9 +45,10 @@ struct scan_thread {
 
 struct scan {
     const float *rows, *query; /* query: of this pass */
-    const uint64_t *skip;
-    uint64_t N, left; /* left: rows that may be found */
-    size_t Q, D, k;   /* Q: of this pass */
+    const struct wanted *want; /* [Q] of this pass */
+    const uint64_t *never;     /* rows that no query may find; NULL: there are none */
+    uint64_t N, left;          /* left: rows that a query may find, at most */
+    size_t Q, D, k;            /* Q: of this pass; k: the largest */
     wn_metric metric;
     double gamma; /* relative error of a float32 sum of D terms, with room for float64's */
     const wn_coded_rows *of; /* whose rows */

@@ -74,23 +74,22 @@ void wn_finder_close(wn_finder *f)
     wn_free(f);
 }
 
-wn_err wn_finder_find(int64_t *row, double *score, wn_finder *f, const uint64_t *skip,
-                      const float *query, size_t Q, size_t k)
+wn_err wn_finder_find(wn_finder *f, const wn_asked *ask, size_t n)
 {
-    wn_err e = wn_search_coded(row, score, &f->rows, skip, &f->use, query, Q, k, f->metric);
+    wn_err e = wn_search_coded(&f->rows, &f->use, ask, n, f->metric);
     if (!f->use.damaged)
         return e;
     wn_message("%s: it is damaged; it is made again", f->path);
     wn_code_file_close(f->use.file);
     f->use.file = NULL;
     f->use.keep = f->path;
-    return wn_search_coded(row, score, &f->rows, skip, &f->use, query, Q, k, f->metric);
+    return wn_search_coded(&f->rows, &f->use, ask, n, f->metric);
 }
 
 wn_err wn_finder_prepare(wn_finder *f)
 {
     wn_code_use *u = &f->use;
-    return u->file ? WN_OK : wn_search_coded(NULL, NULL, &f->rows, NULL, u, NULL, 0, 0, f->metric);
+    return u->file ? WN_OK : wn_search_coded(&f->rows, u, NULL, 0, f->metric);
 }
 
 wn_err wn_finder_context(wn_err e, const wn_finder *f, const wn_store *queries)

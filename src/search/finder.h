@@ -18,9 +18,8 @@ typedef struct wn_finder wn_finder;
  * (code_file.h). */
 wn_err wn_finder_open(wn_finder **out, const wn_store *s, wn_metric metric, bool prepare);
 void wn_finder_close(wn_finder *f);
-/* As wn_search_among over the store's rows. */
-wn_err wn_finder_find(int64_t *row, double *score, wn_finder *f, const uint64_t *skip,
-                      const float *query, size_t Q, size_t k);
+/* What `n` askers ask for, in one pass over the store's rows: the same answers as one by one. */
+wn_err wn_finder_find(wn_finder *f, const wn_asked *ask, size_t n);
 /* Puts the names of both stores before an error of these calls that does not begin with the
  * store's; queries NULL: of the store alone. */
 wn_err wn_finder_context(wn_err e, const wn_finder *f, const wn_store *queries);

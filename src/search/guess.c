@@ -39,7 +39,7 @@ wn_err wn_sample_basis(wn_basis *b, const struct scan *s)
     for (uint64_t i = 0; !e && i < n; i++) {
         uint64_t row = spread(s, i, n);
         const float *x = s->rows + row * s->D;
-        if (wn_bit(s->skip, row))
+        if (wn_bit(s->never, row))
             continue;
         bool finite = isfinite(wn_exact_dot(x, x, s->D));
         if (!finite && s->of->store) /* damaged rather than wrong? */
@@ -110,7 +110,7 @@ static wn_err take_sample(struct sample *m)
                (size_t)wn_par_threads() * (WN_SCAN_ROWS * s->D + wn_encode_scratch(s->basis)));
     for (size_t i = 0; i < m->n; i++) {
         uint64_t row = spread(s, i, m->n);
-        if (wn_bit(s->skip, row))
+        if (wn_bit(s->never, row))
             continue;
         m->row[m->rows++] = row;
         ask_ahead(s, row);

@@ -23,6 +23,16 @@ enum { WN_NO_ROW = -1 };
 wn_err wn_search_exact(int64_t *row, double *score, const float *rows, uint64_t N,
                        const float *query, size_t Q, size_t D, size_t k, wn_metric metric);
 
+/* Queries that may be answered with the same rows, and room for their answers. */
+typedef struct wn_asked {
+    const float *query; /* [Q, D] */
+    size_t Q, k;
+    const uint64_t *skip; /* rows whose bit (bit r % 64 of word r / 64) is set are not for them;
+                             NULL: all are */
+    int64_t *row;         /* [Q, k] out, as below */
+    double *score;        /* [Q, k] out */
+} wn_asked;
+
 /* The same over the rows whose bit in `skip` (bit r % 64 of word r / 64) is clear; NULL: all rows.
  */
 wn_err wn_search_among(int64_t *row, double *score, const float *rows, uint64_t N,

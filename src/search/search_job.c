@@ -42,7 +42,8 @@ static wn_err write_hits(wn_out *out, wn_finder *f, const wn_store *s, const wn_
     wn_err err = row && score ? WN_OK : WN_ENOMEM;
     for (size_t q0 = 0; q0 < Q && err == WN_OK; q0 += block) {
         size_t n = Q - q0 < block ? Q - q0 : block;
-        err = wn_finder_find(row, score, f, NULL, wn_store_vector(queries, q0), n, k);
+        err =
+            wn_finder_find(f, &(wn_asked){wn_store_vector(queries, q0), n, k, NULL, row, score}, 1);
         err = wn_finder_context(err, f, queries);
         for (size_t q = 0; q < n && err == WN_OK; q++) {
             wn_str_clear(&line);

@@ -88,6 +88,9 @@ static wn_err list(wn_candidates *c)
 {
     c->N = c->store ? wn_store_rows(c->store) : wn_pool_rows(c->pool);
     c->left = c->N;
+    WN_NEW(c->skip, c->N / 64 + 1);
+    if (c->borrowed)
+        return WN_OK;
     if (c->store && c->pool) {
         bool yes;
         WN_TRY(same_rows(&yes, c));
@@ -96,7 +99,6 @@ static wn_err list(wn_candidates *c)
     }
     c->tasks = c->pool ? wn_pool_tasks(c->pool) : wn_store_tasks(c->store);
     WN_NEW(c->task, c->N + 1);
-    WN_NEW(c->skip, c->N / 64 + 1);
     for (uint64_t i = 0; i < c->N; i++)
         c->task[i] = c->pool ? wn_pool_task_of(c->pool, wn_candidate_pool_row(c, i))
                              : wn_store_task_number(c->store, i);
@@ -152,7 +154,8 @@ static wn_err embed_queries(wn_candidates *c, const wn_select_opts *o)
 static wn_err open_vectors(wn_candidates *c, const wn_select_opts *o)
 {
     const wn_strategy *s;
-    WN_TRY(wn_store_open(&c->store, o->store));
+    if (!c->store)
+        WN_TRY(wn_store_open(&c->store, o->store));
     if (wn_store_rows(c->store) == 0)
         return wn_fail(WN_EARG, "%s: the store has no rows", o->store);
     if (!o->queries)
@@ -173,7 +176,7 @@ static wn_err open_all(wn_candidates *c, const wn_select_opts *o)
 {
     if (o->store)
         WN_TRY(open_vectors(c, o));
-    if (o->pool)
+    if (o->pool && !c->pool)
         WN_TRY(wn_pool_open(&c->pool, o->pool, o->map, false));
     if (!o->store && o->queries) {
         WN_TRY(wn_pool_open(&c->query_rows, o->queries, o->map, false));
@@ -183,9 +186,17 @@ static wn_err open_all(wn_candidates *c, const wn_select_opts *o)
     return list(c);
 }
 
-wn_err wn_candidates_open(wn_candidates *c, const wn_select_opts *o)
+wn_err wn_candidates_open(wn_candidates *c, const wn_select_opts *o, const wn_candidates *like)
 {
     *c = (wn_candidates){.other_text = o->other_text};
+    if (like) {
+        c->borrowed = true;
+        c->pool = like->pool;
+        c->store = like->store;
+        c->pool_row = like->pool_row;
+        c->task = like->task;
+        c->tasks = like->tasks;
+    }
     wn_err err = open_all(c, o);
     if (err != WN_OK)
         wn_candidates_close(c);
@@ -195,14 +206,16 @@ wn_err wn_candidates_open(wn_candidates *c, const wn_select_opts *o)
 void wn_candidates_close(wn_candidates *c)
 {
     wn_store_close(c->queries);
-    wn_store_close(c->store);
+    if (!c->borrowed) {
+        wn_store_close(c->store);
+        wn_pool_close(c->pool);
+        wn_free(c->pool_row);
+        wn_free(c->task);
+    }
     if (c->scratch)
         wn_remove_tree(c->scratch);
     wn_free(c->scratch);
-    wn_pool_close(c->pool);
     wn_pool_close(c->query_rows);
-    wn_free(c->pool_row);
-    wn_free(c->task);
     wn_free(c->tokens);
     wn_free(c->skip);
     *c = (wn_candidates){0};

@@ -29,10 +29,13 @@ typedef struct wn_candidates {
     uint64_t *skip;   /* bits: may not be chosen */
     uint64_t left;    /* candidates not skipped */
     bool other_text;  /* the store is of other renderings of the pool's rows */
+    bool borrowed;    /* pool, store, pool_row and task are another's */
     char *scratch;    /* folder of vectors made for this call, NULL: none */
 } wn_candidates;
 
-wn_err wn_candidates_open(wn_candidates *c, const wn_select_opts *o);
+/* like: of the same pool and store, which are then shared with it and must outlive the new ones;
+ * NULL: none. */
+wn_err wn_candidates_open(wn_candidates *c, const wn_select_opts *o, const wn_candidates *like);
 void wn_candidates_close(wn_candidates *c);
 uint64_t wn_candidate_pool_row(const wn_candidates *c, uint64_t i);
 wn_span wn_candidate_id(const wn_candidates *c, uint64_t i,
@@ -156,9 +159,17 @@ typedef struct wn_strategy {
     bool steps;  /* rows may be Adam's steps, queries plain gradients (wn_store_match_steps) */
     /* Picks in any order; each candidate at most once, none that is skipped. */
     wn_err (*pick)(wn_picks *out, const wn_candidates *c, const wn_select_opts *o);
+    /* The same n times, from one store by one metric, with one pass over it; NULL: there is nothing
+     * to share. */
+    wn_err (*pick_all)(wn_picks *out, const wn_candidates *c, const wn_select_opts *o, size_t n);
 } wn_strategy;
 wn_err wn_strategy_find(const wn_strategy **s, const char *name);
 
+/* n selections of wn_select_job that differ in nothing but queries, rows to avoid, sizes and
+ * output: the same bytes, but what the strategy can share is done once (pick_all). */
+wn_err wn_select_together(const wn_select_opts *o, size_t n);
+
+wn_err wn_pick_deft_all(wn_picks *out, const wn_candidates *c, const wn_select_opts *o, size_t n);
 wn_err wn_pick_deft(wn_picks *out, const wn_candidates *c, const wn_select_opts *o);
 wn_err wn_pick_gradex_fs(wn_picks *out, const wn_candidates *c, const wn_select_opts *o);
 wn_err wn_pick_gradex_re(wn_picks *out, const wn_candidates *c, const wn_select_opts *o);

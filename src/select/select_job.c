@@ -87,50 +87,105 @@ static void say_compared(const wn_constraint_counts *n)
     wn_str_free(&s);
 }
 
-static wn_err choose(const wn_strategy *s, wn_candidates *c, wn_constraint_counts *counts,
-                     const wn_select_inputs *in, const wn_select_opts *o)
+/* One selection on its way. */
+struct job {
+    wn_candidates c;
+    wn_select_inputs in;
+    wn_constraint_counts counts;
+};
+
+static wn_err open_job(struct job *j, const wn_strategy *s, const wn_select_opts *o,
+                       const wn_candidates *like)
 {
-    WN_TRY(wn_constrain(counts, c, o, in->avoid, in->n_avoid));
-    say_compared(counts);
-    if (counts->vetoed || counts->duplicates)
+    WN_TRY(wn_candidates_open(&j->c, o, like));
+    WN_TRY(open_avoid(&j->in, s, o));
+    WN_TRY(wn_constrain(&j->counts, &j->c, o, j->in.avoid, j->in.n_avoid));
+    const wn_constraint_counts *n = &j->counts;
+    say_compared(n);
+    if (n->vetoed || n->duplicates)
         wn_message("%llu of %llu rows may not be chosen: %llu are too like a target row, %llu are "
                    "duplicates",
-                   (unsigned long long)(counts->vetoed + counts->duplicates),
-                   (unsigned long long)c->N, (unsigned long long)counts->vetoed,
-                   (unsigned long long)counts->duplicates);
-    if (o->budget_tokens)
-        WN_TRY(wn_count_tokens(c, o->model));
-    wn_picks picks = {0};
-    wn_err err = s->pick(&picks, c, o);
-    if (err == WN_OK && picks.n == 0)
-        err = wn_fail(WN_EARG, "--budget-tokens: %llu tokens do not hold the first row chosen",
-                      (unsigned long long)o->budget_tokens);
-    if (err == WN_OK && o->budget && picks.n < o->budget)
-        wn_message("%zu rows chosen, %llu were allowed", picks.n, (unsigned long long)o->budget);
-    if (err == WN_OK)
-        err = wn_selection_write(&picks, c, counts, in, o);
-    wn_picks_free(&picks);
+                   (unsigned long long)(n->vetoed + n->duplicates), (unsigned long long)j->c.N,
+                   (unsigned long long)n->vetoed, (unsigned long long)n->duplicates);
+    return o->budget_tokens ? wn_count_tokens(&j->c, o->model) : WN_OK;
+}
+
+static void close_job(struct job *j)
+{
+    for (size_t i = 0; i < j->in.n_avoid; i++)
+        wn_pool_close(j->in.avoid[i]);
+    wn_free(j->in.avoid);
+    wn_candidates_close(&j->c);
+    wn_constraint_counts_free(&j->counts);
+}
+
+static wn_err write_job(struct job *j, wn_picks *picks, const wn_select_opts *o)
+{
+    if (picks->n == 0)
+        return wn_fail(WN_EARG, "--budget-tokens: %llu tokens do not hold the first row chosen",
+                       (unsigned long long)o->budget_tokens);
+    if (o->budget && picks->n < o->budget)
+        wn_message("%zu rows chosen, %llu were allowed", picks->n, (unsigned long long)o->budget);
+    return wn_selection_write(picks, &j->c, &j->counts, &j->in, o);
+}
+
+static wn_err pick(wn_picks *picks, const wn_strategy *s, const struct job *j,
+                   const wn_select_opts *o, size_t n)
+{
+    wn_candidates *c;
+    wn_err err = WN_OK;
+    if (!s->pick_all) {
+        for (size_t i = 0; i < n && err == WN_OK; i++)
+            err = s->pick(&picks[i], &j[i].c, &o[i]);
+        return err;
+    }
+    WN_NEW(c, n);
+    for (size_t i = 0; i < n; i++)
+        c[i] = j[i].c;
+    err = s->pick_all(picks, c, o, n);
+    wn_free(c);
+    return err;
+}
+
+static wn_err choose(struct job *j, const wn_strategy *s, const wn_select_opts *o, size_t n)
+{
+    wn_picks *picks;
+    for (size_t i = 0; i < n; i++)
+        WN_TRY(open_job(&j[i], s, &o[i], i ? &j[0].c : NULL));
+    WN_NEW(picks, n);
+    wn_err err = pick(picks, s, j, o, n);
+    for (size_t i = 0; i < n && err == WN_OK; i++)
+        err = write_job(&j[i], &picks[i], &o[i]);
+    for (size_t i = 0; i < n; i++)
+        wn_picks_free(&picks[i]);
+    wn_free(picks);
+    return err;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+wn_err wn_select_together(const wn_select_opts *o, size_t n)
+{
+    const wn_strategy *s = NULL;
+    struct job *j;
+    for (size_t i = 0; i < n; i++) {
+        WN_ASSERT(same_text(o[i].strategy, o[0].strategy) && same_text(o[i].store, o[0].store) &&
+                  same_text(o[i].pool, o[0].pool) && same_text(o[i].map, o[0].map) &&
+                  same_text(o[i].metric, o[0].metric) && o[i].other_text == o[0].other_text);
+        WN_TRY(check(&s, &o[i]));
+    }
+    WN_NEW(j, n);
+    wn_err err = choose(j, s, o, n);
+    for (size_t i = n; i-- > 0;) /* the first one's are borrowed by the others */
+        close_job(&j[i]);
+    wn_free(j);
     return err;
 }
 
 wn_err wn_select_job(const wn_select_opts *o)
 {
-    const wn_strategy *s;
-    wn_candidates c = {0};
-    wn_select_inputs in = {0};
-    wn_constraint_counts *counts;
-    WN_TRY(check(&s, o));
-    WN_NEW(counts, 1);
-    wn_err err = wn_candidates_open(&c, o);
-    if (err == WN_OK)
-        err = open_avoid(&in, s, o);
-    if (err == WN_OK)
-        err = choose(s, &c, counts, &in, o);
-    for (size_t i = 0; i < in.n_avoid; i++)
-        wn_pool_close(in.avoid[i]);
-    wn_free(in.avoid);
-    wn_candidates_close(&c);
-    wn_constraint_counts_free(counts);
-    wn_free(counts);
-    return err;
+    return wn_select_together(o, 1);
 }

@@ -6,16 +6,16 @@
 #define NAMES "deft, gradex-fs, gradex-re, less, dsir, bm25, random, balanced-random"
 
 static const wn_strategy table[] = {
-    /* name, feature, fills, seeded, steps, pick */
-    {"deft", WN_FEATURE_VECTORS, false, false, false, wn_pick_deft},
-    {"gradex-fs", WN_FEATURE_GRADIENTS, false, true, false, wn_pick_gradex_fs},
-    {"gradex-re", WN_FEATURE_GRADIENTS, false, true, false, wn_pick_gradex_re},
-    {"less", WN_FEATURE_GRADIENTS, true, false, true, wn_pick_less},
-    {"dsir", WN_FEATURE_TEXT, true, true, false, wn_pick_dsir},
-    {"bm25", WN_FEATURE_TEXT, false, false, false, wn_pick_bm25},
-    {"random", WN_FEATURE_NONE, true, true, false, wn_pick_random},
-    {"balanced-random", WN_FEATURE_NONE, true, true, false, wn_pick_balanced},
-    {"all", WN_FEATURE_NONE, false, false, false, wn_pick_all},
+    /* name, feature, fills, seeded, steps, pick, pick_all */
+    {"deft", WN_FEATURE_VECTORS, false, false, false, wn_pick_deft, wn_pick_deft_all},
+    {"gradex-fs", WN_FEATURE_GRADIENTS, false, true, false, wn_pick_gradex_fs, NULL},
+    {"gradex-re", WN_FEATURE_GRADIENTS, false, true, false, wn_pick_gradex_re, NULL},
+    {"less", WN_FEATURE_GRADIENTS, true, false, true, wn_pick_less, NULL},
+    {"dsir", WN_FEATURE_TEXT, true, true, false, wn_pick_dsir, NULL},
+    {"bm25", WN_FEATURE_TEXT, false, false, false, wn_pick_bm25, NULL},
+    {"random", WN_FEATURE_NONE, true, true, false, wn_pick_random, NULL},
+    {"balanced-random", WN_FEATURE_NONE, true, true, false, wn_pick_balanced, NULL},
+    {"all", WN_FEATURE_NONE, false, false, false, wn_pick_all, NULL},
 };
 
 wn_err wn_strategy_find(const wn_strategy **s, const char *name)

@@ -43,7 +43,7 @@ TestSuite(code_file, .init = setup, .fini = teardown);
 static wn_err find(int64_t *row, double *score, wn_code_file *f, bool *damaged, wn_metric m)
 {
     wn_code_use use = {.file = f};
-    wn_err err = wn_search_coded(row, score, &of, NULL, &use, query, Q, K, m);
+    wn_err err = wn_search_coded(&of, &use, &(wn_asked){query, Q, K, NULL, row, score}, 1, m);
     *damaged = use.damaged;
     return err;
 }

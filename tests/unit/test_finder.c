@@ -82,7 +82,7 @@ static wn_err find(struct answer *a, const wn_store *s, wn_code_use *use, const 
                               .cosine = m == WN_METRIC_COSINE,
                               .store = s,
                               .large = large};
-    return wn_search_coded(a->row, a->score, &of, skip, use, query, Q, K, m);
+    return wn_search_coded(&of, use, &(wn_asked){query, Q, K, skip, a->row, a->score}, 1, m);
 }
 
 static char *bytes_of(size_t *n, const char *path)
@@ -129,6 +129,50 @@ Test(finder, the_first_search_keeps_the_codes)
         cr_assert_eq(remove(codes), 0);
     }
     wn_par_set_threads(0);
+}
+
+/* Several askers in one pass, each with rows that are not for it and a k of its own, one of whom
+ * has fewer rows left than that and one none: what each finds alone. */
+Test(finder, several_askers_in_one_pass)
+{
+    enum { A = 4 };
+    static const size_t k[A] = {5, K, 12, 3}, first[A] = {0, 3, 2, 6}, n[A] = {3, 4, 1, 1};
+    static int64_t row[2][A][Q * K];
+    static double score[2][A][Q * K];
+    uint64_t *skip[A] = {NULL};
+    wn_asked ask[A];
+    for (size_t a = 1; a < A; a++) {
+        skip[a] = wn_calloc(N / 64 + 1, sizeof **skip);
+        for (uint64_t r = 0; r < N; r++)
+            if (a == 1 ? r % 2 : a == 2 ? r != 4 && r != N - 1 : true)
+                wn_bit_set(skip[a], r);
+    }
+    for (int m = 0; m < 3; m++)
+        for (size_t from = 0; from < 2; from++) { /* with and without one who may have all rows */
+            wn_store *s = open_store();
+            wn_finder *f;
+            ok(wn_finder_open(&f, s, (wn_metric)m, m == 1));
+            for (size_t a = from; a < A; a++) {
+                ask[a] =
+                    (wn_asked){query + first[a] * D, n[a], k[a], skip[a], row[0][a], score[0][a]};
+                ok(wn_finder_find(f, &ask[a], 1));
+                ask[a].row = row[1][a];
+                ask[a].score = score[1][a];
+            }
+            ok(wn_finder_find(f, ask + from, A - from));
+            for (size_t a = from; a < A; a++)
+                for (size_t i = 0; i < n[a] * k[a]; i++) {
+                    cr_assert_eq(row[0][a][i], row[1][a][i]);
+                    cr_assert_eq(memcmp(&score[0][a][i], &score[1][a][i], sizeof(double)), 0);
+                }
+            cr_assert_eq(row[1][2][0] + row[1][2][1], 4 + N - 1);
+            cr_assert_eq(row[1][2][2], WN_NO_ROW);
+            cr_assert_eq(row[1][3][0], WN_NO_ROW);
+            wn_finder_close(f);
+            wn_store_close(s);
+        }
+    for (size_t a = 1; a < A; a++)
+        wn_free(skip[a]);
 }
 
 /* A file that cannot be written: an answer and a message, or where it must be kept an error. */
@@ -242,9 +286,10 @@ Test(finder, rows_in_memory_that_are_not_what_was_coded)
         .N = N,
         .D = D};
     wn_code_use use = {.keep = at("kept")};
-    ok(wn_search_coded(a.row, a.score, &of, NULL, &use, query, Q, K, WN_METRIC_L2));
+    const wn_asked ask = {query, Q, K, NULL, a.row, a.score};
+    ok(wn_search_coded(&of, &use, &ask, 1, WN_METRIC_L2));
     rows[(size_t)a.row[3] * D + 5] += 0.5f;
-    wn_err e = wn_search_coded(a.row, a.score, &of, NULL, &use, query, Q, K, WN_METRIC_L2);
+    wn_err e = wn_search_coded(&of, &use, &ask, 1, WN_METRIC_L2);
     refused(e, "row ");
     cr_assert(strstr(wn_error_text(), ", as when its codes were made"), "%s", wn_error_text());
     wn_code_file_close(use.file);
