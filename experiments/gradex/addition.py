@@ -61,13 +61,13 @@ def write_data(lab, seed):
     return {f"group-{g:02d}" for g in clean}
 
 
-def write_model(path, seed):
+def write_model(path, seed, width):
     """A GPT-2 with weights as its authors draw them: normal, 0.02, the residual projections by sqrt(2 layers) less."""
-    layers, width, places = 2, 768, 1024
+    layers, places = 2, 1024
     os.makedirs(path, exist_ok=True)
     vocab = {"<|end|>": 0, **{c: i + 1 for i, c in enumerate(LETTERS)}}
     config = {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": len(vocab), "n_positions": places,
-              "n_ctx": places, "n_embd": width, "n_layer": layers, "n_head": 12, "activation_function": "gelu_new",
+              "n_ctx": places, "n_embd": width, "n_layer": layers, "n_head": width // 64, "activation_function": "gelu_new",
               "layer_norm_epsilon": 1e-5, "bos_token_id": 0, "eos_token_id": 0, "tie_word_embeddings": True,
               "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0, "torch_dtype": "float32"}
     end = {"id": 0, "content": "<|end|>", "special": True, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
@@ -115,6 +115,7 @@ def main():
     p.add_argument("--steps", type=int, default=1500)
     p.add_argument("--batch", type=int, default=64)
     p.add_argument("--lr", default="5e-4")
+    p.add_argument("--width", type=int, default=768, help="of the model; heads of 64")
     p.add_argument("--subsets", type=int, default=200)
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--jobs", type=int, default=2)
@@ -124,7 +125,7 @@ def main():
     clean = write_data(lab, o.seed)
     model = lab.path("start")
     if not os.path.exists(os.path.join(model, "model.safetensors")):
-        write_model(model, o.seed)
+        write_model(model, o.seed, o.width)
     pool, val, test = lab.path("pool.jsonl"), lab.path("validation.jsonl"), lab.path("test.jsonl")
 
     def train(name, data, after, seed=o.seed):
