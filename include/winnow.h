@@ -30,7 +30,8 @@ extern "C" {
     X(ENOMEM, -2, "out of memory")                                                                 \
     X(EIO, -3, "input or output failed")                                                           \
     X(EFORMAT, -4, "damaged, foreign or unsupported file")                                         \
-    X(ESTOP, -5, "stopped by a callback")
+    X(ESTOP, -5, "stopped by a callback")                                                          \
+    X(EUSE, -6, "options that are missing, wrong, or do not go together")
 
 typedef enum wn_err {
     WN_OK = 0,

@@ -55,7 +55,7 @@ static wn_err run(const wn_call *c)
     o->against = s->against.item;
     o->n_against = s->against.n;
     if (o->model == NULL && o->n_predictions == 0)
-        return wn_fail(WN_EARG, "eval: expected --model PATH or --predictions FILE, found neither");
+        return wn_fail(WN_EUSE, "eval: expected --model PATH or --predictions FILE, found neither");
     char *json = NULL;
     WN_TRY(wn_print_check_out(c));
     WN_TRY(wn_eval_job(o, &json));

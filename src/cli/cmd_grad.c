@@ -48,7 +48,7 @@ static wn_err run(const wn_call *c)
     uint64_t d = 0;
     g->o.loss_on_all = g->loss_on != NULL && strcmp(g->loss_on, "all") == 0;
     if (g->project && !wn_opt_number(&d, g->project))
-        return wn_fail(WN_EARG, "--project: expected a whole number, found \"%s\"", g->project);
+        return wn_fail(WN_EUSE, "--project: expected a whole number, found \"%s\"", g->project);
     g->o.project = (size_t)d;
     g->o.raw = g->project && d == 0;
     WN_TRY(wn_grad_job(&g->o));

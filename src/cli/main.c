@@ -19,7 +19,7 @@ const wn_command *const wn_commands[] = {WN_COMMANDS(WN_X) NULL};
 /* Error texts may quote a file's bytes: nothing that a terminal would obey gets through. */
 static void say(const char *prefix, const char *text)
 {
-    char line[WN_ERROR_TEXT_BYTES + 64];
+    char line[WN_ERROR_TEXT_BYTES + 256];
     int n = snprintf(line, sizeof line - 1, "winnow: %s%s", prefix, text);
     size_t len = n < 0 ? 0 : (size_t)n < sizeof line - 1 ? (size_t)n : sizeof line - 2;
     for (size_t i = 0; i < len; i++)
@@ -29,13 +29,13 @@ static void say(const char *prefix, const char *text)
     fwrite(line, 1, len + 1, stderr);
 }
 
+/* One line: what is wrong, and where to read what is right. */
 static int usage(const char *text, const char *command)
 {
-    say("", text);
-    if (command != NULL)
-        fprintf(stderr, "Try 'winnow %s -h'.\n", command);
-    else
-        fprintf(stderr, "Try 'winnow help'.\n");
+    char line[WN_ERROR_TEXT_BYTES + 128];
+    snprintf(line, sizeof line, "%.*s (try 'winnow %s%s')", WN_ERROR_TEXT_BYTES, text,
+             command != NULL ? command : "help", command != NULL ? " -h" : "");
+    say("", line);
     return USAGE;
 }
 
@@ -135,6 +135,8 @@ static int run(const wn_command *cmd, const wn_shared *shared, void *opts, char 
     wn_call call = {cmd, shared, opts, (const char *const *)args, n_args};
     wn_err err = cmd->run(&call);
     wn_progress_end();
+    if (err == WN_EUSE)
+        return finish(usage(wn_error_message(), cmd->name));
     if (err != WN_OK)
         say("", wn_error_message());
     return finish(err == WN_OK ? DONE : FAILED);
@@ -256,6 +258,8 @@ int main(int argc, char **argv)
     if (argc < 2)
         return usage("which command?", NULL);
     const char *first = argv[1];
+    if (argc == 3 && strcmp(first, "--json") == 0 && strcmp(argv[2], "--version") == 0)
+        return version(true);
     if (strcmp(first, "--version") == 0)
         return argc == 2 ? version(false)
                : argc == 3 && !strcmp(argv[2], "--json")

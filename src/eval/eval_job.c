@@ -49,14 +49,14 @@ static wn_err check_options(wn_evaluation *e)
     e->generate_all =
         is(o->answer, "generate") || (o->n_parse && (!o->answer || is(o->answer, "auto")));
     if (!answers && (o->n_parse || is(o->answer, "generate")))
-        return wn_fail(WN_EARG, "eval: %s is not of a text that is generated or parsed", name);
+        return wn_fail(WN_EUSE, "eval: %s is not of a text that is generated or parsed", name);
     if (o->n_parse && is(o->answer, "rank"))
-        return wn_fail(WN_EARG, "eval: --parse reads texts; expected --answer generate");
+        return wn_fail(WN_EUSE, "eval: --parse reads texts; expected --answer generate");
     if (o->common.out && o->n_predictions > 1)
-        return wn_fail(WN_EARG, "eval: --out: expected one file of predictions, found %zu",
+        return wn_fail(WN_EUSE, "eval: --out: expected one file of predictions, found %zu",
                        o->n_predictions);
     if (o->n_predictions && o->calibrate)
-        return wn_fail(WN_EARG, "eval: --calibrate needs a model");
+        return wn_fail(WN_EUSE, "eval: --calibrate needs a model");
     for (size_t i = 0; i < o->n_stop; i++)
         if (!*o->stop[i])
             return wn_fail(WN_EARG, "eval: --stop: expected a text, found an empty one");
@@ -198,9 +198,9 @@ static wn_err score_all(wn_evaluation *e)
 {
     const wn_eval_opts *o = e->o;
     if (!o->model && !o->n_predictions)
-        return wn_fail(WN_EARG, "eval: expected a model or predictions");
+        return wn_fail(WN_EUSE, "eval: expected a model or predictions");
     if (o->model && o->n_predictions)
-        return wn_fail(WN_EARG, "eval: expected a model or predictions, found both");
+        return wn_fail(WN_EUSE, "eval: expected a model or predictions, found both");
     WN_TRY(check_options(e));
     WN_TRY(wn_evaluation_check(e));
     size_t n = o->n_predictions ? o->n_predictions : 1;

@@ -63,7 +63,7 @@ static wn_err prompt_rule(wn_embed_rule *r, const wn_model *m, const wn_embed_op
     const wn_model_facts *f = wn_model_facts_of(m);
     const wn_sentence *s = f->sentence;
     if (o->prompt && o->prompt_name)
-        return wn_fail(WN_EARG, "prompt and prompt-name exclude each other");
+        return wn_fail(WN_EUSE, "prompt and prompt-name exclude each other");
     r->prompt = o->prompt;
     if (!o->prompt) {
         WN_TRY(wn_sentence_prompt(&r->prompt, s, o->prompt_name, f->path));

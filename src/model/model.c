@@ -113,7 +113,7 @@ static wn_err build(wn_model *m)
 
 wn_err wn_int8_has_no_backward(void)
 {
-    return wn_fail(WN_EARG, "precision int8 is for models that are only run; expected f32 or bf16");
+    return wn_fail(WN_EUSE, "precision int8 is for models that are only run; expected f32 or bf16");
 }
 
 /* What the options say, before any file is read. */

@@ -1,5 +1,5 @@
 /* A file that grows and can be read back while it does: the rows and the index of a pool in the
- * making. Private to src/pool. */
+ * making, and texts that are read more than once. */
 #ifndef WN_POOL_SPOOL_H
 #define WN_POOL_SPOOL_H
 

@@ -359,9 +359,9 @@ static wn_err run_all(bench *b)
     bool embed = wanted(o, "embed", o->encoder), forward = wanted(o, "forward", o->model);
     bool train = wanted(o, "train", o->model);
     if (embed && o->encoder == NULL)
-        return wn_fail(WN_EARG, "bench: embed needs --encoder PATH");
+        return wn_fail(WN_EUSE, "bench: embed needs --encoder PATH");
     if ((forward || train) && o->model == NULL)
-        return wn_fail(WN_EARG, "bench: %s needs --model PATH", o->what);
+        return wn_fail(WN_EUSE, "bench: %s needs --model PATH", o->what);
     WN_TRY(bench_products(b, !wanted(o, "gemm", "")));
     if (embed)
         WN_TRY(bench_model(b, "embed", o->encoder, run_hidden));
@@ -371,7 +371,7 @@ static wn_err run_all(bench *b)
         WN_TRY(bench_model(b, "train", o->model, run_train));
     if (o->what && strcmp(o->what, "grad") == 0) {
         if (o->model == NULL)
-            return wn_fail(WN_EARG, "bench: grad needs --model PATH");
+            return wn_fail(WN_EUSE, "bench: grad needs --model PATH");
         WN_TRY(wn_bench_grad(b->list, o));
     }
     return WN_OK;

@@ -36,7 +36,7 @@ static wn_err check_verify(const wn_estimate_opts *o)
     if (!o->verify)
         return WN_OK;
     if (!o->train.model || !o->pool || !o->target_rows || !out || strcmp(out, "-") == 0)
-        return wn_fail(WN_EARG, "--verify: needs --model, --pool, --target-rows and --out");
+        return wn_fail(WN_EUSE, "--verify: needs --model, --pool, --target-rows and --out");
     if (o->verify < LEAST_VERIFIED)
         return wn_fail(WN_EARG, "--verify: expected at least %d subsets, found %llu",
                        LEAST_VERIFIED, (unsigned long long)o->verify);
@@ -51,14 +51,14 @@ static wn_err check_forward(struct job *j)
     if (!j->forward && strcmp(how, "linear") != 0)
         return wn_fail(WN_EARG, "--evaluate: expected linear or forward, found %s", how);
     if (!j->forward && (o->scale != 0 || o->norm != 0))
-        return wn_fail(WN_EARG, "--scale, --norm: only with --evaluate forward");
+        return wn_fail(WN_EUSE, "--scale, --norm: only with --evaluate forward");
     if (o->scale != 0 && o->norm != 0)
-        return wn_fail(WN_EARG, "--scale and --norm: expected one of them");
+        return wn_fail(WN_EUSE, "--scale and --norm: expected one of them");
     if (j->forward && o->bootstrap)
-        return wn_fail(WN_EARG, "--bootstrap: refits for every resample, which --evaluate forward "
+        return wn_fail(WN_EUSE, "--bootstrap: refits for every resample, which --evaluate forward "
                                 "does not do");
     if (o->first_order && (j->forward || o->verify || o->bootstrap))
-        return wn_fail(WN_EARG, "--first-order: is an answer of its own: expected no --evaluate "
+        return wn_fail(WN_EUSE, "--first-order: is an answer of its own: expected no --evaluate "
                                 "forward, --verify or --bootstrap");
     return WN_OK;
 }
@@ -68,9 +68,9 @@ static wn_err open_inputs(struct job *j)
     const wn_estimate_opts *o = j->o;
     WN_TRY(check_forward(j));
     if (!o->store || !o->target)
-        return wn_fail(WN_EARG, "estimate: %s is required", o->store ? "--target" : "--store");
+        return wn_fail(WN_EUSE, "estimate: %s is required", o->store ? "--target" : "--store");
     if (!o->subsets && !o->random)
-        return wn_fail(WN_EARG, "estimate: expected --subsets FILE, or --random N to draw some");
+        return wn_fail(WN_EUSE, "estimate: expected --subsets FILE, or --random N to draw some");
     if (o->subsets && o->random)
         return wn_fail(WN_EARG, "estimate: --subsets and --random: expected one of them");
     if (!(o->share >= 0 && o->share <= 1))

@@ -149,6 +149,13 @@ static wn_err gather(struct explain *e, const char *selection)
                : err;
 }
 
+static bool scored(const json_t *manifest)
+{
+    const char *name = json_string_value(json_object_get(manifest, "strategy"));
+    return name && strcmp(name, "random") != 0 && strcmp(name, "balanced-random") != 0 &&
+           strcmp(name, "all") != 0;
+}
+
 static json_t *answer(const struct explain *e)
 {
     const json_t *counts = json_object_get(e->manifest, "counts");
@@ -156,8 +163,10 @@ static json_t *answer(const struct explain *e)
                           json_object_get(e->manifest, "strategy"));
     if (!m)
         return NULL;
-    static const char *const of_row[] = {"task", "hits", "score", "query", "rank"};
-    for (size_t i = 0; i < 5 && e->row; i++)
+    /* Without lists and scores of the strategy's own, members of these names are the pool's. */
+    static const char *const of_row[] = {"task", "score", "hits", "query", "rank"};
+    size_t known = json_object_get(e->manifest, "lists") ? 5 : scored(e->manifest) ? 2 : 1;
+    for (size_t i = 0; i < known && e->row; i++)
         if (json_object_get(e->row, of_row[i]))
             json_object_set(m, of_row[i], json_object_get(e->row, of_row[i]));
     json_object_set(m, "rows", json_object_get(counts, "rows"));

@@ -26,7 +26,7 @@ static wn_err open_all(struct forward *f, const uint8_t *member, size_t M)
     const wn_estimate_opts *o = f->o;
     size_t D = wn_surrogate_width(f->s);
     if (!o->train.model || !o->target_rows)
-        return wn_fail(WN_EARG, "the real model needs --model and --target-rows");
+        return wn_fail(WN_EUSE, "the real model needs --model and --target-rows");
     WN_TRY(wn_real_open_for(&f->real, &o->train, o->target_rows, o->map, &o->common,
                             wn_real_quantity(f->s->target), f->s->store));
     WN_TRY(wn_displace_open(&f->move, &f->real, f->s->store, o->common.max_memory));

@@ -73,9 +73,9 @@ static wn_err open_inputs(struct job *j)
 {
     const wn_what_if_opts *o = j->o;
     if (!o->store || !o->target)
-        return wn_fail(WN_EARG, "what-if: %s is required", o->store ? "--target" : "--store");
+        return wn_fail(WN_EUSE, "what-if: %s is required", o->store ? "--target" : "--store");
     if (!o->with && !o->without)
-        return wn_fail(WN_EARG, "what-if: expected --with or --without");
+        return wn_fail(WN_EUSE, "what-if: expected --with or --without");
     WN_TRY(wn_store_open(&j->store, o->store));
     WN_TRY(wn_store_open(&j->target, o->target));
     if (o->pool)

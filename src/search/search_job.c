@@ -98,7 +98,7 @@ static wn_err with_store(const wn_search_opts *o, const wn_store *s, const wn_st
 wn_err wn_search_job(const wn_search_opts *o)
 {
     if (!o->store || !(o->queries || o->prepare))
-        return wn_fail(WN_EARG, "search: %s is required", o->store ? "--queries" : "--store");
+        return wn_fail(WN_EUSE, "search: %s is required", o->store ? "--queries" : "--store");
     if (o->common.out && strcmp(o->common.out, "-") != 0 && !o->common.overwrite &&
         wn_file_exists(o->common.out))
         return wn_fail(WN_EARG, "%s: is there already; --overwrite replaces it", o->common.out);

@@ -163,7 +163,7 @@ static wn_err strike_by_vectors(wn_constraint_counts *counts, wn_candidates *c,
     struct striking s = {c, &counts->vetoed};
     size_t before = counts->veto.n;
     if (!o->n_avoid_store)
-        return o->avoid_cosine != 0 ? wn_fail(WN_EARG, "--avoid-cosine: needs --avoid-store")
+        return o->avoid_cosine != 0 ? wn_fail(WN_EUSE, "--avoid-cosine: needs --avoid-store")
                                     : WN_OK;
     WN_TRY(wn_strike_like_targets(&counts->veto, &counts->compared.vectors, c, o, strike_one, &s));
     counts->by_kind[WN_VETO_VECTORS] += counts->veto.n - before;
@@ -181,7 +181,7 @@ static wn_err strike_duplicates(wn_constraint_counts *counts, wn_candidates *c,
     if (!near && !none && strcmp(dedup, "exact") != 0)
         return wn_fail(WN_EARG, "--dedup: expected exact, near or none, found %s", dedup);
     if (near && !c->pool)
-        return wn_fail(WN_EARG,
+        return wn_fail(WN_EUSE,
                        "--dedup near: needs --pool: without it the rows' texts are not known");
     if (!none)
         WN_TRY(strike_equal(counts, c));
@@ -198,9 +198,9 @@ wn_err wn_constrain(wn_constraint_counts *counts, wn_candidates *c, const wn_sel
 {
     counts->candidates = c->N;
     if (n_avoid && !c->pool)
-        return wn_fail(WN_EARG, "--avoid: needs --pool: without it the rows' texts are not known");
+        return wn_fail(WN_EUSE, "--avoid: needs --pool: without it the rows' texts are not known");
     if (o->avoid_run && !n_avoid)
-        return wn_fail(WN_EARG, "--avoid-words: needs --avoid");
+        return wn_fail(WN_EUSE, "--avoid-words: needs --avoid");
     if (n_avoid)
         WN_TRY(strike_contaminated(counts, c, o->avoid_run, avoid, n_avoid));
     WN_TRY(strike_by_vectors(counts, c, o));

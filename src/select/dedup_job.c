@@ -109,7 +109,7 @@ wn_err wn_dedup_job(const wn_dedup_opts *o)
 {
     struct groups g = {0};
     if (!o->pool == !o->store)
-        return wn_fail(WN_EARG, "dedup: expected either --pool (by text) or --store (by vectors)");
+        return wn_fail(WN_EUSE, "dedup: expected either --pool (by text) or --store (by vectors)");
     if (o->store && o->any_target)
         return wn_fail(WN_EARG, "dedup: --any-target: vectors know no targets");
     WN_TRY(wn_out_refuse(o->common.out, o->common.overwrite));

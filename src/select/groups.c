@@ -66,7 +66,7 @@ static wn_err name_sources(struct placed *p, uint64_t N, wn_pool *pool, json_t *
 {
     *keep = json_array();
     if (!pool)
-        return wn_fail(WN_EARG, "--groups source: needs --pool: a store does not know sources");
+        return wn_fail(WN_EUSE, "--groups source: needs --pool: a store does not know sources");
     for (uint64_t i = 0; i < N; i++) {
         uint64_t row = wn_pool_find(pool, p[i].id.p, p[i].id.len);
         if (row == UINT64_MAX)

@@ -244,7 +244,7 @@ static wn_err prepare(struct less *l, const wn_select_opts *o)
     const char *metric = o->metric ? o->metric : "cosine";
     l->cosine = strcmp(metric, "cosine") == 0;
     if (!l->cosine && strcmp(metric, "ip") != 0)
-        return wn_fail(WN_EARG, "--metric: less takes cosine or ip, found %s", metric);
+        return wn_fail(WN_EUSE, "--metric: less takes cosine or ip, found %s", metric);
     WN_TRY(wn_store_verify_all(l->c->store));
     WN_NEW(l->point, o->n_checkpoints + 1);
     l->point[0] = (struct point){.store = l->c->store,

@@ -10,19 +10,19 @@ static wn_err check_inputs(const wn_strategy *s, const wn_select_opts *o)
 {
     bool vectors = s->feature == WN_FEATURE_VECTORS || s->feature == WN_FEATURE_GRADIENTS;
     if (vectors && (!o->store || !o->queries))
-        return wn_fail(WN_EARG, "select: strategy %s needs %s", o->strategy,
+        return wn_fail(WN_EUSE, "select: strategy %s needs %s", o->strategy,
                        o->store ? "--queries" : "--store");
     if (s->feature == WN_FEATURE_GRADIENTS && !wn_is_store(o->queries))
         return wn_fail(WN_EARG,
                        "%s: expected a store of the target's gradients (a folder with store.json)",
                        o->queries);
     if (s->feature == WN_FEATURE_TEXT && (!o->pool || !o->queries))
-        return wn_fail(WN_EARG, "select: strategy %s needs %s", o->strategy,
+        return wn_fail(WN_EUSE, "select: strategy %s needs %s", o->strategy,
                        o->pool ? "--queries" : "--pool");
     if (s->feature == WN_FEATURE_TEXT && o->store)
-        return wn_fail(WN_EARG, "select: strategy %s reads texts, not --store", o->strategy);
+        return wn_fail(WN_EUSE, "select: strategy %s reads texts, not --store", o->strategy);
     if (!o->store && !o->pool)
-        return wn_fail(WN_EARG, "select: strategy %s needs --pool, or --store for ids alone",
+        return wn_fail(WN_EUSE, "select: strategy %s needs --pool, or --store for ids alone",
                        o->strategy);
     return WN_OK;
 }
@@ -34,10 +34,10 @@ static wn_err check(const wn_strategy **s, const wn_select_opts *o)
     WN_TRY(wn_metric_parse(&metric, o->metric));
     WN_TRY(check_inputs(*s, o));
     if ((*s)->fills && !o->budget && !o->budget_tokens && !o->per_task)
-        return wn_fail(WN_EARG, "select: strategy %s needs --budget, --budget-tokens or --per-task",
+        return wn_fail(WN_EUSE, "select: strategy %s needs --budget, --budget-tokens or --per-task",
                        o->strategy);
     if (strcmp(o->strategy, "all") == 0 && (o->budget || o->budget_tokens))
-        return wn_fail(WN_EARG, "select: strategy all takes every row, but a budget is given");
+        return wn_fail(WN_EUSE, "select: strategy all takes every row, but a budget is given");
     const char *out = o->common.out;
     if (out && strcmp(out, "-") != 0 && !o->common.overwrite && wn_file_exists(out))
         return wn_fail(WN_EARG,

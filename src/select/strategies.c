@@ -21,7 +21,7 @@ static const wn_strategy table[] = {
 wn_err wn_strategy_find(const wn_strategy **s, const char *name)
 {
     if (!name)
-        return wn_fail(WN_EARG, "select: --strategy is required: " NAMES ", all");
+        return wn_fail(WN_EUSE, "select: --strategy is required: " NAMES ", all");
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         if (strcmp(table[i].name, name) == 0) {
             *s = &table[i];

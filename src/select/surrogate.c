@@ -34,11 +34,11 @@ static wn_err check_opts(const wn_surrogate_opts *o)
     if (!ref && !is_mode(o, "clean") && !is_mode(o, "step"))
         return wn_fail(WN_EARG, "--mode: expected clean, ref or step, found %s", o->mode);
     if (!ref && (o->c != 0 || o->coin || o->intercept || o->first != 0))
-        return wn_fail(WN_EARG, "--c, --coin, --intercept, --first: only in --mode ref");
+        return wn_fail(WN_EUSE, "--c, --coin, --intercept, --first: only in --mode ref");
     if (!is_mode(o, "clean") && o->ridge)
-        return wn_fail(WN_EARG, "--ridge: only in --mode clean");
+        return wn_fail(WN_EUSE, "--ridge: only in --mode clean");
     if (!is_mode(o, "step") && o->step_size != 0)
-        return wn_fail(WN_EARG, "--step-size: only in --mode step");
+        return wn_fail(WN_EUSE, "--step-size: only in --mode step");
     if (!(o->c >= 0) || !(o->step_size >= 0) || !isfinite(o->c) || !isfinite(o->step_size))
         return wn_fail(WN_EARG, "--c, --step-size: expected numbers above 0");
     if (!(o->first >= 0 && o->first <= 1))

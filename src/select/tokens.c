@@ -51,7 +51,7 @@ static wn_err by_model(wn_candidates *c, const char *model)
 {
     wn_tokenizer *t;
     if (!c->pool)
-        return wn_fail(WN_EARG,
+        return wn_fail(WN_EUSE,
                        "--budget-tokens: counting with --model needs --pool: without it the rows' "
                        "texts are not known");
     WN_TRY(wn_tokenizer_open(&t, model));
@@ -78,7 +78,7 @@ static wn_err by_store(wn_candidates *c)
     }
     return any ? WN_OK
                : wn_fail(
-                     WN_EARG,
+                     WN_EUSE,
                      "--budget-tokens: nothing here knows the rows' tokens: give --model, whose "
                      "tokenizer counts them, or --store with vectors made by embed");
 }

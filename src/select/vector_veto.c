@@ -95,7 +95,7 @@ static wn_err lists_make(struct lists *l, const wn_candidates *c, const char *ve
         WN_TRY(wn_store_open_packed(&l->own, vectors));
     l->s = l->own ? l->own : c->store;
     if (!l->s)
-        return wn_fail(WN_EARG, "%s: needs the rows' vectors: --vectors, or --store", option);
+        return wn_fail(WN_EUSE, "%s: needs the rows' vectors: --vectors, or --store", option);
     l->candidate = wn_calloc(c->left + 1, sizeof *l->candidate);
     l->row = wn_calloc(c->left + 1, sizeof *l->row);
     wn_err err = l->candidate && l->row ? fill(l, c) : WN_ENOMEM;

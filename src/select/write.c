@@ -31,21 +31,24 @@ void wn_picks_free(wn_picks *p)
 
 /* ---- rows ---- */
 
-static bool ours(wn_span key)
+/* The members that a row of this selection gets: what it had of that name gives way. */
+static bool ours(wn_span key, const wn_picks *all)
 {
-    return wn_span_is(key, "hits") || wn_span_is(key, "score") || wn_span_is(key, "query") ||
-           wn_span_is(key, "rank");
+    bool score = wn_span_is(key, "score");
+    return (score && (all->scored || all->Q)) ||
+           (all->Q &&
+            (wn_span_is(key, "hits") || wn_span_is(key, "query") || wn_span_is(key, "rank")));
 }
 
-/* The pool's line without its end and without what an earlier selection had appended. */
-static void add_members(wn_str *line, wn_span raw)
+/* The pool's line without its end. */
+static void add_members(wn_str *line, wn_span raw, const wn_picks *all)
 {
     wn_span key, value;
     size_t pos = 0;
     bool first = true;
     wn_str_putc(line, '{');
     while (wn_json_member(raw.p, raw.len, &pos, &key, &value)) {
-        if (ours(key))
+        if (ours(key, all))
             continue;
         wn_str_puts(line, first ? "\"" : ", \"");
         wn_str_add(line, key.p, key.len);
@@ -76,7 +79,7 @@ static void add_id(wn_str *line, const wn_candidates *c, uint64_t i, bool query)
 static void row_line(wn_str *line, const wn_candidates *c, const wn_picks *all, const wn_pick *p)
 {
     if (c->pool)
-        add_members(line, wn_pool_raw(c->pool, wn_candidate_pool_row(c, p->row)));
+        add_members(line, wn_pool_raw(c->pool, wn_candidate_pool_row(c, p->row)), all);
     else
         add_about(line, c, p->row);
     if (all->scored) {

@@ -38,9 +38,9 @@ static wn_err put_adapter(struct job *j)
     bool fresh = o->rank || o->alpha > 0 || o->targets;
     j->params = o->params ? o->params : o->adapter || fresh ? "lora" : "all";
     if (o->adapter && fresh)
-        return wn_fail(WN_EARG, "rank, alpha, targets: of a new adapter, but --adapter is given");
+        return wn_fail(WN_EUSE, "rank, alpha, targets: of a new adapter, but --adapter is given");
     if (!o->adapter && !fresh && strcmp(j->params, "lora") == 0)
-        return wn_fail(WN_EARG,
+        return wn_fail(WN_EUSE,
                        "params lora: there is no adapter; train one first (winnow train "
                        "--method lora) and give it with --adapter, or ask for an untrained "
                        "one with --rank, whose A has no gradient");
@@ -87,13 +87,13 @@ static wn_err make_projection(struct job *j)
     wn_projection_kind kind;
     WN_TRY(wn_projection_parse(&kind, o->projection));
     if (kind == WN_PROJECT_KRON && o->adam)
-        return wn_fail(WN_EARG, "adam: needs whole gradients, which projection kron never makes; "
+        return wn_fail(WN_EUSE, "adam: needs whole gradients, which projection kron never makes; "
                                 "expected rademacher or mt19937");
     if (!o->raw)
         return wn_projection_init(&j->projection, kind, o->project ? o->project : WN_GRAD_DIM,
                                   o->common.seed, &j->chosen, o->common.max_memory);
     if (o->projection || o->project)
-        return wn_fail(WN_EARG, "projection: of raw gradients (--project 0) there is none");
+        return wn_fail(WN_EUSE, "projection: of raw gradients (--project 0) there is none");
     if (j->chosen.p > WN_STORE_DIM_MAX)
         return wn_fail(
             WN_EARG,

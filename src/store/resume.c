@@ -1,7 +1,9 @@
 /* Starting a store and going on with one that was cut: see writer.c for what is believed. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "io/manifest.h"
@@ -208,6 +210,15 @@ static wn_err clear(const wn_store_writer *w)
             err = wn_writer_remove(w, name[i]);
     wn_names_free(name, n);
     return err == WN_OK ? wn_writer_remove(w, "rows.bin") : err;
+}
+
+void wn_writer_withdraw(const wn_store_writer *w)
+{
+    char said[WN_ERROR_TEXT_BYTES]; /* of the failure that leads here */
+    snprintf(said, sizeof said, "%s", wn_error_text());
+    if (clear(w) == WN_OK)
+        rmdir(w->dir);
+    wn_error_set_text(said);
 }
 
 static bool has_rows(const wn_store_writer *w)

@@ -116,6 +116,10 @@ wn_err wn_store_writer_sync(wn_store_writer *w); /* makes all rows so far last *
 /* Writes store.json and closes, in every case. extra: members added to the manifest at the end
  * (counts), NULL: none. */
 wn_err wn_store_writer_finish(wn_store_writer *w, const json_t *extra);
-void wn_store_writer_close(wn_store_writer *w); /* leaves the unfinished store for a later resume */
+/* Leaves the unfinished store for a later resume; of one that has no row yet nothing stays. */
+void wn_store_writer_close(wn_store_writer *w);
+/* As close, where the input is to blame and no resume can help: unless rows stood before
+ * (rows_done), nothing of the store stays. */
+void wn_store_writer_abandon(wn_store_writer *w, uint64_t rows_done);
 
 #endif

@@ -120,6 +120,7 @@ wn_err wn_store_writer_open(wn_store_writer **out, const char *path, const json_
         wn_store_writer_close(w);
         return err;
     }
+    w->begun = true;
     *rows_done = w->rows;
     *out = w;
     return WN_OK;
@@ -251,8 +252,16 @@ wn_err wn_store_writer_finish(wn_store_writer *w, const json_t *extra)
     if (err == WN_OK)
         err = wn_writer_remove(w, "partial.json");
     wn_free(path);
+    w->begun = w->begun && err != WN_OK;
     wn_store_writer_close(w);
     return err;
+}
+
+void wn_store_writer_abandon(wn_store_writer *w, uint64_t rows_done)
+{
+    if (w && rows_done == 0)
+        w->rows = 0;
+    wn_store_writer_close(w);
 }
 
 void wn_store_writer_close(wn_store_writer *w)
@@ -265,6 +274,8 @@ void wn_store_writer_close(wn_store_writer *w)
     }
     wn_append_close(&w->first);
     wn_append_close(&w->later);
+    if (w->begun && w->rows == 0)
+        wn_writer_withdraw(w);
     wn_str_free(&w->rows_buffer);
     for (size_t t = 0; t < w->n_tasks; t++)
         wn_free(w->task[t]);

@@ -22,6 +22,7 @@ struct wn_store_writer {
     size_t n_tasks, cap_tasks;
     uint32_t *slot; /* hash table: task number + 1 */
     size_t slots;
+    bool begun; /* the folder is ours, and unfinished */
 };
 
 static inline wn_append *wn_writer_rows(wn_store_writer *w)
@@ -32,6 +33,8 @@ static inline wn_append *wn_writer_rows(wn_store_writer *w)
 /* Decides between a new store and going on, and leaves the files open. partial: path of
  * partial.json. */
 wn_err wn_writer_begin(wn_store_writer *w, const char *partial, bool overwrite);
+/* The store's files go, and the folder if nothing else is in it. */
+void wn_writer_withdraw(const wn_store_writer *w);
 /* A new, empty file of rows. */
 wn_err wn_writer_shard(wn_store_writer *w, uint64_t shard);
 /* The number of the task whose line (with newline) is given; *fresh: it was not known before. */

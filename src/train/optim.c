@@ -14,7 +14,7 @@ static const char *const names[] = {"adamw", "adam", "adafactor", "sgd", "lion"}
 
 static wn_err refuse(bool given, const char *option, const char *kind)
 {
-    return given ? wn_fail(WN_EARG, "%s: optimizer %s does not have it", option, kind) : WN_OK;
+    return given ? wn_fail(WN_EUSE, "%s: optimizer %s does not have it", option, kind) : WN_OK;
 }
 
 static wn_err only_own(const wn_optim_opts *o, wn_optim_kind kind)
@@ -31,9 +31,9 @@ static wn_err only_own(const wn_optim_opts *o, wn_optim_kind kind)
     WN_TRY(refuse(!factor && (o->clip_threshold != 0 || o->decay_rate != 0),
                   "clip-threshold, decay-rate", name));
     if (o->warmup_init && !o->relative_step)
-        return wn_fail(WN_EARG, "warmup-init: needs relative-step");
+        return wn_fail(WN_EUSE, "warmup-init: needs relative-step");
     if (o->nesterov && o->momentum == 0)
-        return wn_fail(WN_EARG, "nesterov: needs momentum");
+        return wn_fail(WN_EUSE, "nesterov: needs momentum");
     return WN_OK;
 }
 
@@ -48,7 +48,7 @@ static wn_err settle(wn_optim_opts *o, wn_optim_kind *kind, const wn_optim_opts 
     for (int i = 0; given->kind && i < (int)(sizeof names / sizeof *names); i++)
         found = strcmp(given->kind, names[i]) == 0 ? i : found;
     if (found < 0)
-        return wn_fail(WN_EARG, "optimizer \"%s\": expected adamw, adam, adafactor, sgd or lion",
+        return wn_fail(WN_EUSE, "optimizer \"%s\": expected adamw, adam, adafactor, sgd or lion",
                        given->kind);
     *kind = (wn_optim_kind)found;
     *o = *given;
@@ -56,10 +56,10 @@ static wn_err settle(wn_optim_opts *o, wn_optim_kind *kind, const wn_optim_opts 
     WN_TRY(only_own(o, *kind));
     if (!(o->beta1 >= 0 && o->beta1 < 1) || !(o->beta2 >= 0 && o->beta2 < 1) ||
         !(o->momentum >= 0 && o->momentum < 1))
-        return wn_fail(WN_EARG, "beta1, beta2, momentum: expected 0 or more, below 1");
+        return wn_fail(WN_EUSE, "beta1, beta2, momentum: expected 0 or more, below 1");
     if (!(o->weight_decay >= 0) || !(o->eps >= 0) || !(o->clip_threshold >= 0) ||
         !(o->decay_rate >= 0))
-        return wn_fail(WN_EARG, "weight-decay, eps, clip-threshold, decay-rate: expected numbers "
+        return wn_fail(WN_EUSE, "weight-decay, eps, clip-threshold, decay-rate: expected numbers "
                                 "above or equal 0");
     if (*kind != WN_OPTIM_ADAFACTOR && *kind != WN_OPTIM_SGD)
         or_else(&o->beta1, 0.9);

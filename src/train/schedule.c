@@ -17,7 +17,7 @@ static wn_err parse_warmup(uint64_t *warmup, const char *text, uint64_t steps)
     bool share = *end == '%';
     if (end == text || (share ? end[1] : *end) || !(v >= 0) || (share && v > 100) ||
         (!share && v != floor(v)))
-        return wn_fail(WN_EARG,
+        return wn_fail(WN_EUSE,
                        "warmup \"%s\": expected a number of updates, or a share such as 6%%", text);
     *warmup = share ? (uint64_t)ceil(v / 100 * (double)steps) : (uint64_t)v;
     return WN_OK;
@@ -29,16 +29,16 @@ wn_err wn_schedule_parse(wn_schedule *s, const wn_schedule_opts *o, uint64_t ste
     *s = (wn_schedule){
         .steps = steps, .cut = o->cut != 0 ? o->cut : 0.1, .ratio = o->ratio != 0 ? o->ratio : 32};
     if (!(s->cut > 0 && s->cut < 1) || !(s->ratio >= 1))
-        return wn_fail(WN_EARG, "slanted-cut, slanted-ratio: expected a share and 1 or more");
+        return wn_fail(WN_EUSE, "slanted-cut, slanted-ratio: expected a share and 1 or more");
     if (strcmp(kind, "slanted") != 0 && (o->cut != 0 || o->ratio != 0))
-        return wn_fail(WN_EARG, "slanted-cut, slanted-ratio: schedule %s does not have them", kind);
+        return wn_fail(WN_EUSE, "slanted-cut, slanted-ratio: schedule %s does not have them", kind);
     WN_TRY(parse_warmup(&s->warmup, warmup, steps));
     for (int i = 0; i < 4; i++)
         if (strcmp(kind, names[i]) == 0) {
             s->kind = (wn_schedule_kind)i;
             if (s->kind == WN_SCHEDULE_SLANTED && s->warmup)
                 return wn_fail(
-                    WN_EARG,
+                    WN_EUSE,
                     "warmup: the slanted schedule has its own (the first tenth of the updates)");
             return WN_OK;
         }

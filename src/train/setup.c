@@ -43,7 +43,7 @@ static wn_err parse_yes(bool *out, const char *option, const char *text, bool fa
 
 static wn_err refuse(bool given, const char *option, const char *why)
 {
-    return given ? wn_fail(WN_EARG, "%s: %s", option, why) : WN_OK;
+    return given ? wn_fail(WN_EUSE, "%s: %s", option, why) : WN_OK;
 }
 
 /* "model" or a share; *adapter gets it where it is the adapter's. */
@@ -60,7 +60,7 @@ static wn_err parse_dropout(wn_train_run *r, double *adapter)
     }
     double p = strtod(text, &end);
     if (end == text || *end || !(p >= 0 && p < 1))
-        return wn_fail(WN_EARG, "dropout \"%s\": expected model, or a share from 0, below 1", text);
+        return wn_fail(WN_EUSE, "dropout \"%s\": expected model, or a share from 0, below 1", text);
     *(r->method == WN_TRAIN_LORA ? adapter : &r->dropout) = p;
     return WN_OK;
 }
@@ -394,11 +394,11 @@ static wn_err plan_updates(wn_train_run *r)
     static const double usual[] = {1e-4, 5e-5, 3e-3};
     const wn_train_opts *o = r->o;
     if (!(o->epochs >= 0) || o->epochs > 1e6)
-        return wn_fail(WN_EARG, "epochs %g: expected 0 or more", o->epochs);
+        return wn_fail(WN_EUSE, "epochs %g: expected 0 or more", o->epochs);
     r->steps = o->steps ? o->steps : wn_order_updates(&r->order, o->epochs > 0 ? o->epochs : 1);
     r->lr = o->lr != 0 ? o->lr : o->relative_step ? 1 : usual[r->method];
     if (!(r->lr > 0) || !(o->clip_norm >= 0) || !(o->clip_value >= 0))
-        return wn_fail(WN_EARG, "lr, clip-norm, clip-value: expected numbers above or equal 0");
+        return wn_fail(WN_EUSE, "lr, clip-norm, clip-value: expected numbers above or equal 0");
     wn_schedule_opts s = {.kind = o->schedule        ? o->schedule
                                   : o->relative_step ? "constant"
                                                      : NULL,

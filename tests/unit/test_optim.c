@@ -159,7 +159,7 @@ Test(optim, options_of_others_are_refused)
     wn_params ps = one(2, 2, true);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         wn_optim o;
-        cr_expect_eq(wn_optim_init(&o, &bad[i], &ps), WN_EARG, "%zu", i);
+        cr_expect_eq(wn_optim_init(&o, &bad[i], &ps), WN_EUSE, "%zu", i);
         wn_optim_free(&o);
     }
     wn_params_free(&ps);

@@ -193,6 +193,7 @@ Test(store, refusals_say_what_is_wrong, .init = set_up, .fini = tear_down)
     cr_assert_eq(wn_store_writer_open(&w, at("s"), m, DIM, NULL, false, &done), WN_OK);
     expect(wn_store_open(&s, at("s")), WN_EFORMAT, "unfinished");
     expect(make(at("s"), "m", 9, 1, false), WN_EIO, "another process");
+    cr_assert_eq(add(w, 0), WN_OK);
     wn_store_writer_close(w);
     expect(wn_store_writer_open(&w, at("s"), other, DIM, NULL, false, &done), WN_EARG,
            "model is \"m\" there, but \"another\" here");
@@ -203,6 +204,35 @@ Test(store, refusals_say_what_is_wrong, .init = set_up, .fini = tear_down)
     cr_assert_eq(make(at("s"), "another", 4, 1, true), WN_OK);
     json_decref(m);
     json_decref(other);
+}
+
+Test(store, nothing_stays_where_no_row_was_or_the_input_is_to_blame, .init = set_up,
+     .fini = tear_down)
+{
+    wn_store_writer *w;
+    uint64_t done;
+    json_t *m = manifest("m");
+    cr_assert_eq(wn_store_writer_open(&w, at("s"), m, DIM, NULL, false, &done), WN_OK);
+    wn_store_writer_close(w);
+    cr_assert(!wn_file_exists(at("s")), "closed without a row");
+
+    cr_assert_eq(wn_store_writer_open(&w, at("s"), m, DIM, NULL, false, &done), WN_OK);
+    cr_assert_eq(add(w, 0), WN_OK);
+    cr_assert_eq(wn_store_writer_sync(w), WN_OK);
+    wn_fail(WN_EARG, "the reason");
+    wn_store_writer_abandon(w, done);
+    cr_assert(!wn_file_exists(at("s")), "abandoned");
+    cr_assert_str_eq(wn_error_text(), "the reason");
+
+    cr_assert_eq(wn_store_writer_open(&w, at("s"), m, DIM, NULL, false, &done), WN_OK);
+    cr_assert_eq(add(w, 0), WN_OK);
+    cr_assert_eq(wn_store_writer_sync(w), WN_OK);
+    wn_store_writer_close(w);
+    cr_assert_eq(wn_store_writer_open(&w, at("s"), m, DIM, NULL, false, &done), WN_OK);
+    cr_assert_eq(done, 1);
+    wn_store_writer_abandon(w, done);
+    cr_assert(wn_file_exists(at("s/partial.json")), "what stood before stays");
+    json_decref(m);
 }
 
 static void damage(const char *name, long offset, int byte)
