@@ -101,7 +101,8 @@ static wn_err build(wn_model *m)
     wn_str known = {0};
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; kinds[i].name(k); k++)
-            wn_str_printf(&known, "%s%s", known.len ? ", " : "", kinds[i].name(k));
+            if (k == 0 || strcmp(kinds[i].name(k), kinds[i].name(k - 1)) != 0)
+                wn_str_printf(&known, "%s%s", known.len ? ", " : "", kinds[i].name(k));
     wn_err e = wn_fail(WN_EFORMAT, "%s: architecture \"%s\" %s (known: %s)", m->files.place, type,
                        why ? why : "is not supported", known.p ? known.p : "");
     wn_str_free(&known);
