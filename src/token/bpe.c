@@ -105,6 +105,65 @@ void wn_lexicon_bytes(wn_lexicon *x, const wn_vocab *v)
     }
 }
 
+/* ---- parts ---------------------------------------------------------------------------------
+ * Vocabularies without a pre-tokeniser (Llama 2, Gemma) merge a whole text. Nearly none of their
+ * pairs joins a character with the mark of a blank behind it, so no merge ever crosses such a place
+ * and the parts between them can be done one by one: short, and mostly remembered. */
+
+static const char MARK[] = "\xe2\x96\x81";
+enum { MARK_BYTES = 3 };
+
+static bool marked(wn_span s)
+{
+    return s.len >= MARK_BYTES && memcmp(s.p, MARK, MARK_BYTES) == 0;
+}
+
+/* Of a pair whose right side begins with the mark: the left one's last byte cannot be parted from
+ * it, or, where its text is not what it stands for (a byte, the unknown token), nothing can. */
+static bool glue(wn_lexicon *x, const wn_vocab *v, int32_t left)
+{
+    wn_span s = wn_vocab_text(v, left);
+    for (int b = 0; b < 256; b++)
+        if (x->fallback_id[b] == left)
+            return false;
+    if (left == x->unk || !s.len)
+        return false;
+    if (s.len < MARK_BYTES || memcmp(s.p + s.len - MARK_BYTES, MARK, MARK_BYTES) != 0)
+        x->glued[(unsigned char)s.p[s.len - 1]] = 1;
+    return true;
+}
+
+wn_err wn_bpe_parts(wn_lexicon *x, const wn_vocab *v)
+{
+    unsigned char *starts;
+    if (!x->pair || x->ignore_merges || x->prefix.len || x->suffix.len ||
+        wn_vocab_find(v, MARK, MARK_BYTES) < 0)
+        return WN_OK;
+    WN_NEW(starts, v->n + 1);
+    for (size_t id = 0; id < v->n; id++)
+        starts[id] = marked(wn_vocab_text(v, (int64_t)id));
+    x->parts = true;
+    for (size_t i = 0; i <= x->pair_mask && x->parts; i++)
+        if (x->pair[i].key != UINT64_MAX && starts[(uint32_t)x->pair[i].key])
+            x->parts = glue(x, v, (int32_t)(x->pair[i].key >> 32));
+    wn_free(starts);
+    return WN_OK;
+}
+
+size_t wn_bpe_part(const wn_lexicon *x, const char *s, size_t len)
+{
+    for (size_t i = 1; i + MARK_BYTES <= len; i++) {
+        const char *at = memchr(s + i, MARK[0], len - MARK_BYTES + 1 - i);
+        if (!at)
+            return len;
+        i = (size_t)(at - s);
+        bool behind_mark = i >= MARK_BYTES && memcmp(at - MARK_BYTES, MARK, MARK_BYTES) == 0;
+        if (memcmp(at, MARK, MARK_BYTES) == 0 && !behind_mark && !x->glued[(unsigned char)at[-1]])
+            return i;
+    }
+    return len;
+}
+
 void wn_lexicon_free(wn_lexicon *x)
 {
     wn_str_free(&x->prefix);

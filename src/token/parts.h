@@ -224,6 +224,8 @@ typedef struct wn_lexicon {
     bool fuse_unk, byte_fallback, ignore_merges, mapped;
     wn_pair *pair; /* BPE */
     size_t pair_mask, n_pair;
+    bool parts;               /* BPE: words may be parted before marks (wn_bpe_parts) */
+    unsigned char glued[256]; /* last bytes that a pair joins with a mark behind them */
     int32_t byte_id[256];     /* id of the byte's character, -1 */
     int32_t fallback_id[256]; /* id of <0xHH>, -1 */
     double *score;            /* unigram, by id */
@@ -244,6 +246,11 @@ wn_err wn_pairs_init(wn_lexicon *x, size_t n);
 wn_err wn_pairs_merge(wn_lexicon *x, const wn_vocab *v, wn_span a, wn_span b, size_t rank,
                       wn_str *joined);
 wn_err wn_pairs_grow(wn_lexicon *x); /* twice the room */
+/* Where words may be parted without a change of ids: before a mark (U+2581) behind another
+ * character, unless some pair joins the two. Call when the pairs are complete. */
+wn_err wn_bpe_parts(wn_lexicon *x, const wn_vocab *v);
+/* Length of the first part of s, len at most. */
+size_t wn_bpe_part(const wn_lexicon *x, const char *s, size_t len);
 /* A later pair of the same two replaces the rank, as in the reference. */
 void wn_pairs_put(wn_lexicon *x, int32_t left, int32_t right, uint32_t rank, int32_t id);
 

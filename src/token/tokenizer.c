@@ -152,8 +152,13 @@ static wn_err encode_text(const wn_tokenizer *t, wn_token_memory *m, wn_span tex
     const wn_pieces *pieces;
     bool mapped;
     WN_TRY(wn_pretokenize(&pieces, &mapped, t->pre, t->n_pre, m, text, origin));
-    for (size_t i = 0; i < pieces->n; i++)
-        WN_TRY(encode_piece(t, m, pieces->at[i], mapped, out));
+    for (size_t i = 0; i < pieces->n; i++) {
+        wn_piece p = pieces->at[i];
+        for (size_t left = p.len; left; left -= p.len, p.p += p.len) {
+            p.len = t->model.parts && !mapped ? wn_bpe_part(&t->model, p.p, left) : left;
+            WN_TRY(encode_piece(t, m, p, mapped, out));
+        }
+    }
     return WN_OK;
 }
 
@@ -420,6 +425,8 @@ static wn_err load(wn_tokenizer *t, const char *model)
         wn_free(folder);
         WN_TRY(err);
     }
+    if (t->model.kind == WN_MODEL_BPE)
+        WN_TRY(wn_bpe_parts(&t->model, &t->vocab));
     return fill_facts(t);
 }
 

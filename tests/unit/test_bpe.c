@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "token/parts.h"
@@ -119,4 +120,105 @@ Test(bpe, pairs_from_scores_share_a_rank)
     t.model.score = NULL;
     wn_lexicon_free(&t.model);
     wn_vocab_free(&t.vocab);
+}
+
+/* ---- parts ---- */
+
+/* Parted and whole, a text has the same ids. */
+static size_t check_parts(const wn_tokenizer *t, const char *s, size_t len)
+{
+    wn_token_memory *m = wn_calloc(1, sizeof *m);
+    wn_token_work w = {m};
+    wn_ids whole = {0}, parted = {0};
+    size_t parts = 0;
+    cr_assert_eq(wn_bpe_encode(t, m, s, len, false, &whole), WN_OK);
+    for (size_t at = 0, n; at < len; at += n, parts++) {
+        n = wn_bpe_part(&t->model, s + at, len - at);
+        cr_assert(n > 0 && n <= len - at);
+        cr_assert_eq(wn_bpe_encode(t, m, s + at, n, false, &parted), WN_OK);
+    }
+    cr_assert(whole.n == parted.n && !memcmp(whole.id, parted.id, whole.n * sizeof *whole.id),
+              "%s: %.*s", t->path, (int)len, s);
+    wn_ids_release(&whole);
+    wn_ids_release(&parted);
+    wn_token_work_free(&w);
+    return parts;
+}
+
+static void check_random_parts(const wn_tokenizer *t, const char *const *bits, size_t n_bits)
+{
+    size_t parts = 0;
+    cr_assert(t->model.parts, "%s", t->path);
+    for (uint64_t seed = 1; seed <= 400; seed++) {
+        uint64_t state = seed;
+        char s[512];
+        size_t len = 0;
+        for (uint32_t k = 1 + next(&state) % 40; k > 0; k--)
+            len += (size_t)snprintf(s + len, sizeof s - len, "%s", bits[next(&state) % n_bits]);
+        parts += check_parts(t, s, len);
+    }
+    cr_expect_gt(parts, 1600, "%s: %zu", t->path, parts);
+}
+
+Test(bpe, parts_have_the_ids_of_the_whole, .timeout = 60)
+{
+    static const char *const bits[] = {"▁", "▁", "▁▁", "the", "e",  "r",
+                                       ">", "<", "é",  "👩",   "\n", "1"};
+    static const char *const names[] = {"llama2", "gemma", "spm-bpe", "gguf-spm.gguf"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        wn_tokenizer *t = open_golden(names[i]);
+        check_random_parts(t, bits, sizeof bits / sizeof *bits);
+        wn_tokenizer_close(t);
+    }
+}
+
+static wn_tokenizer *open_text(const char *json)
+{
+    char path[] = "/tmp/winnow-bpe-XXXXXX";
+    wn_tokenizer *t;
+    int fd = mkstemp(path);
+    cr_assert(fd >= 0 && write(fd, json, strlen(json)) == (ssize_t)strlen(json));
+    close(fd);
+    cr_assert_eq(wn_tokenizer_open(&t, path), WN_OK, "%s", wn_error_text());
+    unlink(path);
+    return t;
+}
+
+/* Gemma's ">▁</": a pair across the place that is parted elsewhere. */
+Test(bpe, joined_marks_are_not_parted)
+{
+    static const char *const bits[] = {"a", "b", "▁", "▁", "<", "/", ">"};
+    wn_tokenizer *t = open_text(
+        "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1, \"▁\": 2, \"<\": 3, "
+        "\"/\": 4, "
+        "\">\": 5, \"▁a\": 6, \"</\": 7, \"▁</\": 8, \">▁</\": 9, \"ab\": 10, \"▁▁\": 11}, "
+        "\"merges\": [[\"▁\", \"a\"], [\"<\", \"/\"], [\"▁\", \"</\"], [\">\", \"▁</\"], [\"a\", "
+        "\"b\"], "
+        "[\"▁\", \"▁\"]]}}");
+    check_random_parts(t, bits, sizeof bits / sizeof *bits);
+    static const char text[] = "a>▁</b▁a▁▁b";
+    cr_expect_eq(check_parts(t, text, strlen(text)), 3);
+    wn_tokenizer_close(t);
+}
+
+/* Where the unknown token or a byte joins a mark, or whole words are looked up, nothing is parted.
+ */
+Test(bpe, what_cannot_be_parted)
+{
+    static const char *const models[] = {
+        "\"unk_token\": \"u\", \"vocab\": {\"u\": 0, \"▁\": 1, \"u▁\": 2}, \"merges\": [[\"u\", "
+        "\"▁\"]]",
+        "\"byte_fallback\": true, \"vocab\": {\"<0x41>\": 0, \"▁\": 1, \"<0x41>▁\": 2}, "
+        "\"merges\": "
+        "[[\"<0x41>\", \"▁\"]]",
+        "\"ignore_merges\": true, \"vocab\": {\"a\": 0, \"▁\": 1}, \"merges\": []",
+        "\"vocab\": {\"a\": 0, \"b\": 1}, \"merges\": []",
+    };
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        char json[512];
+        snprintf(json, sizeof json, "{\"model\": {\"type\": \"BPE\", %s}}", models[i]);
+        wn_tokenizer *t = open_text(json);
+        cr_expect(!t->model.parts, "%s", models[i]);
+        wn_tokenizer_close(t);
+    }
 }
