@@ -19,8 +19,9 @@ static int32_t code_dot(const int8_t *block, size_t row, const wn_scan_queries *
 }
 
 static size_t scan_c(wn_scan_hit *hit, const int8_t *block, const wn_scan_facts *facts, size_t n,
-                     const wn_scan_queries *q)
+                     const wn_scan_queries *q, const wn_scan_ahead *ahead)
 {
+    wn_ask_ahead(ahead);
     size_t hits = 0, bytes = q->chunks * WN_SCAN_DEPTH * WN_SCAN_ROWS;
     for (size_t b = 0; b < n; b++) {
         const wn_scan_facts *f = &facts[b];
@@ -152,9 +153,9 @@ const char *wn_scan_name(void)
 }
 
 size_t wn_scan(wn_scan_hit *hit, const int8_t *block, const wn_scan_facts *facts, size_t n,
-               const wn_scan_queries *q)
+               const wn_scan_queries *q, const wn_scan_ahead *ahead)
 {
-    return table()->scan(hit, block, facts, n, q);
+    return table()->scan(hit, block, facts, n, q, ahead);
 }
 
 size_t wn_scan_refine(wn_scan_hit *hit, size_t n, const int8_t *block, const wn_scan_facts *facts,

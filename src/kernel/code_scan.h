@@ -57,13 +57,21 @@ typedef struct wn_scan_hit {
     float dot;
 } wn_scan_hit;
 
+/* Memory that a scan asks for meanwhile, because its caller will read it next: n pieces of `lines`
+ * cache lines, at base + stride row[i], or stride i where row is NULL. */
+typedef struct wn_scan_ahead {
+    const char *base;
+    size_t stride, lines, n;
+    const uint32_t *row;
+} wn_scan_ahead;
+
 /* Lists the pairs of row r and query q for which not
  *     dot(r, q) scale[r] + plus[q] plus[r] + reach[q] reach[r] < floor[q]
  * where dot is the exact integer product of the codes: a NaN or infinity on the left lets the pair
  * pass. block [n] blocks of -127 .. 127; facts [n]; hit: room for n * 16 * Q. Returns their number;
- * the pairs are in no order that a caller may rely on. */
+ * the pairs are in no order that a caller may rely on. ahead: NULL: nothing. */
 size_t wn_scan(wn_scan_hit *hit, const int8_t *block, const wn_scan_facts *facts, size_t n,
-               const wn_scan_queries *q);
+               const wn_scan_queries *q, const wn_scan_ahead *ahead);
 /* Of n pairs that passed keeps, in their order, those for which not
  *     dot'(r, q) scale[r] + plus[q] plus[r] + reach[q] fine[r] < floor[q]
  * with dot' = dot + (row's code . query's fine) / WN_SCAN_FINER. Returns their number. */

@@ -147,7 +147,9 @@ struct pipe {
     const wn_scan_facts *facts;
     const wn_scan_queries *q;
     wn_scan_hit *hit;
-    size_t hits, done;               /* done: steps */
+    size_t hits, done; /* done: steps */
+    const wn_scan_ahead *ahead;
+    size_t piece, line, quota;       /* what is asked for next, lines a step */
     struct step last, older, oldest; /* one, two and three steps ago */
     _Alignas(64) int32_t sums[SPAN][TRIPLE * SUMS];
     _Alignas(64) uint16_t pass[2][WN_SCAN_ROWS][4]; /* masks for each row and vector of queries */
@@ -280,26 +282,30 @@ AMX static void drain(struct pipe *p)
     }
 }
 
-/* Asks for a slice of a block, the i-th of m, that a later span will want. */
-AMX INLINE void fetch(const int8_t *block, size_t lines, size_t i, size_t m)
+/* Asks for the next lines of what the caller wants ahead. */
+AMX INLINE void ask(struct pipe *p)
 {
-    for (size_t l = lines * i / m; l < lines * (i + 1) / m; l++)
-        _mm_prefetch((const char *)block + l * 64, _MM_HINT_T1);
+    const wn_scan_ahead *a = p->ahead;
+    for (size_t i = 0; i < p->quota && p->piece < a->n; i++) {
+        size_t at = a->row ? a->row[p->piece] : p->piece;
+        _mm_prefetch(a->base + at * a->stride + p->line * 64, _MM_HINT_T1);
+        if (++p->line == a->lines) {
+            p->line = 0;
+            p->piece++;
+        }
+    }
 }
 
-/* Blocks [first, first + n) of `all` and all queries, while the blocks of the next span come. */
-AMX static void scan_span(struct pipe *p, size_t first, size_t n, size_t all)
+/* Blocks [first, first + n) and all queries. */
+AMX static void scan_span(struct pipe *p, size_t first, size_t n)
 {
     const wn_scan_queries *q = p->q;
-    size_t lines = q->chunks * TILE_BYTES / 64, i = 0;
-    size_t passes = q->Q / WN_SCAN_QUERIES * ((q->chunks + PART - 1) / PART);
     bool whole = q->chunks <= PART;
     for (size_t query = 0; query < q->Q; query += WN_SCAN_QUERIES)
-        for (size_t part = 0; part < q->chunks; part += PART, i++) {
+        for (size_t part = 0; part < q->chunks; part += PART) {
             size_t chunks = q->chunks - part < PART ? q->chunks - part : PART;
             for (size_t b = 0; b < n; b++) {
-                if (first + b + SPAN < all)
-                    fetch(p->block + (first + b + SPAN) * lines * 64, lines, i, passes);
+                ask(p);
                 steps[chunks](p,
                               &(struct step){.block = first + b,
                                              .query = query,
@@ -313,9 +319,14 @@ AMX static void scan_span(struct pipe *p, size_t first, size_t n, size_t all)
 }
 
 AMX size_t wn_scan_amx(wn_scan_hit *hit, const int8_t *block, const wn_scan_facts *facts, size_t n,
-                       const wn_scan_queries *q)
+                       const wn_scan_queries *q, const wn_scan_ahead *ahead)
 {
+    static const wn_scan_ahead nothing = {0};
+    size_t all = q->Q / WN_SCAN_QUERIES * ((q->chunks + PART - 1) / PART) * n;
     struct pipe p;
+    p.ahead = ahead ? ahead : &nothing;
+    p.piece = p.line = 0;
+    p.quota = all ? (p.ahead->n * p.ahead->lines + all - 1) / all : 0;
     p.block = block;
     p.facts = facts;
     p.q = q;
@@ -325,7 +336,7 @@ AMX size_t wn_scan_amx(wn_scan_hit *hit, const int8_t *block, const wn_scan_fact
     __asm__ volatile("" ::: "memory"); /* the compiler does not know that a tile load reads */
     _tile_loadconfig(&config);
     for (size_t b = 0; b < n; b += SPAN)
-        scan_span(&p, b, n - b < SPAN ? n - b : SPAN, n);
+        scan_span(&p, b, n - b < SPAN ? n - b : SPAN);
     drain(&p);
     _tile_release();
     return p.hits;

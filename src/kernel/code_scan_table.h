@@ -11,7 +11,7 @@
 typedef struct wn_scan_table {
     const char *name;
     size_t (*scan)(wn_scan_hit *hit, const int8_t *block, const wn_scan_facts *facts, size_t n,
-                   const wn_scan_queries *q);
+                   const wn_scan_queries *q, const wn_scan_ahead *ahead);
     size_t (*refine)(wn_scan_hit *hit, size_t n, const int8_t *block, const wn_scan_facts *facts,
                      const wn_scan_queries *q);
     wn_shifted (*shift)(float *u, const float *x, float norm, const float *centre, float unit,
@@ -26,6 +26,14 @@ typedef struct wn_scan_table {
 /* The best of this processor (NULL: any), or the one of that name if the processor has it; NULL:
  * none. */
 const wn_scan_table *wn_scan_table_x86(const char *name);
+
+/* Asks for all of it at once. */
+static inline void wn_ask_ahead(const wn_scan_ahead *a)
+{
+    for (size_t i = 0; a && i < a->n; i++)
+        for (size_t l = 0; l < a->lines; l++)
+            __builtin_prefetch(a->base + (a->row ? a->row[i] : i) * a->stride + l * 64, 0, 2);
+}
 
 /* Whether a pair stays, given the product of its row's code and its query's fine one. */
 static inline bool wn_refined(const wn_scan_hit *h, int32_t product, const wn_scan_facts *facts,

@@ -94,8 +94,9 @@ VNNI static size_t vnni_step(wn_scan_hit *hit, const int8_t *block, const wn_sca
 }
 
 VNNI static size_t scan_vnni(wn_scan_hit *hit, const int8_t *block, const wn_scan_facts *facts,
-                             size_t n, const wn_scan_queries *q)
+                             size_t n, const wn_scan_queries *q, const wn_scan_ahead *ahead)
 {
+    wn_ask_ahead(ahead);
     size_t bytes = q->chunks * WN_SCAN_DEPTH * WN_SCAN_ROWS, hits = 0;
     for (size_t b = 0; b < n; b++)
         for (size_t r = 0; r < WN_SCAN_ROWS; r += VNNI_ROWS)
@@ -181,8 +182,9 @@ AVX2 INLINE void avx2_sums(__m256i sum[AVX2_ROWS][2], const int8_t *block, size_
 }
 
 AVX2 static size_t scan_avx2(wn_scan_hit *hit, const int8_t *block, const wn_scan_facts *facts,
-                             size_t n, const wn_scan_queries *q)
+                             size_t n, const wn_scan_queries *q, const wn_scan_ahead *ahead)
 {
+    wn_ask_ahead(ahead);
     size_t bytes = q->chunks * WN_SCAN_DEPTH * WN_SCAN_ROWS, hits = 0;
     for (size_t b = 0; b < n; b++)
         for (size_t i = 0; i < q->Q; i += WN_SCAN_GROUP)

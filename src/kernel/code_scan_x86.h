@@ -51,7 +51,7 @@ VNNI INLINE __mmask16 passes(__m512i dot, const wn_scan_facts *f, size_t r,
 }
 
 size_t wn_scan_amx(wn_scan_hit *hit, const int8_t *block, const wn_scan_facts *facts, size_t n,
-                   const wn_scan_queries *q);
+                   const wn_scan_queries *q, const wn_scan_ahead *ahead);
 
 #endif
 #endif

@@ -128,6 +128,12 @@ static void shift_query(double *v, struct query_job *j, size_t q)
     c->norm2[q] = norm2;
 }
 
+/* To the nearest, |x| < 2^51, ties to even: a library's nearbyint is a call. */
+static double nearest(double x)
+{
+    return x + 0x1.8p52 - 0x1.8p52;
+}
+
 static void code_query(void *ctx, size_t q, int thread)
 {
     struct query_job *j = ctx;
@@ -136,7 +142,7 @@ static void code_query(void *ctx, size_t q, int thread)
     double *v = j->v + (size_t)thread * b->D, most = 0, error2 = 0, fine2 = 0;
     shift_query(v, j, q);
     for (size_t k = 0; k < b->D; k++)
-        most = fmax(most, fabs(v[k]));
+        most = fabs(v[k]) > most ? fabs(v[k]) : most;
     j->ratio[q] = j->ratio[j->Q + q] = 0;
     c->reach[q] = INFINITY; /* unseen: everything passes */
     c->step[q] = 1;
@@ -146,8 +152,9 @@ static void code_query(void *ctx, size_t q, int thread)
     double step = c->step[q] = most / 127, length = sqrt(c->norm2[q]) * (1 + 1e-9);
     double finer = step / WN_SCAN_FINER;
     for (size_t k = 0; k < b->D; k++) {
-        double a = nearbyint(v[k] / step), left = v[k] - a * step;
-        double fine = fmin(127, fmax(-127, nearbyint(left / finer)));
+        double a = nearest(v[k] / step), left = v[k] - a * step;
+        double fine = nearest(left / finer);
+        fine = fine > 127 ? 127 : fine < -127 ? -127 : fine;
         c->code[wn_scan_query_at(q, k, b->d / WN_SCAN_DEPTH)] = (int8_t)a;
         c->fine[q * b->d + k] = (int8_t)fine;
         c->excess[q] += 128 * (int32_t)a;

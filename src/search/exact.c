@@ -21,12 +21,9 @@
 
 enum {
     CANDIDATE_BYTES = 96 << 20, /* candidates held at once bound the queries of a pass */
-    SPAN_ROWS = 256, /* of a call of wn_scan, and of a piece whose codes are made: what is scored is
-                        still in the second cache */
-    HIT_BYTES = 8 << 20, /* of a thread: bound the rows of a call of wn_scan */
-    FOUND = 16384,       /* candidates that a thread collects before it hands them over */
-    NEAR_BYTES = 4096,   /* of a row that is asked for before it is scored */
-    DENSE = 4            /* where a row in so many is scored, all are read */
+    HIT_BYTES = 8 << 20,        /* of a span: bound its rows */
+    MANY_ROWS = 65536, /* more than that are taken in large pieces without one thread waiting */
+    FOUND = 16384      /* candidates that a thread collects before it hands them over */
 };
 
 static const char *const metric_name[] = {"l2", "ip", "cosine"};
@@ -50,45 +47,7 @@ const char *wn_metric_name(wn_metric m)
     return metric_name[m];
 }
 
-/* ---- exact scores ---- */
-
-/* In the order of candidates: larger is better. norm: |x|, negative if not taken yet. */
-static double exact_score(const struct scan *s, size_t q, const float *x, double *norm)
-{
-    const float *y = s->query + q * s->D;
-    if (s->metric == WN_METRIC_L2)
-        return -wn_exact_distance2(x, y, s->D);
-    double d = wn_exact_dot(x, y, s->D);
-    if (s->metric == WN_METRIC_IP)
-        return d;
-    if (*norm < 0)
-        *norm = sqrt(wn_exact_dot(x, x, s->D));
-    double n = *norm * s->state[q].norm;
-    return n > 0 ? d / n : 0;
-}
-
 /* ---- candidates ---- */
-
-/* What the score cannot exceed, by the error of float32 sums; NaN or +infinity where they may
- * overflow. */
-static double most_score(const struct scan *s, size_t q, const float *x, double *norm)
-{
-    const float *y = s->query + q * s->D;
-    double tiny = (double)s->D * 0x1p-125;
-    if (s->metric == WN_METRIC_L2) {
-        double d = wn_scan_distance2(x, y, s->D);
-        return isfinite(d) ? tiny - d * (1 - s->gamma) : INFINITY;
-    }
-    if (*norm < 0)
-        *norm = sqrt(wn_exact_dot(x, x, s->D));
-    double size = *norm * s->state[q].norm, at = wn_scan_dot(x, y, s->D);
-    double error = size < 0x1p126 ? size * s->gamma + tiny : INFINITY;
-    if (s->metric == WN_METRIC_COSINE && size > 0) {
-        at /= size;
-        error = error / size + fabs(at) * 0x1p-40;
-    }
-    return at + error;
-}
 
 static void lock(char *busy)
 {
@@ -132,138 +91,55 @@ void wn_scan_found(struct scan *s, struct scan_thread *t, struct found f)
         wn_scan_hand_over(s, t);
 }
 
-/* Float32 first: of the pairs that pass the codes it rules out more than half, at half the cost. */
-static void offer(struct scan *s, struct scan_thread *t, size_t q, uint64_t row, double *norm)
-{
-    const float *x = s->rows + row * s->D;
-    if (most_score(s, q, x, norm) < s->guess[q])
-        return;
-    double score = exact_score(s, q, x, norm);
-    if (score < s->guess[q])
-        return;
-    wn_scan_found(s, t, (struct found){score, row, q});
-}
+/* ---- rows ---- */
 
-/* Hits of rows [first, end), counted from `first`. */
-struct hits {
-    const wn_scan_hit *hit;
-    size_t n;
-    uint64_t first, end;
-};
-
-/* Asks the disk for the rows of hits, or for the whole span where these are many. */
-static void read_rows(const struct scan *s, const struct hits *h, const uint64_t *asked)
-{
-    size_t n = (size_t)(h->end - h->first), hit = 0;
-    for (size_t i = 0; i < SPAN_ROWS / 64; i++)
-        hit += (size_t)__builtin_popcountll(asked[i]);
-    if (hit > n / DENSE)
-        wn_store_ahead(s->of->store, h->first, n);
-    for (size_t i = 0; i < n && hit <= n / DENSE; i++)
-        if (wn_bit(asked, i))
-            wn_store_ahead(s->of->store, h->first + i, 1);
-}
-
-/* Asks memory for the rows of hits, each once. */
-static void fetch_rows(const struct scan *s, const struct hits *h)
-{
-    uint64_t asked[SPAN_ROWS / 64] = {0};
-    size_t bytes = s->D * sizeof *s->rows < NEAR_BYTES ? s->D * sizeof *s->rows : NEAR_BYTES;
-    for (size_t i = 0; i < h->n; i++) {
-        size_t r = h->hit[i].row;
-        if (h->first + r >= h->end || wn_bit(asked, r))
-            continue;
-        wn_bit_set(asked, r);
-        const char *x = (const char *)(s->rows + (h->first + r) * s->D);
-        for (size_t at = 0; at < bytes; at += 64)
-            __builtin_prefetch(x + at, 0, 2);
-    }
-    if (s->of->large && s->of->store)
-        read_rows(s, h, asked);
-}
-
-/* That a row's numbers are those its code was made of: it was not read with its codes, and its
- * block, of which little else is needed, would cost hundreds of times as much to compare. */
-static wn_err check_row(const struct scan *s, struct scan_thread *t, uint64_t row)
-{
-    uint64_t expected = t->sum[row - t->first], found = wn_row_sum(s->rows + row * s->D, s->D);
-    wn_bit_set(t->checked, row - t->first);
-    if (expected == found)
-        return WN_OK;
-    if (s->of->store)
-        WN_TRY(wn_store_verify(s->of->store, row, 1));
-    return wn_fail(
-        WN_EFORMAT,
-        "row %llu: expected checksum %016llx, as when its codes were made, found %016llx",
-        (unsigned long long)row, (unsigned long long)expected, (unsigned long long)found);
-}
-
-static wn_err offer_hits(struct scan *s, struct scan_thread *t, const struct hits *h, double *norm)
-{
-    for (size_t i = 0; i < h->n; i++) {
-        uint64_t row = h->first + h->hit[i].row;
-        if (row >= h->end || h->hit[i].query >= s->Q || wn_bit(s->want[h->hit[i].query].skip, row))
-            continue;
-        if (t->sum && !wn_bit(t->checked, row - t->first))
-            WN_TRY(check_row(s, t, row));
-        offer(s, t, h->hit[i].query, row, &norm[h->hit[i].row]);
-    }
-    return WN_OK;
-}
-
-/* Rows [first, first + n), whose codes these are. The rows of a span's hits are asked for, and
- * scored when the next span has been filtered. */
-static wn_err scan_codes(struct scan *s, struct scan_thread *t, const wn_code_piece *p,
-                         uint64_t first, size_t n)
-{
-    struct hits before = {0};
-    t->first = first;
-    t->sum = p->sum;
-    memset(t->checked, 0, sizeof t->checked);
-    for (size_t i = 0; i < n; i++)
-        t->norm[i] = -1;
-    wn_scan_facts_of(t->bound, p->facts, wn_code_blocks(n), s->basis, &s->coded);
-    for (size_t from = 0, turn = 0; from < n; from += s->room_rows, turn++) {
-        wn_scan_queries q = s->coded.scan;
-        size_t m = n - from < s->room_rows ? n - from : s->room_rows;
-        wn_coded_floors(t->floor, &s->coded);
-        q.floor = t->floor;
-        struct hits now = {t->hit[turn % 2], 0, first + from, first + from + m};
-        const int8_t *code = p->code + from * s->basis->d;
-        const wn_scan_facts *bound = t->bound + from / WN_SCAN_ROWS;
-        now.n = wn_scan(t->hit[turn % 2], code, bound, wn_code_blocks(m), &q);
-        now.n = wn_scan_refine(t->hit[turn % 2], now.n, code, bound, &q);
-        if (s->file)
-            fetch_rows(s, &now);
-        WN_TRY(offer_hits(s, t, &before, t->norm + from - (from ? s->room_rows : 0)));
-        before = now;
-    }
-    WN_TRY(offer_hits(s, t, &before, t->norm + (n - 1) / s->room_rows * s->room_rows));
-    if (s->eager)
-        wn_scan_hand_over(s, t);
-    return WN_OK;
-}
-
-/* The codes of rows [first, first + n), made now; the i-th piece of the window. */
+/* The codes of rows [first, first + n), made now: from row `from` of the window's i-th piece on. */
 static wn_err make_codes(wn_code_piece *p, struct scan *s, struct scan_thread *t, size_t i,
-                         uint64_t first, size_t n)
+                         size_t from, uint64_t first, size_t n)
 {
     int8_t *code = t->code;
     wn_row_facts *facts = t->facts;
     uint64_t *sum = NULL;
     size_t bad;
-    if (s->writer)
+    if (s->writer) {
         wn_code_writer_room(s->writer, i, &code, &facts, &sum);
+        code += from * s->basis->d;
+        facts += from;
+        sum += from;
+    }
     wn_encode_rows(code, facts, &bad, s->basis, s->rows + first * s->D, n, t->scratch);
     if (bad < n)
         return wn_fail(WN_EFORMAT, "row %llu holds NaN or infinity",
                        (unsigned long long)(first + bad));
     for (size_t r = 0; sum && r < n; r++)
         sum[r] = wn_row_sum(s->rows + (first + r) * s->D, s->D);
-    if (s->writer)
-        wn_code_writer_made(s->writer, i);
     *p = (wn_code_piece){code, facts, NULL};
     return WN_OK;
+}
+
+/* Rows [first, first + n), whose codes these are. Where codes are kept, the rows of a span's hits
+ * are asked for while the next one is filtered, and scored then; else they have just been read, and
+ * those from `next` on are asked for. */
+static wn_err scan_span(struct scan *s, struct scan_thread *t, const wn_code_piece *p,
+                        uint64_t first, size_t n, uint64_t next)
+{
+    struct scan_span *now = &t->span[t->turn], *before = &t->span[1 - t->turn];
+    size_t bytes = s->D * sizeof *s->rows, left = s->N > next ? (size_t)(s->N - next) : 0;
+    wn_scan_ahead ahead = {.stride = bytes, .lines = (bytes + 63) / 64};
+    wn_scan_queries q = s->coded.scan;
+    ahead.base = (const char *)(s->rows + (s->file ? before->first : left ? next : 0) * s->D);
+    ahead.n = s->file ? before->asked : left < s->room_rows ? left : s->room_rows;
+    ahead.row = s->file ? before->row : NULL;
+    wn_scan_facts_of(t->bound, p->facts, wn_code_blocks(n), s->basis, &s->coded);
+    wn_coded_floors(t->floor, &s->coded);
+    q.floor = t->floor;
+    size_t hits = wn_scan(now->hit, p->code, t->bound, wn_code_blocks(n), &q, &ahead);
+    hits = wn_scan_refine(now->hit, hits, p->code, t->bound, &q);
+    wn_span_hits(now, s, hits, first, n, p->sum);
+    if (!s->file)
+        return wn_span_score(s, t, now);
+    t->turn = 1 - t->turn;
+    return wn_span_score(s, t, before);
 }
 
 wn_err wn_scan_piece(void *scan, size_t piece, int thread)
@@ -272,18 +148,38 @@ wn_err wn_scan_piece(void *scan, size_t piece, int thread)
     struct scan_thread *t = &s->thread[thread];
     uint64_t first = s->from + (uint64_t)piece * s->piece_rows;
     size_t n = s->N - first < s->piece_rows ? (size_t)(s->N - first) : s->piece_rows;
-    wn_code_piece p;
-    if (!s->file)
-        WN_TRY(make_codes(&p, s, t, piece, first, n));
-    else if (!wn_code_file_piece(&p, s->file, first / WN_CODE_ROWS)) {
+    wn_code_piece kept = {0}, p = {0};
+    if (s->file && !wn_code_file_piece(&kept, s->file, first / WN_CODE_ROWS)) {
         __atomic_store_n(&s->use->damaged, true, __ATOMIC_RELAXED);
         return wn_fail(WN_EFORMAT, "codes of rows from %llu: not what was written",
                        (unsigned long long)first);
     }
-    if (s->Q)
-        WN_TRY(scan_codes(s, t, &p, first, n));
+    for (size_t from = 0; from < n; from += s->room_rows) {
+        size_t m = n - from < s->room_rows ? n - from : s->room_rows;
+        uint64_t next = first + from + m;
+        if (from + m == n) /* most likely, as threads take turns */
+            next = first + (uint64_t)wn_par_threads() * s->piece_rows;
+        if (s->file)
+            p = (wn_code_piece){kept.code + from * s->basis->d, kept.facts + from, kept.sum + from};
+        else
+            WN_TRY(make_codes(&p, s, t, piece, from, first + from, m));
+        if (s->Q)
+            WN_TRY(scan_span(s, t, &p, first + from, m, next));
+    }
+    if (s->writer)
+        wn_code_writer_made(s->writer, piece);
+    if (s->eager && s->Q)
+        wn_scan_hand_over(s, t);
     uint64_t done = __atomic_add_fetch(&s->done, n, __ATOMIC_RELAXED);
     return thread == 0 ? wn_progress(s->Q ? "search" : "codes", "rows", done, s->N, NULL) : WN_OK;
+}
+
+wn_err wn_scan_flush(struct scan *s)
+{
+    for (size_t i = 0; i < (size_t)wn_par_threads(); i++)
+        for (int j = 0; j < 2; j++)
+            WN_TRY(wn_span_score(s, &s->thread[i], &s->thread[i].span[j]));
+    return WN_OK;
 }
 
 /* ---- a pass ---- */
@@ -390,25 +286,24 @@ static wn_err reserve(struct scan *s, size_t most_queries)
     size_t threads = (size_t)wn_par_threads(), d = s->basis->d;
     size_t padded = (most_queries / WN_SCAN_QUERIES + 1) * WN_SCAN_QUERIES;
     size_t rows = HIT_BYTES / (padded * sizeof(wn_scan_hit)) / WN_SCAN_ROWS * WN_SCAN_ROWS;
-    s->room_rows = rows < WN_SCAN_ROWS ? WN_SCAN_ROWS : rows < SPAN_ROWS ? rows : SPAN_ROWS;
+    s->room_rows = rows < WN_SCAN_ROWS ? WN_SCAN_ROWS : rows < WN_SPAN_ROWS ? rows : WN_SPAN_ROWS;
     WN_NEW(s->state, most_queries + 1);
     WN_NEW(s->guess, most_queries + 1);
     WN_NEW(s->thread, threads);
     for (size_t i = 0; i < threads; i++) {
         struct scan_thread *t = &s->thread[i];
-        t->code = wn_malloc(WN_CODE_ROWS * d);
-        t->facts = wn_malloc(WN_CODE_ROWS * sizeof *t->facts);
-        t->bound = wn_malloc(WN_CODE_ROWS / WN_SCAN_ROWS * sizeof *t->bound);
+        t->code = wn_malloc(WN_SPAN_ROWS * d);
+        t->facts = wn_malloc(WN_SPAN_ROWS * sizeof *t->facts);
+        t->bound = wn_malloc(WN_SPAN_ROWS / WN_SCAN_ROWS * sizeof *t->bound);
         for (int j = 0; j < 2; j++)
-            t->hit[j] = wn_malloc(s->room_rows * padded * sizeof *t->hit[j]);
+            t->span[j].hit = wn_malloc(s->room_rows * padded * sizeof *t->span[j].hit);
         t->scratch = wn_malloc(wn_encode_scratch(s->basis) * sizeof(float));
         t->floor = wn_malloc(padded * sizeof *t->floor);
-        t->norm = wn_malloc(WN_CODE_ROWS * sizeof *t->norm);
         t->found = wn_malloc(FOUND * sizeof *t->found);
         t->order = wn_malloc(FOUND * sizeof *t->order);
         t->place = wn_malloc((most_queries + 1) * sizeof *t->place);
-        if (!t->code || !t->facts || !t->bound || !t->hit[0] || !t->hit[1] || !t->scratch ||
-            !t->floor || !t->norm || !t->found || !t->order || !t->place)
+        if (!t->code || !t->facts || !t->bound || !t->span[0].hit || !t->span[1].hit ||
+            !t->scratch || !t->floor || !t->found || !t->order || !t->place)
             return WN_ENOMEM;
     }
     return WN_OK;
@@ -421,11 +316,10 @@ static void release(struct scan *s)
         wn_free(t->code);
         wn_free(t->facts);
         wn_free(t->bound);
-        wn_free(t->hit[0]);
-        wn_free(t->hit[1]);
+        wn_free(t->span[0].hit);
+        wn_free(t->span[1].hit);
         wn_free(t->scratch);
         wn_free(t->floor);
-        wn_free(t->norm);
         wn_free(t->found);
         wn_free(t->order);
         wn_free(t->place);
@@ -514,7 +408,7 @@ static wn_err scan_rows(struct scan *s, wn_basis *made, const struct queries *al
     if (!s->file && !made->centre)
         WN_TRY(wn_sample_basis(made, s));
     s->basis = s->file ? wn_code_file_basis(s->file) : made;
-    s->piece_rows = s->file || s->writer ? WN_CODE_ROWS : SPAN_ROWS;
+    s->piece_rows = s->file || s->writer || s->N > MANY_ROWS ? WN_CODE_ROWS : WN_SPAN_ROWS;
     if (all->Q)
         return run(s, all);
     WN_TRY(reserve(s, 0));

@@ -27,17 +27,26 @@ struct found {
     size_t query;
 };
 
+enum { WN_SPAN_ROWS = 256 }; /* at most: what is scored is still in the second cache */
+
+/* Rows that have been filtered, from `first` on. */
+struct scan_span {
+    wn_scan_hit *hit; /* [n]; room for s->room_rows rows of all queries */
+    size_t n, asked;
+    uint64_t first;
+    const uint64_t *sum;        /* of their rows; NULL: they need no check */
+    uint32_t row[WN_SPAN_ROWS]; /* [asked] rows of hits, each once */
+    double norm[WN_SPAN_ROWS];  /* |x| of these; negative: not taken yet */
+};
+
 /* Of one thread. */
 struct scan_thread {
-    int8_t *code; /* of WN_CODE_ROWS rows, with their facts */
+    int8_t *code; /* of a span, with their facts */
     wn_row_facts *facts;
     wn_scan_facts *bound;
-    wn_scan_hit *hit[2];
+    struct scan_span span[2];
+    int turn; /* the span that is not to be scored yet */
     float *scratch, *floor;
-    double *norm;                        /* [WN_CODE_ROWS] |x|, negative: not taken yet */
-    uint64_t first;                      /* of the piece at work */
-    const uint64_t *sum;                 /* of its rows; NULL: they need no check */
-    uint64_t checked[WN_CODE_ROWS / 64]; /* bits: rows that are as their checksum says */
     struct found *found;
     size_t n_found;
     uint32_t *order, *place; /* scratch to sort them */
@@ -74,6 +83,14 @@ void wn_scan_begin(struct scan *s, wn_cand *cand);
 wn_err wn_scan_all(struct scan *s);
 /* One piece of the window at work: a body of wn_par_for. */
 wn_err wn_scan_piece(void *scan, size_t piece, int thread);
+/* What is left of a window's hits. */
+wn_err wn_scan_flush(struct scan *s);
+/* A span's first `hits` hits become those that some query wants; their rows are listed, and where
+ * memory does not hold them the disk is asked for them. */
+void wn_span_hits(struct scan_span *p, const struct scan *s, size_t hits, uint64_t first,
+                  size_t rows, const uint64_t *sum);
+/* Scores a span's hits, and none are left. A row that is not as its checksum says is an error. */
+wn_err wn_span_score(struct scan *s, struct scan_thread *t, struct scan_span *p);
 /* A candidate; the thread hands it over with others, at the latest when that is asked for. */
 void wn_scan_found(struct scan *s, struct scan_thread *t, struct found f);
 void wn_scan_hand_over(struct scan *s, struct scan_thread *t);

@@ -147,12 +147,14 @@ static wn_err sample_piece(void *ctx, size_t piece, int thread)
             forget_bound(&t->bound[b]);
         wn_coded_floors(t->floor, &s->coded);
         q.floor = t->floor;
-        size_t hits = wn_scan(t->hit[0], m->code + first * s->basis->d, t->bound, n, &q);
+        size_t hits = wn_scan(t->span[0].hit, m->code + first * s->basis->d, t->bound, n, &q, NULL);
         for (size_t i = 0; i < hits; i++) {
-            const wn_scan_hit *h = &t->hit[0][i];
+            const wn_scan_hit *h = &t->span[0].hit[i];
             const wn_scan_facts *f = &t->bound[h->row / WN_SCAN_ROWS];
             size_t r = h->row % WN_SCAN_ROWS;
-            if (h->query >= s->Q || !isfinite(q.reach[h->query]) || !isfinite(f->plus[r]))
+            if (h->query >= s->Q || first + h->row >= m->rows ||
+                wn_bit(s->want[h->query].skip, m->row[first + h->row]) ||
+                !isfinite(q.reach[h->query]) || !isfinite(f->plus[r]))
                 continue;
             double at = (double)h->dot * f->scale[r] + (double)q.plus[h->query] * f->plus[r];
             wn_scan_found(

@@ -85,6 +85,7 @@ static wn_err scan_window(struct scan *s, uint64_t n)
     if (store_of(s) && !s->file)
         WN_TRY(wn_store_verify(s->of->store, s->from, n));
     WN_TRY(wn_par_for(pieces, wn_scan_piece, s));
+    WN_TRY(wn_scan_flush(s));
     return s->writer ? unkept(s, wn_code_writer_next(s->writer, pieces)) : WN_OK;
 }
 

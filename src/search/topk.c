@@ -1,14 +1,15 @@
-/* A buffer of 2k + 64 candidates instead of a heap: pushing is a store, and each time the buffer is
- * full one linear-time selection finds the k best and drops the rest for good. */
+/* A buffer of half as many candidates again instead of a heap: pushing is a store, and each time
+ * the buffer is full one linear-time selection finds the k best and drops the rest for good. */
 #include "search/topk.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 void wn_topk_init(wn_topk *t, wn_cand *item, size_t k)
 {
     *t = (wn_topk){.item = item, .k = k, .cap = wn_topk_cap(k), .floor = -INFINITY};
 }
+
+enum { FEW = 16 };
 
 /* The total order of the answer. */
 static bool better(const wn_cand *a, const wn_cand *b)
@@ -79,13 +80,25 @@ void wn_topk_push(wn_topk *t, wn_cand c)
         wn_topk_settle(t);
 }
 
-static int by_rank(const void *a, const void *b)
+/* Halves until few are left, which are inserted: a library's sort calls its comparison. */
+static void sort_best(wn_cand *a, size_t n)
 {
-    return better(a, b) ? -1 : 1;
+    for (; n > FEW; n -= n / 2) {
+        select_best(a, n, n / 2);
+        sort_best(a, n / 2);
+        a += n / 2;
+    }
+    for (size_t i = 1; i < n; i++) {
+        wn_cand c = a[i];
+        size_t j = i;
+        for (; j && better(&c, &a[j - 1]); j--)
+            a[j] = a[j - 1];
+        a[j] = c;
+    }
 }
 
 void wn_topk_finish(wn_topk *t)
 {
     wn_topk_settle(t);
-    qsort(t->item, t->n, sizeof *t->item, by_rank);
+    sort_best(t->item, t->n);
 }

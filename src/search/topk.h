@@ -21,7 +21,7 @@ typedef struct wn_topk {
 
 static inline size_t wn_topk_cap(size_t k)
 {
-    return 2 * k + 64;
+    return k + k / 2 + 32;
 }
 
 void wn_topk_init(wn_topk *t, wn_cand *item, size_t k);

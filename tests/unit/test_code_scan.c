@@ -116,7 +116,7 @@ Test(scan, every_form_lets_the_same_pairs_pass)
             for (size_t i = 0; i < sizeof FORM / sizeof *FORM; i++) {
                 if (!use(i))
                     continue;
-                size_t hits = wn_scan(found, f.block, f.facts, n, &f.q);
+                size_t hits = wn_scan(found, f.block, f.facts, n, &f.q, NULL);
                 cr_assert_eq(hits, m, "%s, %zu blocks of %zu chunks: %zu pairs, not %zu", FORM[i],
                              n, chunks[c], hits, m);
                 qsort(found, hits, sizeof *found, by_pair);

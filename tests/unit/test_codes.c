@@ -71,7 +71,7 @@ static void check(const float *rows, const float *query, size_t D, wn_metric met
             for (size_t q = 0; q < Q; q++)
                 wn_coded_floor(&c, q, exact(rows + (first + r) * D, query + q * D, D, metric));
             memset(pass, 0, sizeof pass);
-            size_t n = wn_scan(hit, code, f, ROWS / WN_SCAN_ROWS, &c.scan), all = n;
+            size_t n = wn_scan(hit, code, f, ROWS / WN_SCAN_ROWS, &c.scan, NULL), all = n;
             n = wn_scan_refine(hit, n, code, f, &c.scan);
             for (size_t h = 0; h < n; h++)
                 if (hit[h].query < Q)
