@@ -240,38 +240,74 @@ AVX512 INLINE __mmask16 first(size_t n)
     return n < 16 ? (__mmask16)((1U << n) - 1) : (__mmask16)0xffff;
 }
 
+/* Sixteen numbers shifted; their squares and sizes count in. */
+AVX512 INLINE __m512 shift16(const float *x, const float *centre, __mmask16 m, __m512 by, __m512 to,
+                             __m512 *norm2, __m512 *most)
+{
+    __m512 y = _mm512_mul_ps(_mm512_maskz_loadu_ps(m, x), by);
+    y = _mm512_mul_ps(_mm512_sub_ps(y, _mm512_maskz_loadu_ps(m, centre)), to);
+    *norm2 = _mm512_fmadd_ps(y, y, *norm2);
+    *most = _mm512_max_ps(*most, _mm512_abs_ps(y));
+    return y;
+}
+
 AVX512 static wn_shifted shift_avx512(float *u, const float *x, float norm, const float *centre,
                                       float unit, size_t n)
 {
-    __m512 by = _mm512_set1_ps(norm), to = _mm512_set1_ps(unit);
-    __m512 norm2 = _mm512_setzero_ps(), most = norm2;
-    for (size_t i = 0; i < n; i += 16) {
+    __m512 by = _mm512_set1_ps(norm), to = _mm512_set1_ps(unit), none = _mm512_setzero_ps();
+    __m512 norm2[4] = {none, none, none, none}, most[4] = {none, none, none, none};
+    size_t i = 0;
+    for (; i + 64 <= n; i += 64)
+#pragma GCC unroll 4
+        for (size_t j = 0; j < 4; j++) {
+            size_t at = i + j * 16;
+            __m512 y = shift16(x + at, centre + at, (__mmask16)0xffff, by, to, &norm2[j], &most[j]);
+            _mm512_storeu_ps(u + at, y);
+        }
+    for (; i < n; i += 16) {
         __mmask16 m = first(n - i);
-        __m512 y = _mm512_mul_ps(_mm512_maskz_loadu_ps(m, x + i), by);
-        y = _mm512_sub_ps(y, _mm512_maskz_loadu_ps(m, centre + i));
-        y = _mm512_mul_ps(y, to);
-        norm2 = _mm512_fmadd_ps(y, y, norm2);
-        most = _mm512_max_ps(most, _mm512_abs_ps(y));
+        __m512 y = shift16(x + i, centre + i, m, by, to, &norm2[0], &most[0]);
         _mm512_mask_storeu_ps(u + i, m, y);
     }
-    return (wn_shifted){_mm512_reduce_add_ps(norm2), _mm512_reduce_max_ps(most)};
+    __m512 sum =
+        _mm512_add_ps(_mm512_add_ps(norm2[0], norm2[1]), _mm512_add_ps(norm2[2], norm2[3]));
+    __m512 top = _mm512_max_ps(_mm512_max_ps(most[0], most[1]), _mm512_max_ps(most[2], most[3]));
+    return (wn_shifted){_mm512_reduce_add_ps(sum), _mm512_reduce_max_ps(top)};
+}
+
+/* Sixteen numbers' codes, and what these leave counts in. */
+AVX512 INLINE __m512i code16(__m512 x, __m512 by, __m512 step, __m512 *sum)
+{
+    const __m512 top = _mm512_set1_ps(127), low = _mm512_set1_ps(-127);
+    __m512i a = _mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(_mm512_mul_ps(x, by), low), top));
+    __m512 left = _mm512_fnmadd_ps(step, _mm512_cvtepi32_ps(a), x);
+    *sum = _mm512_fmadd_ps(left, left, *sum);
+    return a;
 }
 
 AVX512 static float code_avx512(int8_t *block, size_t row, const float *u, size_t n, size_t d,
                                 float scale)
 {
-    __m512 by = _mm512_set1_ps(1 / scale), step = _mm512_set1_ps(scale), sum = _mm512_setzero_ps();
-    __m512 top = _mm512_set1_ps(127), low = _mm512_set1_ps(-127);
-    for (size_t i = 0; i < d; i += 16) {
-        __m512 x = _mm512_maskz_loadu_ps(i < n ? first(n - i) : 0, u + i);
-        __m512 a = _mm512_roundscale_ps(_mm512_mul_ps(x, by), _MM_FROUND_TO_NEAREST_INT);
-        a = _mm512_min_ps(_mm512_max_ps(a, low), top);
-        __m512 left = _mm512_fnmadd_ps(step, a, x);
-        sum = _mm512_fmadd_ps(left, left, sum);
-        _mm_storeu_si128((__m128i *)(void *)(block + wn_scan_row_at(row, i)),
-                         _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a)));
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    __m512 by = _mm512_set1_ps(1 / scale), step = _mm512_set1_ps(scale), none = _mm512_setzero_ps();
+    __m512 sum[4] = {none, none, none, none};
+    size_t i = 0;
+    for (; i + 64 <= n; i += 64) {
+        __m512i a[4];
+#pragma GCC unroll 4
+        for (size_t j = 0; j < 4; j++)
+            a[j] = code16(_mm512_loadu_ps(u + i + j * 16), by, step, &sum[j]);
+        __m512i all =
+            _mm512_packs_epi16(_mm512_packs_epi32(a[0], a[1]), _mm512_packs_epi32(a[2], a[3]));
+        _mm512_storeu_si512(block + wn_scan_row_at(row, i), _mm512_permutexvar_epi32(order, all));
     }
-    return _mm512_reduce_add_ps(sum);
+    for (; i < d; i += 16) {
+        __m512 x = _mm512_maskz_loadu_ps(i < n ? first(n - i) : 0, u + i);
+        _mm_storeu_si128((__m128i *)(void *)(block + wn_scan_row_at(row, i)),
+                         _mm512_cvtepi32_epi8(code16(x, by, step, &sum[0])));
+    }
+    return _mm512_reduce_add_ps(
+        _mm512_add_ps(_mm512_add_ps(sum[0], sum[1]), _mm512_add_ps(sum[2], sum[3])));
 }
 
 /* Eight at a time; a tail is copied, so that nothing is read behind the row. */

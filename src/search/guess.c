@@ -18,7 +18,8 @@ enum {
     SAMPLE_BYTES = 48 << 20,
     BASIS_ROWS = 4096,
     BASIS_FLOATS = 8 << 20,
-    PIECE_BLOCKS = 8
+    PIECE_BLOCKS = 8,
+    PART = 16
 };
 
 /* Row i of n that are spread evenly over all. */
@@ -60,7 +61,7 @@ struct sample {
     struct scan *s;
     size_t n; /* rows asked for, some of which are skipped */
     size_t rows;
-    uint64_t *row; /* [n] which ones */
+    uint64_t *row; /* [n] which ones: any run of them is spread evenly too */
     int8_t *code;
     wn_row_facts *facts;
     float *few; /* [threads][16 rows and scratch] */
@@ -98,6 +99,11 @@ static void ask_ahead(const struct scan *s, uint64_t row)
         wn_store_ahead(s->of->store, row, 1);
 }
 
+static size_t common(size_t a, size_t b)
+{
+    return b ? common(b, a % b) : a;
+}
+
 static wn_err take_sample(struct sample *m)
 {
     const struct scan *s = m->s;
@@ -108,8 +114,11 @@ static wn_err take_sample(struct sample *m)
     if (!s->file)
         WN_NEW(m->few,
                (size_t)wn_par_threads() * (WN_SCAN_ROWS * s->D + wn_encode_scratch(s->basis)));
-    for (size_t i = 0; i < m->n; i++) {
-        uint64_t row = spread(s, i, m->n);
+    size_t step = m->n * 5 / 8 | 1; /* near the golden section; a divisor of n only if n is small */
+    while (common(step, m->n) != 1)
+        step += 2;
+    for (size_t i = 0, at = 0; i < m->n; i++, at = (at + step) % m->n) {
+        uint64_t row = spread(s, at, m->n);
         if (wn_bit(s->never, row))
             continue;
         m->row[m->rows++] = row;
@@ -166,29 +175,51 @@ static wn_err sample_piece(void *ctx, size_t piece, int thread)
     return WN_OK;
 }
 
-/* The k best of the sample for each query, the last of which is the guess. */
-static wn_err search_sample(struct sample *m, size_t k)
+/* The k best of the sample's first `rows` rows for each query, of what reaches the guess so far:
+ * the last of them is the new guess. Where there are not so many, the old one stands. */
+static wn_err search_rows(struct sample *m, double *guess, wn_cand *cand, size_t k, size_t rows)
+{
+    struct scan *few = m->s;
+    size_t all = m->rows, pieces = (wn_code_blocks(rows) + PIECE_BLOCKS - 1) / PIECE_BLOCKS;
+    few->k = k;
+    m->rows = rows;
+    wn_scan_begin(few, cand);
+    WN_TRY(wn_par_for(pieces, sample_piece, m));
+    m->rows = all;
+    for (size_t q = 0; q < few->Q; q++) {
+        wn_topk *top = &few->state[q].top;
+        wn_topk_settle(top);
+        if (top->floor > -INFINITY)
+            guess[q] = top->floor;
+        few->coded.floor[q] = -INFINITY;
+        if (guess[q] > -INFINITY)
+            wn_coded_floor(&few->coded, q, guess[q]);
+    }
+    return WN_OK;
+}
+
+/* A rank in a sample that the share of so many rows exceeds once in many searches. */
+static size_t rank_of(double share)
+{
+    return (size_t)(share + 4 * sqrt(share) + 4);
+}
+
+/* Part of the sample first, so that of the rest little is looked at. */
+static wn_err search_sample(struct sample *m, size_t rank)
 {
     struct scan *s = m->s, few = *s;
-    few.k = k;
+    size_t part = m->rows / PART / WN_SCAN_ROWS * WN_SCAN_ROWS;
+    size_t first = rank_of((double)rank / PART) + 1;
     few.state = wn_calloc(s->Q, sizeof *few.state);
     few.guess = wn_malloc(s->Q * sizeof *few.guess);
-    wn_cand *cand = wn_malloc(s->Q * wn_topk_cap(k) * sizeof *cand);
+    wn_cand *cand = wn_malloc(s->Q * wn_topk_cap(rank + 1) * sizeof *cand);
     wn_err e = few.state && few.guess && cand ? WN_OK : WN_ENOMEM;
-    if (!e) {
-        size_t pieces = (wn_code_blocks(m->rows) + PIECE_BLOCKS - 1) / PIECE_BLOCKS;
-        wn_scan_begin(&few, cand);
-        m->s = &few;
-        e = wn_par_for(pieces, sample_piece, m);
-        m->s = s;
-    }
-    for (size_t q = 0; !e && q < s->Q; q++) {
-        wn_topk_settle(&few.state[q].top);
-        s->guess[q] = few.state[q].top.floor;
-        s->coded.floor[q] = -INFINITY;
-        if (s->guess[q] > -INFINITY)
-            wn_coded_floor(&s->coded, q, s->guess[q]);
-    }
+    m->s = &few;
+    if (!e && first <= rank && first < part / 2)
+        e = search_rows(m, s->guess, cand, first, part);
+    if (!e)
+        e = search_rows(m, s->guess, cand, rank + 1, m->rows);
+    m->s = s;
     s->eager = false;
     wn_free(few.state);
     wn_free(few.guess);
@@ -204,9 +235,9 @@ wn_err wn_guess(struct scan *s)
     m.n = (size_t)(n < s->N ? n : s->N);
     wn_err e = take_sample(&m);
     double share = (double)m.rows * (double)s->k / (double)s->left;
-    size_t rank = (size_t)(share + 4 * sqrt(share) + 4);
+    size_t rank = rank_of(share);
     if (!e && m.rows < s->left && rank < m.rows / 2)
-        e = search_sample(&m, rank + 1);
+        e = search_sample(&m, rank);
     wn_free(m.row);
     wn_free(m.code);
     wn_free(m.facts);
