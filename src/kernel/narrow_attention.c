@@ -29,7 +29,9 @@ enum {
     SUMS = 1 << 15,     /* room for them */
     MOST_KEYS = 512,    /* of a block */
     KV_CELLS = 1 << 17, /* room for packed keys, and the same for values */
-    PARTS = 8
+    KV_SLOTS = 4,       /* as many sets of which are there at once, if they are small enough */
+    PARTS = 8,
+    TASKS = 8 /* for each thread */
 };
 
 struct room {
@@ -70,7 +72,7 @@ typedef struct job {
     bool half_in, half_out; /* bf16 bit patterns, else floats */
     uint16_t *strips;       /* instead of o (strips.h) */
     size_t steps, columns;  /* of 32 along d; tiles of 16 along dv */
-    size_t block, units, parts;
+    size_t block, units, parts, tasks;
     near_buckets near;
 } job;
 
@@ -191,10 +193,9 @@ static inline __m512i get_key(const job *w, const void *x, size_t ld, const segm
     return j < end ? get32(x, key_row(g, j), ld, at, width, w->half_in) : _mm512_setzero_si512();
 }
 
-static void pack_keys(const job *w, const segment *g, size_t kh, size_t k0, size_t n)
+static void pack_keys(uint16_t *out, const job *w, const segment *g, size_t kh, size_t k0, size_t n)
 {
     const wn_attn *a = w->a;
-    uint16_t *out = room()->k;
     for (size_t j = 0; j < up(n, TILE); j++)
         for (size_t c = 0; c < w->steps; c++)
             _mm512_storeu_si512(out + (j / TILE * w->steps + c) * CELLS + j % TILE * PAIRS,
@@ -203,7 +204,8 @@ static void pack_keys(const job *w, const segment *g, size_t kh, size_t k0, size
 }
 
 /* Two tiles' columns of 32 keys: pairs of dv are turned, then parted. */
-static void pack_values(const job *w, const segment *g, size_t kh, size_t k0, size_t n)
+static void pack_values(uint16_t *values, const job *w, const segment *g, size_t kh, size_t k0,
+                        size_t n)
 {
     const wn_attn *a = w->a;
     const __m512i even =
@@ -212,7 +214,7 @@ static void pack_values(const job *w, const segment *g, size_t kh, size_t k0, si
     const __m512i odd = _mm512_add_epi16(even, _mm512_set1_epi16(1));
     for (size_t j = 0; j < n; j += PAIRS)
         for (size_t c = 0; c < w->columns; c += 2) {
-            uint16_t *out = room()->v + (j / PAIRS * w->columns + c) * CELLS;
+            uint16_t *out = values + (j / PAIRS * w->columns + c) * CELLS;
             size_t at = kh * a->dv + c * TILE, pairs = w->columns - c < 2 ? 8 : 16;
             __m512i x[16], y[16];
             for (size_t i = 0; i < 16; i++)
@@ -231,9 +233,10 @@ static void pack_values(const job *w, const segment *g, size_t kh, size_t k0, si
 static void pack_queries(const job *w, size_t token, size_t h, size_t rows)
 {
     const wn_attn *a = w->a;
+    uint16_t *queries = room()->q;
     for (size_t t = 0; t < rows; t += TILE)
         for (size_t c = 0; c < w->steps; c++) {
-            uint16_t *out = room()->q + (t / TILE * w->steps + c) * CELLS;
+            uint16_t *out = queries + (t / TILE * w->steps + c) * CELLS;
             __m512i r[16];
             for (size_t i = 0; i < 16; i++)
                 r[i] = t + i < rows ? get32(w->q, token + t + i, a->ldq, h * a->d + c * PAIRS,
@@ -243,6 +246,92 @@ static void pack_queries(const job *w, size_t token, size_t h, size_t rows)
             for (size_t i = 0; i < 16; i++)
                 _mm512_storeu_si512(out + i * PAIRS, r[i]);
         }
+}
+
+/* ---- units ---------------------------------------------------------------------------------- */
+
+/* A head and a block of queries against a block of packed keys, k0 ..., of which all its queries
+ * together see [from, to). */
+typedef struct unit {
+    segment g;
+    size_t h, i0, rows;
+    size_t at; /* its place among the sums */
+    size_t k0, n, kv;
+    bool there, first, last; /* of the unit's blocks of keys */
+    uint32_t lo[QUERIES], hi[QUERIES];
+    size_t from, to;
+    float scale, *s;
+    uint16_t *p;
+    bool later; /* it has seen other keys before */
+} unit;
+
+static float *sums_of(const job *w, const unit *u)
+{
+    return room()->o + u->at * w->columns * TILE * QUERIES;
+}
+
+/* Products for other units, to be made in pieces: scores of the next one's key tiles [tile, end),
+ * and sums of the one before over [step, steps) times 32 keys, two column tiles from `column`. */
+typedef struct todo {
+    const job *w;
+    const unit *next, *before;
+    size_t tile, end, step, steps, column;
+} todo;
+
+static void plan_scores(todo *d, const unit *u)
+{
+    d->next = u;
+    d->tile = u->from / TILE;
+    d->end = u->from < u->to ? (u->to + TILE - 1) / TILE : d->tile;
+}
+
+static void plan_weights(todo *d, const unit *u)
+{
+    d->before = u;
+    d->step = u->from / PAIRS;
+    d->steps = (u->to + PAIRS - 1) / PAIRS;
+    d->column = u->from < u->to ? 0 : d->w->columns;
+}
+
+static void some_scores(todo *d)
+{
+    const job *w = d->w;
+    const unit *u = d->next;
+    size_t bytes = CELLS * sizeof(uint16_t), n = min(2, d->end - d->tile);
+    tiles k = {room()->k + u->kv + d->tile * w->steps * CELLS, bytes, w->steps * bytes};
+    tiles q = {room()->q, bytes, w->steps * bytes};
+    w->product(u->s + d->tile * TILE * QUERIES, &k, &q, w->steps, n, u->rows > TILE ? 2 : 1, false);
+    d->tile += n;
+}
+
+static void some_weights(todo *d)
+{
+    enum { STEPS = 4 };
+    const job *w = d->w;
+    const unit *u = d->before;
+    size_t bytes = CELLS * sizeof(uint16_t), first = u->from / PAIRS;
+    size_t n = min(STEPS, d->steps - d->step), at = d->step * w->columns + d->column;
+    tiles v = {room()->v + u->kv + at * CELLS, w->columns * bytes, bytes};
+    tiles p = {u->p + d->step * 2 * CELLS, 2 * bytes, bytes};
+    w->product(sums_of(w, u) + d->column * TILE * QUERIES, &v, &p, n,
+               min(2, w->columns - d->column), u->rows > TILE ? 2 : 1, u->later || d->step > first);
+    d->step += n;
+    if (d->step < d->steps)
+        return;
+    d->step = first;
+    d->column += 2;
+}
+
+/* One piece; whether there was one. */
+static bool some_of(todo *d)
+{
+    if (d->next && d->tile < d->end)
+        some_scores(d);
+    else if (d->before && d->column < d->w->columns)
+        some_weights(d);
+    else
+        return false;
+    return true;
 }
 
 /* ---- softmax -------------------------------------------------------------------------------- */
@@ -320,39 +409,48 @@ static inline void put_pair(uint16_t *p, __m512 e0, __m512 e1)
     _mm512_storeu_si512(p, _mm512_permutexvar_epi16(mixed, both));
 }
 
-static inline uint16_t *pair_at(uint16_t *p, size_t j)
+/* Exponentials of two keys' scores, what their lanes do not see left out. */
+static inline __attribute__((always_inline)) void pair(uint16_t *p, const float *x, __m512 sum[2],
+                                                       __m512 scale, __m512 less, __mmask16 m0,
+                                                       __mmask16 m1)
 {
-    return p + j / PAIRS * 2 * CELLS + j % PAIRS / 2 * PAIRS;
+    __m512 e0 = exp2_of(_mm512_fmsub_ps(_mm512_loadu_ps(x), scale, less));
+    __m512 e1 = exp2_of(_mm512_fmsub_ps(_mm512_loadu_ps(x + QUERIES), scale, less));
+    e0 = _mm512_maskz_mov_ps(m0, e0);
+    e1 = _mm512_maskz_mov_ps(m1, e1);
+    sum[0] = _mm512_add_ps(sum[0], e0);
+    sum[1] = _mm512_add_ps(sum[1], e1);
+    put_pair(p, e0, e1);
 }
 
 /* p: the tile's exponentials of the keys [c0, c1), c0 and c1 multiples of 32; zeros where a lane
- * sees nothing. Returns their sums. */
+ * sees nothing. Returns their sums. Some of what is to do for other units is done every 32 keys. */
 static __m512 exponentials(uint16_t *p, const float *s, size_t c0, size_t c1, const sight *v,
-                           __m512 scale, __m512 less)
+                           __m512 scale, __m512 less, todo *other)
 {
-    __m512 t0 = _mm512_setzero_ps(), t1 = t0;
-    size_t all0 = up(v->all0, 2), all1 = v->all1 / 2 * 2;
-    for (size_t j = c0; j < c1; j += 2) {
-        const float *x = s + j * QUERIES;
-        __m512 e0 = _mm512_setzero_ps(), e1 = e0;
-        if (j + 1 >= v->any0 && j < v->any1) {
-            e0 = exp2_of(_mm512_fmsub_ps(_mm512_loadu_ps(x), scale, less));
-            e1 = exp2_of(_mm512_fmsub_ps(_mm512_loadu_ps(x + QUERIES), scale, less));
-            if (j < all0 || j >= all1) {
-                e0 = _mm512_maskz_mov_ps(seen(v, j), e0);
-                e1 = _mm512_maskz_mov_ps(seen(v, j + 1), e1);
-            }
-            t0 = _mm512_add_ps(t0, e0);
-            t1 = _mm512_add_ps(t1, e1);
+    __m512 sum[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+    for (size_t c = c0; c < c1; c += PAIRS) {
+        uint16_t *out = p + c / PAIRS * 2 * CELLS;
+        const float *x = s + c * QUERIES;
+        some_of(other);
+        if (c >= v->all0 && c + PAIRS <= v->all1) {
+            for (size_t i = 0; i < PAIRS; i += 2, x += 2 * QUERIES, out += PAIRS)
+                pair(out, x, sum, scale, less, 0xffff, 0xffff);
+            continue;
         }
-        put_pair(pair_at(p, j), e0, e1);
+        for (size_t j = c; j < c + PAIRS; j += 2, x += 2 * QUERIES, out += PAIRS) {
+            if (j + 1 >= v->any0 && j < v->any1)
+                pair(out, x, sum, scale, less, seen(v, j), seen(v, j + 1));
+            else
+                _mm512_storeu_si512(out, _mm512_setzero_si512());
+        }
     }
-    return _mm512_add_ps(t0, t1);
+    return _mm512_add_ps(sum[0], sum[1]);
 }
 
 /* A tile's running softmax; returns what the sums so far must be multiplied by. */
 static __m512 softmax(uint16_t *p, const float *s, size_t c0, size_t c1, const sight *v,
-                      float scale, float *top, float *sum)
+                      float scale, float *top, float *sum, todo *other)
 {
     const __m512 log2e = _mm512_set1_ps(1.44269504f), sc = _mm512_set1_ps(scale);
     __mmask16 any = _mm512_cmpgt_epi32_mask(v->hi, v->lo);
@@ -361,7 +459,8 @@ static __m512 softmax(uint16_t *p, const float *s, size_t c0, size_t c1, const s
     m = _mm512_mask_max_ps(old, any, _mm512_mul_ps(m, sc), old);
     __m512 keep = exp2_of(_mm512_mul_ps(_mm512_sub_ps(old, m), log2e));
     keep = _mm512_mask_mov_ps(one, _mm512_cmp_ps_mask(m, old, _CMP_NEQ_UQ), keep);
-    __m512 e = exponentials(p, s, c0, c1, v, _mm512_mul_ps(sc, log2e), _mm512_mul_ps(m, log2e));
+    __m512 e =
+        exponentials(p, s, c0, c1, v, _mm512_mul_ps(sc, log2e), _mm512_mul_ps(m, log2e), other);
     _mm512_storeu_ps(top, m);
     _mm512_storeu_ps(sum, _mm512_fmadd_ps(_mm512_loadu_ps(sum), keep, e));
     return keep;
@@ -393,177 +492,232 @@ static float modify(const job *w, const segment *g, float *s, size_t h, size_t i
     return 1;
 }
 
-/* ---- blocks --------------------------------------------------------------------------------- */
+/* ---- the line ------------------------------------------------------------------------------- */
 
-/* A head and a block of queries; `at` its place in the group. */
-typedef struct unit {
-    size_t h, i0, rows, at;
-} unit;
+/* Units on their way: one is scored, the one before it softened, the one before that weighed.
+ * While exponentials are computed, the tile units, which would have nothing to do, make the other
+ * two's products; and nobody waits for what was stored just now. */
+typedef struct line {
+    const job *w;
+    unit u[4];
+    size_t n;        /* units so far */
+    size_t kv, sums; /* sets of keys, places of sums given out so far */
+} line;
 
-static float *sums_of(const job *w, const unit *u)
+static void look_at(const job *w, unit *u, size_t i)
 {
-    return room()->o + u->at * w->columns * TILE * QUERIES;
+    struct room *m = room();
+    u->s = m->s[i % 2];
+    u->p = m->p[i % 2];
+    for (size_t t = 0; u->first && t < QUERIES; t++) {
+        m->top[u->at * QUERIES + t] = -INFINITY;
+        m->sum[u->at * QUERIES + t] = 0;
+    }
+    ranges(w->a, &u->g, u->i0, u->rows, u->k0, u->n, u->lo, u->hi, &u->from, &u->to);
+    if (u->from < u->to)
+        pack_queries(w, u->g.q0 + u->i0, u->h, u->rows);
 }
 
-/* What a unit sees of the packed keys: all its queries together the keys [from, to). */
-typedef struct stage {
-    uint32_t lo[QUERIES], hi[QUERIES];
-    size_t from, to;
-    float scale, *s;
-    uint16_t *p;
-    bool later; /* it has seen other keys before */
-} stage;
-
-/* Scores of a unit against the packed keys [k0, k0 + n). */
-static void score(const job *w, const segment *g, const unit *u, stage *st, size_t k0, size_t n)
-{
-    st->s = room()->s[u->at % 2];
-    st->p = room()->p[u->at % 2];
-    ranges(w->a, g, u->i0, u->rows, k0, n, st->lo, st->hi, &st->from, &st->to);
-    if (st->from >= st->to)
-        return;
-    pack_queries(w, g->q0 + u->i0, u->h, u->rows);
-    size_t bytes = CELLS * sizeof(uint16_t), j = st->from / TILE, end = (st->to + TILE - 1) / TILE;
-    tiles k = {room()->k + j * w->steps * CELLS, bytes, w->steps * bytes};
-    tiles q = {room()->q, bytes, w->steps * bytes};
-    w->product(st->s + j * TILE * QUERIES, &k, &q, w->steps, end - j, u->rows > TILE ? 2 : 1,
-               false);
-    st->scale = modify(w, g, st->s, u->h, u->i0, k0, st->from, st->to);
-}
-
-static void soften(const job *w, const unit *u, stage *st)
+static void soften(const job *w, unit *u, todo *other)
 {
     float *top = room()->top + u->at * QUERIES, *sum = room()->sum + u->at * QUERIES;
-    if (st->from >= st->to)
+    if (u->from >= u->to)
         return;
-    size_t s0 = st->from / PAIRS, s1 = (st->to + PAIRS - 1) / PAIRS, wide = w->columns * TILE;
-    st->later = false;
-    for (size_t i = 0; i < QUERIES; i++)
-        st->later = st->later || top[i] != -INFINITY;
+    size_t s0 = u->from / PAIRS, s1 = (u->to + PAIRS - 1) / PAIRS, wide = w->columns * TILE;
+    u->later = false;
+    for (size_t i = 0; !u->first && i < QUERIES; i++)
+        u->later = u->later || top[i] != -INFINITY;
     for (size_t t = 0; t < u->rows; t += TILE) {
-        sight v = sight_of(st->lo + t, st->hi + t, u->rows - t);
-        __m512 keep = softmax(st->p + t / TILE * CELLS, st->s + t, s0 * PAIRS, s1 * PAIRS, &v,
-                              st->scale, top + t, sum + t);
+        sight v = sight_of(u->lo + t, u->hi + t, u->rows - t);
+        __m512 keep = softmax(u->p + t / TILE * CELLS, u->s + t, s0 * PAIRS, s1 * PAIRS, &v,
+                              u->scale, top + t, sum + t, other);
         float *o = sums_of(w, u) + t;
-        for (size_t c = 0; st->later && c < wide; c++, o += QUERIES)
+        for (size_t c = 0; u->later && c < wide; c++, o += QUERIES)
             _mm512_storeu_ps(o, _mm512_mul_ps(_mm512_loadu_ps(o), keep));
     }
 }
 
-static void weigh(const job *w, const unit *u, const stage *st)
-{
-    if (st->from >= st->to)
-        return;
-    size_t bytes = CELLS * sizeof(uint16_t), s0 = st->from / PAIRS;
-    size_t s1 = (st->to + PAIRS - 1) / PAIRS;
-    tiles v = {room()->v + s0 * w->columns * CELLS, w->columns * bytes, bytes};
-    tiles p = {st->p + s0 * 2 * CELLS, 2 * bytes, bytes};
-    w->product(sums_of(w, u), &v, &p, s1 - s0, w->columns, u->rows > TILE ? 2 : 1, st->later);
-}
+/* Where rows of a column of results lie: row r at at[r / 32 * strip + r % 32 * row]. */
+typedef struct place {
+    char *at;
+    size_t strip, row;
+} place;
 
-/* Units against the packed keys [k0, k0 + n). Tile instructions read memory only when it has left
- * the store buffer: every step of a unit stands one unit away from the step that wrote for it. */
-static void run_block(const job *w, const segment *g, const unit *u, size_t units, size_t k0,
-                      size_t n)
+static place place_of(const job *w, size_t col)
 {
-    stage st[2];
-    score(w, g, &u[0], &st[0], k0, n);
-    for (size_t i = 0; i < units; i++) {
-        stage *before = &st[(i + 1) % 2], other;
-        if (i > 0)
-            other = *before;
-        if (i + 1 < units)
-            score(w, g, &u[i + 1], before, k0, n);
-        soften(w, &u[i], &st[i % 2]);
-        if (i > 0)
-            weigh(w, &u[i - 1], &other);
+    if (w->strips) {
+        size_t wide = wn_strip_tiles(w->a->H * w->a->dv);
+        return (place){(char *)(w->strips + col / 32 * 2 * CELLS + col % 32), wide * 4 * CELLS, 64};
     }
-    weigh(w, &u[units - 1], &st[(units - 1) % 2]);
+    size_t bytes = w->half_out ? sizeof(uint16_t) : sizeof(float), row = w->a->ldo * bytes;
+    return (place){(char *)w->o + col * bytes, WN_STRIP * row, row};
 }
 
-static inline __m256i *strip_at(const job *w, size_t row, size_t col)
+/* Sums to rows of results. */
+static void finish(const job *w, const unit *u)
 {
-    size_t wide = wn_strip_tiles(w->a->H * w->a->dv);
-    return (__m256i *)(void *)(w->strips + (row / WN_STRIP * wide + col / 32) * 2 * CELLS +
-                               row % WN_STRIP * 32 + col % 32);
-}
-
-/* Sums to rows of o. */
-static void finish(const job *w, const segment *g, const unit *u)
-{
-    const wn_attn *a = w->a;
+    const struct room *m = room();
+    const size_t dv = w->a->dv;
+    const bool half = w->strips || w->half_out;
     for (size_t t = 0; t < u->rows; t += TILE) {
-        __m512 sum = _mm512_loadu_ps(room()->sum + u->at * QUERIES + t), one = _mm512_set1_ps(1);
+        __m512 sum = _mm512_loadu_ps(m->sum + u->at * QUERIES + t), one = _mm512_set1_ps(1);
         __mmask16 any = _mm512_cmp_ps_mask(sum, _mm512_setzero_ps(), _CMP_NEQ_UQ);
         __m512 f = _mm512_div_ps(one, sum);
-        for (size_t c = 0; c < a->dv; c += TILE) {
+        size_t row = u->g.q0 + u->i0 + t, end = row + min(TILE, u->rows - t);
+        for (size_t c = 0; c < dv; c += TILE) {
             const float *o = sums_of(w, u) + c * QUERIES + t;
-            size_t to = (g->q0 + u->i0 + t) * a->ldo + u->h * a->dv + c;
-            __mmask16 m = first_lanes(a->dv - c);
+            const place to = place_of(w, u->h * dv + c);
+            __mmask16 lanes = first_lanes(dv - c);
             __m512i r[16];
             for (int i = 0; i < 16; i++)
                 r[i] = (__m512i)_mm512_maskz_mul_ps(any, f, _mm512_loadu_ps(o + i * QUERIES));
             transpose_pairs(r);
-            for (size_t i = 0; i < TILE && t + i < u->rows; i++, to += a->ldo) {
-                if (w->strips)
-                    _mm256_store_si256(strip_at(w, g->q0 + u->i0 + t + i, u->h * a->dv + c),
-                                       (__m256i)_mm512_cvtneps_pbh((__m512)r[i]));
-                else if (w->half_out)
-                    _mm256_mask_storeu_epi16((uint16_t *)w->o + to, m,
-                                             (__m256i)_mm512_cvtneps_pbh((__m512)r[i]));
+            for (size_t i = row; i < end; i++) {
+                char *at = to.at + i / WN_STRIP * to.strip + i % WN_STRIP * to.row;
+                __m512 v = (__m512)r[i - row];
+                if (half)
+                    _mm256_mask_storeu_epi16(at, lanes, (__m256i)_mm512_cvtneps_pbh(v));
                 else
-                    _mm512_mask_storeu_ps((float *)w->o + to, m, (__m512)r[i]);
+                    _mm512_mask_storeu_ps(at, lanes, v);
             }
         }
     }
 }
 
-/* Units [first, first + n) of a segment's key head, whose sums are kept at once. */
-static void run_group(const job *w, const segment *g, size_t kh, size_t *packed, const unit *u,
-                      size_t n)
+/* All units one step on; u NULL: none follows. */
+static void push(line *l, const unit *u)
 {
-    const wn_attn *a = w->a;
-    size_t keys = g->n_pre + g->n_own, lo, hi, other;
-    look(a, g, u[0].i0, &lo, &other);
-    look(a, g, u[n - 1].i0 + u[n - 1].rows - 1, &other, &hi);
-    for (size_t i = 0; i < GROUP * QUERIES; i++) {
-        room()->top[i] = -INFINITY;
-        room()->sum[i] = 0;
+    const job *w = l->w;
+    size_t i = l->n++;
+    unit *scored = &l->u[i % 4], *softened = &l->u[(i + 3) % 4], *weighed = &l->u[(i + 2) % 4];
+    const unit *done = &l->u[(i + 1) % 4];
+    todo d = {.w = w};
+    if (u) {
+        *scored = *u;
+        look_at(w, scored, i);
+        plan_scores(&d, scored);
     }
-    for (size_t k0 = lo / w->block * w->block; k0 < hi; k0 += w->block) {
-        size_t some = min(w->block, keys - k0);
-        if (*packed != k0) {
-            pack_keys(w, g, kh, k0, some);
-            pack_values(w, g, kh, k0, some);
-            *packed = k0;
-        }
-        run_block(w, g, u, n, k0, some);
-    }
-    for (size_t i = 0; i < n; i++)
-        finish(w, g, &u[i]);
+    scored->there = u != NULL;
+    if (weighed->there)
+        plan_weights(&d, weighed);
+    if (softened->there)
+        soften(w, softened, &d);
+    while (some_of(&d))
+        ;
+    if (u && scored->from < scored->to)
+        scored->scale = modify(w, &u->g, scored->s, u->h, u->i0, u->k0, scored->from, scored->to);
+    if (done->there && done->last)
+        finish(w, done);
 }
 
+static void flush(line *l)
+{
+    push(l, NULL);
+    push(l, NULL);
+    push(l, NULL);
+}
+
+/* Keys [k0, k0 + n) packed; where. Nobody needs what lay there: at most three units are on their
+ * way, unless the set is so large that there is only one place for it. */
+static size_t pack_block(line *l, const segment *g, size_t kh, size_t k0, size_t n)
+{
+    const job *w = l->w;
+    size_t wide = w->steps * PAIRS > w->columns * TILE ? w->steps * PAIRS : w->columns * TILE;
+    size_t slot = KV_CELLS / KV_SLOTS, at = 0;
+    if (up(n, PAIRS) * wide <= slot)
+        at = l->kv++ % KV_SLOTS * slot;
+    else
+        flush(l);
+    pack_keys(room()->k + at, w, g, kh, k0, n);
+    pack_values(room()->v + at, w, g, kh, k0, n);
+    return at;
+}
+
+/* Units whose keys are one block. */
+static void run_short(line *l, const segment *g, size_t kh, size_t part)
+{
+    const job *w = l->w;
+    size_t keys = g->n_pre + g->n_own, each = w->a->H / w->a->G, places = min(w->units, GROUP);
+    size_t kv = pack_block(l, g, kh, 0, keys);
+    for (size_t i = part * QUERIES; i < g->nq; i += w->parts * QUERIES)
+        for (size_t h = kh * each; h < (kh + 1) * each; h++) {
+            if (places < 4)
+                flush(l);
+            push(l, &(unit){.g = *g,
+                            .h = h,
+                            .i0 = i,
+                            .rows = min(QUERIES, g->nq - i),
+                            .at = l->sums++ % places,
+                            .n = keys,
+                            .kv = kv,
+                            .first = true,
+                            .last = true});
+        }
+}
+
+/* Units [first, first + n) of a segment's key head, whose sums are kept at once, block by block. */
+static void run_group(line *l, size_t kh, unit *u, size_t n)
+{
+    const job *w = l->w;
+    const segment *g = &u[0].g;
+    size_t keys = g->n_pre + g->n_own, lo, hi, other;
+    look(w->a, g, u[0].i0, &lo, &other);
+    look(w->a, g, u[n - 1].i0 + u[n - 1].rows - 1, &other, &hi);
+    size_t first = lo / w->block * w->block;
+    for (size_t k0 = first; k0 < hi; k0 += w->block) {
+        size_t some = min(w->block, keys - k0), kv = pack_block(l, g, kh, k0, some);
+        for (size_t i = 0; i < n; i++) {
+            u[i].k0 = k0;
+            u[i].n = some;
+            u[i].kv = kv;
+            u[i].first = k0 == first;
+            u[i].last = k0 + w->block >= hi;
+            push(l, &u[i]);
+        }
+        flush(l);
+    }
+}
+
+static void run_long(line *l, const segment *g, size_t kh, size_t part)
+{
+    const job *w = l->w;
+    size_t each = w->a->H / w->a->G, n = 0;
+    unit u[GROUP];
+    flush(l);
+    for (size_t i = part * QUERIES; i < g->nq; i += w->parts * QUERIES)
+        for (size_t h = 0; h < each; h++) {
+            u[n] = (unit){.g = *g, .h = kh * each + h, .i0 = i, .rows = min(QUERIES, g->nq - i)};
+            u[n].at = n;
+            if (++n < w->units)
+                continue;
+            run_group(l, kh, u, n);
+            n = 0;
+        }
+    if (n)
+        run_group(l, kh, u, n);
+}
+
+/* A share of all segments' key heads, one after the other on the line. */
 static void run_task(void *ctx, size_t task, int thread)
 {
     (void)thread;
     const job *w = ctx;
     const wn_attn *a = w->a;
-    size_t kh = task % a->G, part = task / a->G % w->parts, each = a->H / a->G, n = 0;
-    size_t packed = SIZE_MAX;
-    segment g = segment_at(a, task / a->G / w->parts);
-    unit u[GROUP];
+    size_t all = a->S * a->G * w->parts, end = all * (task + 1) / w->tasks;
+    line l = {.w = w};
     if (w->product == product_amx)
         wn_narrow_amx.begin();
-    for (size_t i = part * QUERIES; i < g.nq; i += w->parts * QUERIES)
-        for (size_t h = 0; h < each; h++) {
-            u[n] = (unit){kh * each + h, i, min(QUERIES, g.nq - i), n};
-            if (++n < w->units)
-                continue;
-            run_group(w, &g, kh, &packed, u, n);
-            n = 0;
-        }
-    if (n)
-        run_group(w, &g, kh, &packed, u, n);
+    for (size_t i = all * task / w->tasks; i < end; i++) {
+        segment g = segment_at(a, i / a->G / w->parts);
+        size_t part = i / a->G % w->parts;
+        if (part * QUERIES >= g.nq)
+            continue;
+        if (g.n_pre + g.n_own <= w->block)
+            run_short(&l, &g, i % a->G, part);
+        else
+            run_long(&l, &g, i % a->G, part);
+    }
+    flush(&l);
     if (w->product == product_amx)
         wn_narrow_amx.end();
 }
@@ -585,7 +739,9 @@ static void run(job *w, const wn_attn *a)
         for (size_t s = 0; s < a->S; s++)
             while (w->parts < PARTS && w->parts * 4 * QUERIES < a->q0[s + 1] - a->q0[s])
                 w->parts++;
-    wn_par_do(a->S * a->G * w->parts, run_task, w);
+    size_t all = a->S * a->G * w->parts, width = (size_t)wn_par_width();
+    w->tasks = width > 1 ? min(all, TASKS * width) : min(all, 1);
+    wn_par_do(w->tasks, run_task, w);
 }
 
 void wn_attention_bf16(void *o, const void *q, const void *k, const void *v, const wn_attn *a,

@@ -195,7 +195,9 @@ static void compare_bf16(const size_t *lengths, size_t S, size_t prefix, size_t 
         float *o = noise(n, 4);
         wn_attention_ref(r.o, r.lse, r.q, r.k, r.v, &r.a);
         f.a.bf16 = true;
+        wn_par_set_threads(1); /* all on one line */
         wn_attention(f.o, NULL, f.q, f.k, f.v, &f.a);
+        wn_par_set_threads(0);
         double e = off(f.o, r.o, f.T, f.a.ldo, H * dv);
         cr_assert_lt(e, 4e-3, "option %d: off by %g", option, e);
         wn_kernel_use("avx512");
@@ -227,6 +229,8 @@ Test(attention, bf16_products_are_the_plain_loops_rounded)
     compare_bf16((size_t[]){33}, 1, 3, 2, 2, 128, 48);
     compare_bf16((size_t[]){1300}, 1, 0, 4, 2, 16, 16); /* blocks of keys */
     compare_bf16((size_t[]){350, 3}, 2, 200, 2, 1, 400, 400);
+    compare_bf16((size_t[]){20}, 1, 1100, 1, 1, 64, 64);          /* one unit, three blocks */
+    compare_bf16((size_t[]){100, 3, 40}, 3, 150, 4, 4, 400, 400); /* one set of keys at a time */
 }
 
 Test(attention, bf16_threads_and_neighbours_change_nothing)
