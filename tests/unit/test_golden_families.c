@@ -2,8 +2,10 @@
  * gradients. What a folder is, its expected.safetensors says: rows with labels are a decoder's,
  * with targets an encoder-decoder's, with neither an encoder's. */
 #include <dirent.h>
+#include <unistd.h>
 
 #include "golden_model.h"
+#include "io/file.h"
 
 #define STATE_LIMIT    5e-5 /* largest difference, of the RMS */
 #define LOSS_LIMIT     2e-5 /* relative */
@@ -135,6 +137,8 @@ static void check_states(const struct family *f)
     for (; snprintf(name, sizeof name, "hidden.%d", layers + 1), has(f->expected, name); layers++)
         ;
     cr_assert_geq(layers, 2, "%s", f->path);
+    cr_expect_eq(wn_model_facts_of(f->model)->layers, (size_t)layers, "%s: %zu layers", f->path,
+                 wn_model_facts_of(f->model)->layers);
     for (int layer = 1; layer < layers; layer++) {
         snprintf(name, sizeof name, "hidden.%d", layer);
         check_layer(f, w, layer, name);
@@ -299,6 +303,42 @@ Test(golden_families, shared_prompts_of_long_rows)
 
 /* ---- all of them --------------------------------------------------------------------------------
  */
+
+/* A folder like `path` whose config.json lacks what stands between `from` and `to`, ends included.
+ */
+static void cut_config(char *folder, const char *path, const char *from, const char *to)
+{
+    static const char *const files[] = {"model.safetensors", "tokenizer.json"};
+    char source[GOLDEN_PATH], target[GOLDEN_PATH], *text;
+    size_t len;
+    cr_assert(mkdtemp(folder));
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(target, sizeof target, "%s/%s", folder, files[i]);
+        cr_assert_eq(symlink(golden_path(source, "%s/%s", path, files[i]), target), 0);
+    }
+    GOLDEN_OK(wn_file_read(&text, &len, golden_path(source, "%s/config.json", path), 1 << 16));
+    char *a = strstr(text, from), *b = a ? strstr(a, to) : NULL;
+    cr_assert(b);
+    memmove(a, b + strlen(to), strlen(b + strlen(to)) + 1);
+    snprintf(target, sizeof target, "%s/config.json", folder);
+    GOLDEN_OK(wn_file_write(target, text, strlen(text)));
+    wn_free(text);
+}
+
+/* Nomic's rotary base where its configuration does not say. */
+Test(golden_families, nomic_base_by_default)
+{
+    struct family f;
+    char folder[] = "/tmp/winnow-families-XXXXXX";
+    const wn_model_opts o = {.precision = WN_PRECISION_F32};
+    cut_config(folder, "families/nomic-bert", "\"rope_parameters\"", "},");
+    open_family(&f, "families/nomic-bert");
+    wn_model_close(f.model);
+    GOLDEN_OK(wn_model_open(&f.model, folder, &o));
+    check_states(&f);
+    close_family(&f);
+    GOLDEN_OK(wn_remove_tree(folder));
+}
 
 Test(golden_families, states_losses_gradients, .timeout = 300)
 {
