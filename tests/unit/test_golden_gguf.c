@@ -129,6 +129,56 @@ Test(golden_gguf, folders_of_every_architecture, .timeout = 120)
     cr_expect_geq(each(check_folder), 22);
 }
 
+/* Saved configurations use the reference's words: what families call alike here has names of its
+ * own there. Expected are the configurations that transformers wrote. */
+Test(golden_gguf, configs_in_the_references_words)
+{
+    static const struct {
+        const char *gguf, *folder, *keys[8];
+    } same[] = {
+        {"gpt2",
+         "gpt2",
+         {"n_embd", "n_layer", "n_head", "n_positions", "n_inner", "activation_function"}},
+        {"bloom", "bloom", {"hidden_size", "n_layer", "n_head", "layer_norm_epsilon"}},
+        {"gptneox",
+         "gpt-neox",
+         {"hidden_size", "num_hidden_layers", "intermediate_size", "layer_norm_eps", "hidden_act",
+          "use_parallel_residual"}},
+        {"gptneox-serial", "gpt-neox-serial", {"use_parallel_residual", "num_attention_heads"}},
+        {"gemma2",
+         "gemma2",
+         {"attn_logit_softcapping", "final_logit_softcapping", "head_dim", "sliding_window"}},
+        {"qwen3", "qwen3", {"head_dim", "num_key_value_heads", "rms_norm_eps"}},
+        {"t5-v1.1", "t5-v1.1", {"d_model", "d_kv", "d_ff", "num_layers", "feed_forward_proj"}},
+    };
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
+        char folder[] = "/tmp/winnow-gguf-XXXXXX", path[GOLDEN_PATH];
+        wn_model *m = NULL;
+        json_t *got = NULL, *want = NULL;
+        const wn_model_opts o = {.precision = WN_PRECISION_F32, .unpacked = true};
+        cr_assert(mkdtemp(folder));
+        GOLDEN_OK(wn_model_open(&m, golden_path(path, "gguf/%s.gguf", same[i].gguf), &o));
+        GOLDEN_OK(wn_model_save(m, folder, &(wn_save_opts){0}));
+        wn_model_close(m);
+        snprintf(path, sizeof path, "%s/config.json", folder);
+        GOLDEN_OK(wn_json_load(&got, path));
+        GOLDEN_OK(
+            wn_json_load(&want, golden_path(path, "families/%s/config.json", same[i].folder)));
+        for (const char *const *k = same[i].keys; *k; k++) {
+            const json_t *a = json_object_get(got, *k), *b = json_object_get(want, *k);
+            cr_assert(b, "%s: %s", same[i].folder, *k);
+            if (json_is_number(a) && json_is_number(b))
+                cr_expect_float_eq(json_number_value(a), json_number_value(b),
+                                   1e-6 * json_number_value(b), "%s: %s", same[i].gguf, *k);
+            else
+                cr_expect(a && json_equal(a, b), "%s: %s", same[i].gguf, *k);
+        }
+        json_decref(got);
+        json_decref(want);
+        GOLDEN_OK(wn_remove_tree(folder));
+    }
+}
+
 /* Names, rows and layouts of parameters are the Hugging Face checkpoint's: an adapter made there
  * fits. */
 Test(golden_gguf, masters_are_in_the_checkpoints_order)
