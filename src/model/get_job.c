@@ -28,7 +28,7 @@ struct entry {
 
 struct get {
     const wn_get_opts *o;
-    const char *hub;
+    char *hub;             /* without a slash at its end */
     char *repo, *revision; /* "ORG/NAME", as asked for */
     const char *commit;    /* what that is */
     char *partial;
@@ -59,8 +59,12 @@ static wn_err parse_source(struct get *g)
                 !strstr(g->revision, "..");
     if (!good)
         return wn_fail(WN_EARG, "%s: expected hf:ORG/NAME or hf:ORG/NAME@REVISION", g->o->source);
-    g->hub = g->o->mirror ? g->o->mirror : HUB;
-    return WN_OK;
+    const char *hub = g->o->mirror ? g->o->mirror : HUB;
+    size_t n = strlen(hub);
+    while (n > 0 && hub[n - 1] == '/')
+        n--;
+    g->hub = wn_strndup(hub, n);
+    return g->hub ? WN_OK : WN_ENOMEM;
 }
 
 /* What the hub's refusals mean; other errors stay as they are. */
@@ -192,12 +196,25 @@ static wn_err check_found(const struct get *g, const json_t *siblings)
                    n ? ", found " : "", others, n ? " (--include fetches others)" : "");
 }
 
+/* What is neither letter, digit nor one of `plain` is escaped. */
+static void put_escaped(wn_str *url, const char *s, const char *plain)
+{
+    for (; *s; s++)
+        if (strchr(plain, *s) || (*s >= '0' && *s <= '9') || (*s >= 'A' && *s <= 'Z') ||
+            (*s >= 'a' && *s <= 'z'))
+            wn_str_putc(url, *s);
+        else
+            wn_str_printf(url, "%%%02X", (unsigned char)*s);
+}
+
 static wn_err read_list(struct get *g)
 {
     wn_str url = {0}, text = {0};
     size_t i;
     json_t *one;
-    wn_str_printf(&url, "%s/api/models/%s/revision/%s?blobs=true", g->hub, g->repo, g->revision);
+    wn_str_printf(&url, "%s/api/models/%s/revision/", g->hub, g->repo);
+    put_escaped(&url, g->revision, "-._~");
+    wn_str_puts(&url, "?blobs=true");
     wn_err e = wn_str_check(&url);
     if (!e)
         e = explain(g, wn_http_text(&text, g->http, url.p, LIST_MOST));
@@ -283,12 +300,7 @@ static wn_err fetch(struct get *g, const struct entry *f)
     WN_TRY(wn_path_join(&path, g->partial, f->name));
     wn_str_printf(&part, "%s.part", path);
     wn_str_printf(&url, "%s/%s/resolve/%s/", g->hub, g->repo, g->commit);
-    for (const char *p = f->name; *p; p++) /* what is not plain is escaped */
-        if (strchr("-._~/", *p) || (*p >= '0' && *p <= '9') || (*p >= 'A' && *p <= 'Z') ||
-            (*p >= 'a' && *p <= 'z'))
-            wn_str_putc(&url, *p);
-        else
-            wn_str_printf(&url, "%%%02X", (unsigned char)*p);
+    put_escaped(&url, f->name, "-._~/");
     wn_err e = wn_str_check(&part);
     if (!e)
         e = wn_str_check(&url);
@@ -342,6 +354,31 @@ static wn_err start_folder(struct get *g)
     return e;
 }
 
+/* Every file that an index of shards names must be among those fetched. */
+static wn_err check_shards(const struct get *g)
+{
+    static const char name[] = "model.safetensors.index.json";
+    char *path = NULL;
+    json_t *index = NULL;
+    const char *tensor;
+    json_t *shard;
+    WN_TRY(wn_path_join(&path, g->partial, name));
+    wn_err e = wn_file_exists(path) ? wn_json_load(&index, path) : WN_OK;
+    json_object_foreach(json_object_get(index, "weight_map"), tensor, shard)
+    {
+        const char *file = json_string_value(shard);
+        bool there = false;
+        for (size_t i = 0; file && i < g->n && !there; i++)
+            there = strcmp(g->file[i].name, file) == 0;
+        if (!there && !e)
+            e = wn_fail(WN_EFORMAT, "%s: %s: tensor %s is in %.100s, which is not among the files",
+                        g->o->source, name, tensor, file ? file : "no file");
+    }
+    json_decref(index);
+    wn_free(path);
+    return e;
+}
+
 static wn_err write_manifest(const struct get *g)
 {
     char *path = NULL, hex[WN_SHA_HEX];
@@ -382,6 +419,8 @@ static wn_err get(struct get *g)
     WN_TRY(start_folder(g));
     for (size_t i = 0; i < g->n; i++)
         WN_TRY(fetch(g, &g->file[i]));
+    if (!g->o->n_include)
+        WN_TRY(check_shards(g));
     WN_TRY(write_manifest(g));
     WN_TRY(wn_path_join(&mark, g->partial, ".commit"));
     wn_err e = wn_remove_tree(mark);
@@ -399,6 +438,7 @@ wn_err wn_get_job(const wn_get_opts *o)
     json_decref(g.list);
     wn_free(g.file);
     wn_free(g.repo);
+    wn_free(g.hub);
     wn_free(g.revision);
     wn_free(g.partial);
     return e;
