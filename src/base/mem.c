@@ -11,6 +11,7 @@ enum { HEAD = 64 };
 static _Atomic size_t live, peak;
 static _Atomic uint64_t calls;
 static _Atomic int64_t fail_after = -1;
+static _Atomic uint64_t limit; /* 0: none */
 
 static int must_fail(void)
 {
@@ -27,8 +28,33 @@ static void account(size_t plus, size_t minus)
         ;
 }
 
+void wn_set_max_memory(uint64_t bytes)
+{
+    atomic_store(&limit, bytes);
+}
+
+void wn_mem_planned(void)
+{
+    atomic_store(&limit, 0);
+}
+
+/* Threads that ask at once may pass together: the limit is meant for what one work needs. */
+static int too_much(size_t bytes)
+{
+    uint64_t most = atomic_load_explicit(&limit, memory_order_relaxed), have;
+    if (most == 0 || (have = atomic_load_explicit(&live, memory_order_relaxed)) + bytes <= most)
+        return 0;
+    wn_fail(
+        WN_ENOMEM,
+        "--max-memory: expected to need at most %llu bytes, found %llu in use and %zu more needed",
+        (unsigned long long)most, (unsigned long long)have, bytes);
+    return 1;
+}
+
 void *wn_malloc(size_t bytes)
 {
+    if (too_much(bytes))
+        return NULL;
     if (bytes > SIZE_MAX - 2 * HEAD || must_fail()) {
         wn_fail_nomem(bytes, "a block");
         return NULL;

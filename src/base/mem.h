@@ -20,9 +20,12 @@ void wn_free(void *p); /* NULL is allowed */
 char *wn_strdup(const char *s);
 char *wn_strndup(const char *s, size_t n);
 
-size_t wn_mem_live(void);          /* bytes held now, all threads */
-size_t wn_mem_peak(void);          /* highest wn_mem_live so far */
-uint64_t wn_mem_calls(void);       /* blocks allocated so far: what a loop must not add to */
+size_t wn_mem_live(void);    /* bytes held now, all threads */
+size_t wn_mem_peak(void);    /* highest wn_mem_live so far */
+uint64_t wn_mem_calls(void); /* blocks allocated so far: what a loop must not add to */
+/* A plan within wn_set_max_memory's limit stands, with all that is large already counted: from here
+ * on small blocks beside it are no reason to stop in the middle of the work. */
+void wn_mem_planned(void);
 void wn_mem_fail_after(int64_t n); /* the n-th next allocation fails once; negative: off */
 
 /* Allocate into `ptr` or return WN_ENOMEM from the calling function. */

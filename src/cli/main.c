@@ -131,6 +131,7 @@ static int run(const wn_command *cmd, const wn_shared *shared, void *opts, char 
     *common = (wn_common){shared->out, shared->seed, precision_of(shared->precision),
                           shared->max_memory, shared->overwrite};
     wn_set_threads(shared->threads);
+    wn_set_max_memory(shared->max_memory);
     wn_progress_start(shared->quiet);
     wn_call call = {cmd, shared, opts, (const char *const *)args, n_args};
     wn_err err = cmd->run(&call);

@@ -17,7 +17,7 @@ const wn_opt wn_shared_opts[] = {
     OPT_CHOICE(wn_shared, precision, "precision", "auto|f32|bf16|int8", "auto",
                "of matrix products; auto: bf16 where the processor is fast at it, else f32"),
     OPT_BYTES(wn_shared, max_memory, "max-memory", "no limit",
-              "refuse rather than use more memory"),
+              "refuse rather than allocate more; mapped files do not count"),
     OPT_FLAG(wn_shared, json, "json", "one JSON document on standard output"),
     OPT_FLAG(wn_shared, quiet, "quiet", "no progress, no notes"),
     OPT_FLAG(wn_shared, overwrite, "overwrite", "replace a finished --out"),

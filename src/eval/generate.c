@@ -144,6 +144,7 @@ static wn_err plan(struct generation *e)
         if (have + each > e->g->max_memory)
             return too_little(e, have + each);
         budget = e->g->max_memory - have;
+        wn_mem_planned();
     }
     size_t most = e->total < SLOTS ? (size_t)e->total : SLOTS;
     e->most = budget / each < 1 ? 1 : budget / each < most ? budget / each : most;

@@ -101,8 +101,10 @@ wn_err wn_grad_fits(const wn_model *m, const wn_feed *feed, const wn_grad_rule *
 {
     struct sizes z = sizes_of(m, feed, rule, sink);
     size_t need = wn_mem_live() + wn_grad_bytes(m, feed, rule, sink);
-    if (!rule->max_memory || need <= rule->max_memory)
+    if (!rule->max_memory || need <= rule->max_memory) {
+        wn_mem_planned();
         return WN_OK;
+    }
     return wn_fail(WN_ENOMEM,
                    "grad: needs %zu MB (batches of %zu tokens), max-memory allows %llu MB",
                    need >> 20, z.tokens, (unsigned long long)(rule->max_memory >> 20));

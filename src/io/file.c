@@ -121,12 +121,14 @@ wn_err wn_file_read(char **text, size_t *len, const char *path, size_t limit)
     *text = NULL;
     if (len)
         *len = 0;
-    int fd = open_retry(path, O_RDONLY, 0);
+    bool std_in = strcmp(path, "-") == 0;
+    int fd = std_in ? STDIN_FILENO : open_retry(path, O_RDONLY, 0);
     if (fd < 0)
         return fail_io(path, "open");
     wn_str s = {0};
-    wn_err err = read_all(&s, fd, path, limit);
-    close(fd);
+    wn_err err = read_all(&s, fd, std_in ? "standard input" : path, limit);
+    if (!std_in)
+        close(fd);
     if (err == WN_OK) {
         wn_str_add(&s, "", 0); /* an empty file is NUL-terminated too */
         err = wn_str_check(&s);

@@ -23,7 +23,8 @@ void wn_map_close(wn_map *m); /* idempotent */
 /* The pages read so far no longer count as this process's memory; what is read again comes back. */
 void wn_map_forget(const wn_map *m);
 
-/* The whole file, NUL-terminated, refused above `limit` bytes. wn_free(*text). */
+/* The whole file ("-": standard input), NUL-terminated, refused above `limit` bytes.
+ * wn_free(*text). */
 wn_err wn_file_read(char **text, size_t *len, const char *path, size_t limit);
 
 bool wn_file_exists(const char *path);

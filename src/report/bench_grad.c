@@ -126,6 +126,7 @@ static wn_err prepare(stage *s, const wn_bench_opts *o)
     if (o->common.max_memory && wn_mem_live() + need > o->common.max_memory)
         return wn_fail(WN_ENOMEM, "bench: needs %zu MB more than --max-memory allows",
                        (wn_mem_live() + need - o->common.max_memory) >> 20);
+    wn_mem_planned();
     WN_TRY(wn_work_new(&s->work, s->model, TOKENS, ROWS, ROWS * LABELS, kind));
     WN_TRY(wn_params_make_grads(s->params));
     return wn_optim_init(&s->optim, &(wn_optim_opts){0}, s->params);

@@ -311,6 +311,7 @@ static wn_err prepare(bench *b, stage *s, const char *path, bool labels, bool tr
     if (b->o->common.max_memory != 0 && wn_mem_live() + need > b->o->common.max_memory)
         return wn_fail(WN_ENOMEM, "bench: needs %zu MB more than --max-memory allows",
                        (wn_mem_live() + need - b->o->common.max_memory) >> 20);
+    wn_mem_planned();
     return wn_work_new(&s->work, s->model, MOST, SEGMENTS, s->n_labels, train);
 }
 

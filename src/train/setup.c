@@ -361,6 +361,7 @@ static wn_err plan_work(wn_train_run *r, struct sizes *s, const wn_optim_opts *o
     if (o->common.max_memory)
         wn_message("train: %.1f MB planned, layers %s, at most %zu tokens at once", MB(need),
                    r->recompute ? "computed again" : "kept", s->tokens);
+    wn_mem_planned();
     return WN_OK;
 }
 

@@ -23,7 +23,7 @@ winnow eval --model $MODELS/llama-tiny --rows mixed.jsonl --max-new 4 --quiet --
 grep -c '"raw"' generated.out
 fails winnow eval --model $MODELS/llama-tiny --rows mixed.jsonl --quiet --answer rank
 fails winnow eval --model $MODELS/llama-tiny --rows mixed.jsonl --quiet
-fails winnow eval --model $MODELS/llama-tiny --rows mixed.jsonl --max-new 4 --max-memory 1M --quiet
+fails winnow eval --model $MODELS/llama-tiny --rows mixed.jsonl --max-new 4 --max-memory 2500K --quiet
 fails winnow eval --model $MODELS/llama-tiny --rows mixed.jsonl --max-new 4 --stop '' --quiet
 fails winnow eval --model $MODELS/bert-tiny --rows mixed.jsonl --quiet
 gone none.out

@@ -10,7 +10,7 @@ fails winnow train $o --data rows.jsonl --warmup 5x
 fails winnow train $o --data rows.jsonl --warmup 200%
 fails winnow train $o --data rows.jsonl --max-tokens 2
 fails winnow train --model $MODELS/bert-tiny --out x --quiet --data rows.jsonl
-fails winnow train $o --data rows.jsonl --max-memory 1K --precision f32
+fails winnow train $o --data rows.jsonl --rank 1024 --max-memory 9M --precision f32
 gone x
 o="$o --data rows.jsonl"
 fails winnow train $o --method full --freeze nosuch

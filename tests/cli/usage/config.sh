@@ -18,3 +18,5 @@ printf 'k: [1\n' >wrong.yaml
 fails winnow pool build rows.jsonl --config wrong.yaml --out x
 fails winnow pool build rows.jsonl --config nosuch.yaml --out x
 gone x
+# From standard input.
+echo 'k: 1' | winnow search --config - --store nosuch --queries nosuch || echo "read"
