@@ -187,7 +187,10 @@ WN_API wn_err wn_score_job(const wn_score_opts *o);
 
 typedef struct wn_export_opts {
     wn_common common;
-    const char *store, *format; /* "npy", "jsonl" */
+    /* store: a store for "npy" and "jsonl"; rows in any form, such as a selection, for
+     * "completion", "alpaca", "messages" and "sharegpt", the shapes that other trainers read */
+    const char *store, *format;
+    const char *map; /* of rows */
 } wn_export_opts;
 WN_API wn_err wn_export_job(const wn_export_opts *o);
 

@@ -7,6 +7,7 @@
 #include "io/file.h"
 #include "io/json.h"
 #include "io/npy.h"
+#include "store/export_rows.h"
 #include "store/format.h"
 #include "store/store.h"
 
@@ -144,9 +145,20 @@ wn_err wn_export_job(const wn_export_opts *o)
     if (!o->store)
         return wn_fail(WN_EARG, "export: a store is required");
     bool npy = o->format && strcmp(o->format, "npy") == 0;
+    if (o->format && wn_export_of_rows(o->format)) {
+        if (wn_is_store(o->store))
+            return wn_fail(WN_EUSE,
+                           "--format %s: expected rows, such as a selection, found a store: %s",
+                           o->format, o->store);
+        return wn_export_rows(o);
+    }
     if (!npy && (!o->format || strcmp(o->format, "jsonl") != 0))
-        return wn_fail(WN_EARG, "--format: expected npy or jsonl, found %s",
+        return wn_fail(WN_EUSE,
+                       "--format: expected npy, jsonl, completion, alpaca, messages or sharegpt, "
+                       "found %s",
                        o->format ? o->format : "nothing");
+    if (o->map)
+        return wn_fail(WN_EUSE, "--map: of rows; a store has none");
     WN_TRY(wn_out_refuse(out, o->common.overwrite));
     wn_store *s;
     WN_TRY(wn_store_open_packed(&s, o->store));
