@@ -1,10 +1,12 @@
 /* The list of candidates, and the inputs behind it. A pool and a store of the same rows are usually
  * row for row the same, which is checked by comparing ids; a store of other rows, or in another
  * order, is matched by id. */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/report.h"
 #include "feature/embed.h"
 #include "io/file.h"
 #include "select/select.h"
@@ -96,6 +98,10 @@ static wn_err list(wn_candidates *c)
         WN_TRY(same_rows(&yes, c));
         if (!yes)
             WN_TRY(match_by_id(c));
+        if (wn_pool_rows(c->pool) > c->N)
+            wn_message("%s: %" PRIu64 " of %" PRIu64 " rows are not in %s and cannot be chosen",
+                       wn_pool_path(c->pool), wn_pool_rows(c->pool) - c->N, wn_pool_rows(c->pool),
+                       wn_store_path(c->store));
     }
     c->tasks = c->pool ? wn_pool_tasks(c->pool) : wn_store_tasks(c->store);
     WN_NEW(c->task, c->N + 1);
@@ -167,8 +173,10 @@ static wn_err open_vectors(wn_candidates *c, const wn_select_opts *o)
     if (wn_store_rows(c->queries) == 0)
         return wn_fail(WN_EARG, "%s: no query", o->queries);
     WN_TRY(wn_strategy_find(&s, o->strategy));
-    WN_TRY(s->steps ? wn_store_match_steps(c->store, c->queries)
-                    : wn_store_match(c->store, c->queries));
+    wn_err err = s->steps ? wn_store_match_steps(c->store, c->queries)
+                          : wn_store_match(c->store, c->queries);
+    if (err != WN_OK)
+        return c->scratch ? wn_context(err, "%s, embedded by %s", o->queries, o->model) : err;
     return wn_store_verify_all(c->queries);
 }
 

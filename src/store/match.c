@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "io/manifest.h"
@@ -45,11 +46,12 @@ static wn_err match(const wn_store *a, const wn_store *b, bool steps)
             json_object_set(one, meaning[i], (json_t *)essence(x));
         if (y)
             json_object_set(two, meaning[i], (json_t *)essence(y));
-        wn_err err = wn_manifest_match(one, two, a->path, NULL);
+        char pair[512];
+        snprintf(pair, sizeof pair, "%s and %s cannot be compared", a->path, b->path);
+        wn_err err = wn_manifest_match(one, two, pair, NULL);
         json_decref(one);
         json_decref(two);
-        if (err != WN_OK)
-            return wn_context(err, "%s does not belong to it", b->path);
+        WN_TRY(err);
     }
     return WN_OK;
 }
