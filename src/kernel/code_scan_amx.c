@@ -335,8 +335,9 @@ AMX size_t wn_scan_amx(wn_scan_hit *hit, const int8_t *block, const wn_scan_fact
     p.last = p.older = p.oldest = (struct step){.sums = p.sums[RING - 1]};
     __asm__ volatile("" ::: "memory"); /* the compiler does not know that a tile load reads */
     _tile_loadconfig(&config);
-    for (size_t b = 0; b < n; b += SPAN)
-        scan_span(&p, b, n - b < SPAN ? n - b : SPAN);
+    size_t span = q->chunks > PART ? SPAN : n;
+    for (size_t b = 0; b < n; b += span)
+        scan_span(&p, b, n - b < span ? n - b : span);
     drain(&p);
     _tile_release();
     return p.hits;
