@@ -110,3 +110,42 @@ Test(codes, no_row_is_ruled_out_that_reaches_the_floor)
                 check(rows, query, width[w], (wn_metric)m, kind);
         }
 }
+
+/* Rows along the signs of what the queries' codes, and the finer ones, leave out: coded exactly, so
+ * that nothing but the queries' own share of the bound keeps them. */
+Test(codes, what_the_queries_codes_leave_out_is_in_the_bound)
+{
+    enum { D = 192 };
+    static float query[Q * D], row[WN_SCAN_ROWS * D];
+    static int8_t code[WN_SCAN_ROWS * D];
+    float centre[D] = {0}, scratch[D];
+    wn_basis b = {.D = D, .d = D, .unit = 1, .centre = centre};
+    wn_coded_queries c;
+    wn_row_facts facts[WN_SCAN_ROWS];
+    wn_scan_facts f;
+    static wn_scan_hit hit[WN_SCAN_ROWS * 2 * WN_SCAN_QUERIES];
+    size_t bad;
+    for (size_t i = 0; i < Q * D; i++)
+        query[i] = (float)wn_rng_normal(12, 0, i);
+    cr_assert_eq(wn_code_queries(&c, &b, WN_METRIC_IP, query, Q), WN_OK);
+    for (size_t q = 0; q < Q; q++)
+        for (int finer = 0; finer < 2; finer++) {
+            double scale =
+                ldexp(1, -ilogb(sqrt(wn_exact_dot(query + q * D, query + q * D, D))) - 1);
+            for (size_t k = 0; k < D; k++) {
+                double at = c.code[wn_scan_query_at(q, k, D / WN_SCAN_DEPTH)];
+                at += finer ? (double)c.fine[q * D + k] / WN_SCAN_FINER : 0;
+                row[k] = query[q * D + k] * scale > at * c.step[q] ? 1.0F : -1.0F;
+            }
+            wn_encode_rows(code, facts, &bad, &b, row, 1, scratch);
+            wn_scan_facts_of(&f, facts, 1, &b, &c);
+            cr_assert(facts[0].error < 1e-4F);
+            wn_coded_floor(&c, q, wn_exact_dot(row, query + q * D, D));
+            size_t n = wn_scan(hit, code, &f, 1, &c.scan, NULL), there = 0;
+            n = finer ? wn_scan_refine(hit, n, code, &f, &c.scan) : n;
+            for (size_t h = 0; h < n; h++)
+                there += hit[h].query == q && hit[h].row == 0;
+            cr_assert_eq(there, 1, "query %zu, %s codes", q, finer ? "finer" : "plain");
+        }
+    wn_coded_queries_free(&c);
+}
