@@ -213,14 +213,17 @@ AMX INLINE void step(struct pipe *p, const int set, const size_t chunks, const b
         for (int j = 0; j < TRIPLE; j++) {
             _tile_loadd(7, y + (size_t)j * line + k * TILE_BYTES, 64);
             multiply(set, j);
-            const size_t at = k * TRIPLE + (size_t)j, all = chunks * TRIPLE;
+            const size_t at = k * TRIPLE + (size_t)j, all = chunks * TRIPLE,
+                         end = WN_SCAN_ROWS * (at + 1) / all;
             if (judging)
 #pragma GCC unroll 16
-                for (size_t r = WN_SCAN_ROWS * at / all; r < WN_SCAN_ROWS * (at + 1) / all; r++)
+                for (size_t r = WN_SCAN_ROWS * at / all; r < end; r++)
                     judge(pass[r], judged, facts, side, r);
         }
+        const size_t last = TRIPLE * (k + 1) / chunks; /* simple conditions keep their unrolling
+                                                          under sanitizers */
 #pragma GCC unroll 3
-        for (size_t j = TRIPLE * k / chunks; j < TRIPLE * (k + 1) / chunks; j++)
+        for (size_t j = TRIPLE * k / chunks; j < last; j++)
             keep(1 - set, j, kept + j * SUMS);
     }
     if (p->oldest.judged)

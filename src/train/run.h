@@ -39,6 +39,7 @@ typedef struct wn_train_run {
 /* setup.c: the model with what is trained of it, the rows, the plan of memory. */
 wn_err wn_train_open(wn_train_run *r);
 wn_err wn_train_plan(wn_train_run *r);
+void wn_train_close(wn_train_run *r); /* also of one that failed */
 /* loop.c: updates until all are done, or no evaluation was better for long enough. */
 wn_err wn_train_loop(wn_train_run *r);
 /* output.c: the folder OUT.partial, the checkpoint to go on from, and the end. */

@@ -148,7 +148,7 @@ static wn_err make_manifest(wn_train_run *r)
 /* ---- the job -------------------------------------------------------------------------------
  */
 
-static void close_all(wn_train_run *r)
+void wn_train_close(wn_train_run *r)
 {
     wn_append_close(&r->log);
     wn_data_batch_free(&r->batch);
@@ -187,6 +187,6 @@ wn_err wn_train_job(const wn_train_opts *o)
         e = wn_train_loop(&r);
     if (!e)
         e = wn_train_finish_files(&r);
-    close_all(&r);
+    wn_train_close(&r);
     return e;
 }

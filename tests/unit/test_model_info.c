@@ -108,11 +108,11 @@ static void check_training(const char *method, const char *key)
                              .method = method,
                              .loss_on_all = true,
                              .steps = 2};
-    static wn_train_run r; /* as it stands when all is allocated */
-    r = (wn_train_run){.o = &o, .log = {.fd = -1}};
+    wn_train_run r = {.o = &o, .log = {.fd = -1}}; /* as it stands when all is allocated */
     GOLDEN_OK(wn_train_open(&r));
     GOLDEN_OK(wn_train_plan(&r));
     near(key, SHORT, wn_mem_live());
+    wn_train_close(&r);
     unlink(rows);
 }
 
