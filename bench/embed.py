@@ -5,7 +5,8 @@
 The model is a BERT-like sentence-transformers folder with mean pooling. All sides get the same
 texts and threads and turn texts into vectors, tokenizing included. winnow's time is that of a whole
 process (start, loading, writing the store); the peers are loaded and warm. Peers run at each of
-several batch sizes, rows sorted by length; their best counts.
+several batch sizes, rows sorted by length; their best counts. With --peer-rows they get the first
+rows only (what they take a row does not depend on how many there are), and rates are compared.
 """
 import argparse
 import os
@@ -158,8 +159,8 @@ def least_cosine(x, y):
     return float(((x * y).sum(1) / n).min())
 
 
-def best(medians, prefix):
-    found = {n: s for n, s in medians.items() if n.startswith(prefix)}
+def best(pace, prefix):
+    found = {n: s for n, s in pace.items() if n.startswith(prefix)}
     return min(found.items(), key=lambda p: p[1]) if found else (None, None)
 
 
@@ -168,6 +169,7 @@ def main():
     p.add_argument("--winnow", default="build/winnow")
     p.add_argument("--model", required=True)
     p.add_argument("--rows", required=True)
+    p.add_argument("--peer-rows", type=int, default=0, help="0: all")
     p.add_argument("--threads", type=int, default=0)
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--max-tokens", type=int, default=256)
@@ -180,34 +182,39 @@ def main():
     a.batches = [int(b) for b in a.batches.split(",")]
     a.threads = threads(a.threads)
     texts = [r["prompt"] for r in read_rows(a.rows)]
-    tokens = sum(len(e.ids) for e in ov_tokenizer(a).encode_batch(texts))
+    given = texts[:a.peer_rows] if a.peer_rows else texts
+    counts = [len(e.ids) for e in ov_tokenizer(a).encode_batch(texts)]
     vectors, scratch = {}, tempfile.mkdtemp()
     try:
         cases = winnow_cases(a, scratch, vectors)
         peers = a.peers.split(",") if a.peers else []
         kinds = [k[3:] for k in peers if k.startswith("st-")]
         if kinds:
-            cases.update(st_cases(a, texts, vectors, kinds))
+            cases.update(st_cases(a, given, vectors, kinds))
         kinds = [k[3:] for k in peers if k.startswith("ov-")]
         if kinds:
-            cases.update(ov_cases(a, texts, vectors, kinds))
+            cases.update(ov_cases(a, given, vectors, kinds))
         medians = alternate(cases, a.rounds)
     finally:
         shutil.rmtree(scratch)
     truth = vectors["winnow f32"] if "winnow f32" in vectors else None
+    rows = {n: len(texts if n.startswith("winnow") else given) for n in medians}
+    pace = {n: sec / sum(counts[:rows[n]]) for n, sec in medians.items()}
     for name, sec in medians.items():
-        fields = {"case": name, "seconds": round(sec, 3), "rows_per_sec": round(len(texts) / sec, 1),
-                  "tokens_per_sec": round(tokens / sec)}
+        fields = {"case": name, "rows": rows[name], "seconds": round(sec, 3),
+                  "rows_per_sec": round(rows[name] / sec, 1), "tokens_per_sec": round(1 / pace[name])}
         if truth is not None:
-            fields["least_cosine_to_winnow_f32"] = round(least_cosine(vectors[name], truth), 6)
+            fields["least_cosine_to_winnow_f32"] = round(
+                least_cosine(vectors[name], truth[:rows[name]]), 6)
         report(**fields)
     for kind in a.precision.split(","):
-        ours = medians[f"winnow {kind}"]
+        ours = pace[f"winnow {kind}"]
         for prefix in ("sentence-transformers", "openvino f32", "openvino bf16", "openvino int8"):
-            name, sec = best(medians, prefix)
+            name, each = best(pace, prefix)
             if name:
-                report(case=f"winnow {kind} over {prefix}", ratio=round(sec / ours, 2), beside=name,
-                       threads=a.threads, rows=len(texts), tokens_per_row=round(tokens / len(texts), 1),
+                report(case=f"winnow {kind} over {prefix}", ratio=round(each / ours, 2), beside=name,
+                       threads=a.threads, rows=len(texts),
+                       tokens_per_row=round(sum(counts) / len(texts), 1),
                        cpu=cpu_name())
 
 

@@ -14,7 +14,7 @@
 #include "model/dropout.h"
 
 enum {
-    GROUP = 256, /* rows */
+    GROUP = 512, /* most rows */
     CHUNK = 512  /* inner values of the feed-forward part at once */
 };
 
@@ -269,8 +269,9 @@ bool wn_stack_strips_fwd(const wn_stack *s, wn_stack_work *w, wn_pass *pass, flo
 {
     if (!w->strips.h || w->kv || wn_dropping(pass) || !wn_strips_there() || !wn_stack_strips_fit(s))
         return false;
-    size_t T = pass->batch->T, each = (T + (size_t)wn_par_width() - 1) / (size_t)wn_par_width();
-    each = each < GROUP ? (each + WN_STRIP - 1) / WN_STRIP * WN_STRIP : GROUP;
+    size_t T = pass->batch->T, width = (size_t)wn_par_width(), groups = (T + GROUP - 1) / GROUP;
+    groups = (groups + width - 1) / width * width + !T;
+    size_t each = ((T + groups - 1) / groups + WN_STRIP - 1) / WN_STRIP * WN_STRIP;
     job j = {.s = s, .w = w, .pass = pass, .x = x, .T = T, .group = each};
     for (size_t i = 0; i <= last && T; i++) {
         j.ends = i ? &s->layer[i - 1] : NULL;
