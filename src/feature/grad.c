@@ -47,12 +47,11 @@ struct run {
     double start;
 };
 
-/* The output matrix is among the chosen: the head must keep all its positions. */
+/* The output matrix or its adapter is among the chosen: the head must keep all its positions. */
 static bool head_chosen(const wn_model *m, const wn_chosen *c)
 {
-    size_t vocab = wn_model_facts_of(m)->vocab;
     for (size_t i = 0; i < c->n; i++)
-        if (c->param[i]->rows == vocab && !c->param[i]->adapter)
+        if (wn_model_is_output(m, c->param[i]))
             return true;
     return false;
 }

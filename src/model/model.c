@@ -260,6 +260,16 @@ bool wn_model_has_head(const wn_model *m)
     return m->output.N > 0;
 }
 
+bool wn_model_is_output(const wn_model *m, const wn_param *p)
+{
+    const wn_linear *l = &m->output;
+    const int own[] = {l->weight, l->lora_a, l->lora_b, l->ia3};
+    for (size_t i = 0; l->N && i < sizeof own / sizeof *own; i++)
+        if (own[i] != WN_NO_PARAM && &m->params.p[own[i]] == p)
+            return true;
+    return false;
+}
+
 static uint64_t panel_bytes(const wn_linear *l)
 {
     return l->mat.panel ? wn_mat_bytes(l->mat.kind, l->mat.N, l->mat.K) : 0;

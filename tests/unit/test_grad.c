@@ -2,7 +2,7 @@
  * other, and are projected as the projection says. */
 #include "base/par.h"
 #include "base/rng.h"
-#include "feature/gradsink.h"
+#include "feature/grad.h"
 #include "golden_model.h"
 
 /* ---- running a batch ---- */
@@ -240,14 +240,13 @@ Test(grad, clipped_margins)
 /* ---- the batch's gradient ---- */
 
 /* bf16: where training rounds a gradient's two matrices, so do examples. */
-static void check_sum(const char *folder, const char *adapter, bool bf16)
+static void check_sum_of(wn_model *m, const char *folder, const char *what, bool bf16)
 {
-    wn_model *m = golden_model(folder, !adapter, adapter);
     wn_params *ps = wn_model_params(m);
     wn_safetensors *e = golden_open(folder);
     golden_batch g = golden_rows_of(e, 0, 9);
     wn_chosen c;
-    GOLDEN_OK(wn_choose(&c, m, adapter ? "lora" : "all"));
+    GOLDEN_OK(wn_choose(&c, m, what));
     GOLDEN_OK(wn_params_make_grads(ps));
     for (size_t i = 0; i < ps->n; i++)
         ps->p[i].bf16 = bf16;
@@ -271,6 +270,57 @@ static void check_sum(const char *folder, const char *adapter, bool bf16)
     wn_safetensors_close(e);
     wn_chosen_free(&c);
     wn_model_close(m);
+}
+
+static void check_sum(const char *folder, const char *adapter, bool bf16)
+{
+    check_sum_of(golden_model(folder, !adapter, adapter), folder, adapter ? "lora" : "all", bf16);
+}
+
+/* An adapter on the output matrix, too. */
+static wn_model *with_output_adapter(wn_model *m)
+{
+    GOLDEN_OK(wn_model_add_lora(m, &(wn_lora_opts){.rank = 2, .targets = "lm_head,v_proj"}));
+    wn_params *ps = wn_model_params(m);
+    for (size_t i = 0; i < ps->n; i++)
+        for (size_t k = 0; ps->p[i].adapter && k < ps->p[i].rows * ps->p[i].cols; k++)
+            ps->p[i].value[k] = 0.3f * sinf((float)(3 * k * k + i));
+    return m;
+}
+
+Test(grad, examples_of_an_output_adapter_add_up)
+{
+    static const char *const folders[] = {"models/llama-tiny", "models/llama-untied"};
+    for (size_t i = 0; i < 2; i++)
+        check_sum_of(with_output_adapter(golden_model(folders[i], false, NULL)), folders[i], "lora",
+                     false);
+}
+
+/* Rows' logits are all kept then, or a matrix would be made of one tile's positions alone. */
+Test(grad, an_output_adapter_keeps_all_logits)
+{
+    static const char config[] =
+        "{\"model_type\": \"llama\", \"hidden_size\": 8, \"num_hidden_layers\": 1, "
+        "\"num_attention_heads\": 2, \"intermediate_size\": 8, \"vocab_size\": 200000, "
+        "\"max_position_embeddings\": 64, \"rms_norm_eps\": 1e-5}";
+    static const char *const what[] = {"lora", "v_proj.lora_A", "lm_head", "embed_tokens"};
+    json_t *j = json_loads(config, 0, NULL);
+    wn_model *m = NULL;
+    GOLDEN_OK(wn_model_make_up(&m, j, "here", 0, &(wn_model_opts){.precision = WN_PRECISION_F32}));
+    with_output_adapter(m);
+    for (size_t i = 0; i < sizeof what / sizeof *what; i++) {
+        wn_chosen c;
+        const wn_feed feed = {.longest = 60, .most_labels = 60};
+        GOLDEN_OK(wn_choose(&c, m, what[i]));
+        size_t bytes = wn_grad_bytes(
+            m, &feed, &(wn_grad_rule){.batch_tokens = 60},
+            &(wn_grad_sink_opts){.chosen = &c, .projection = &(wn_projection){.d = 9}});
+        bool all = bytes > 60 * 200000 * sizeof(float);
+        cr_expect_eq(all, i % 2 == 0, "%s: %zu bytes", what[i], bytes);
+        wn_chosen_free(&c);
+    }
+    wn_model_close(m);
+    json_decref(j);
 }
 
 Test(grad, examples_add_up)
