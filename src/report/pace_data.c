@@ -12,15 +12,7 @@
 #include "base/rng.h"
 #include "io/file.h"
 
-enum {
-    POOL_BYTES = 16 << 20,
-    POOL_ROWS = 20000,
-    SCAN_FLOATS = 48 << 20,
-    SCAN_ROWS = 400000,
-    CENTRES = 512,
-    DISK_BYTES = 256 << 20,
-    DISK_PIECE = 1 << 20
-};
+enum { POOL_BYTES = 16 << 20, POOL_ROWS = 20000, DISK_BYTES = 256 << 20, DISK_PIECE = 1 << 20 };
 
 /* ---- multiply-adds ---- */
 
@@ -52,7 +44,7 @@ double wn_pace_peak(wn_mat_kind kind)
     return best;
 }
 
-static wn_err scratch(char **dir)
+wn_err wn_pace_scratch(char **dir)
 {
     const char *tmp = getenv("TMPDIR");
     wn_str path = {0};
@@ -143,7 +135,7 @@ wn_err wn_pace_pool_open(wn_pace_pool *p, double row_bytes, const char *dedup)
     double bytes = row_bytes > 100 ? row_bytes : 100;
     p->rows = (uint64_t)(POOL_BYTES / bytes);
     p->rows = p->rows > POOL_ROWS ? POOL_ROWS : p->rows < 64 ? 64 : p->rows;
-    WN_TRY(scratch(&p->dir));
+    WN_TRY(wn_pace_scratch(&p->dir));
     wn_err e = write_rows(p->dir, "rows.jsonl", p->rows, bytes, 0, &p->bytes);
     if (!e)
         e = build(p, dedup);
@@ -193,78 +185,6 @@ wn_err wn_pace_select(double *row_sec, const wn_pace_pool *p, const char *strate
     return e;
 }
 
-/* ---- vectors ---- */
-
-struct vectors {
-    float *x;
-    size_t D;
-    uint64_t seed;
-};
-
-static uint32_t next(uint32_t *x)
-{
-    return *x = *x * 1664525u + 1013904223u;
-}
-
-static float noise(uint32_t *x)
-{
-    return (float)(int32_t)next(x) * 0x1p-31f + (float)(int32_t)next(x) * 0x1p-31f;
-}
-
-enum { VECTORS = 1024 };
-
-/* Rows about some hundred centres, as texts of tasks lie. */
-static void fill(void *ctx, size_t piece, int thread)
-{
-    (void)thread;
-    struct vectors *v = ctx;
-    for (size_t r = piece * VECTORS; r < (piece + 1) * VECTORS; r++) {
-        uint32_t own = (uint32_t)wn_rng_u64(v->seed, WN_STREAM_TEST, r) | 1;
-        uint32_t centre = (own >> 8) % CENTRES * 2654435761u + 1;
-        for (size_t d = 0; d < v->D; d++)
-            v->x[r * v->D + d] = noise(&centre) + noise(&own);
-    }
-}
-
-wn_err wn_pace_search(wn_pace_scan *s, size_t D, size_t Q, size_t k, wn_metric metric)
-{
-    size_t most = SCAN_FLOATS / D, N = most < SCAN_ROWS ? most : SCAN_ROWS;
-    size_t pieces = N / VECTORS ? N / VECTORS : 1, asked = Q / VECTORS + 1;
-    struct vectors rows = {.D = D, .seed = 1}, queries = {.D = D, .seed = 2};
-    N = pieces * VECTORS;
-    rows.x = wn_malloc(N * D * sizeof(float));
-    queries.x = wn_malloc(asked * VECTORS * D * sizeof(float));
-    int64_t *row = wn_malloc(Q * k * sizeof *row);
-    double *score = wn_malloc(Q * k * sizeof *score), sec[3] = {0};
-    wn_err e = rows.x && queries.x && row && score ? WN_OK : WN_ENOMEM;
-    if (!e) {
-        wn_par_do(pieces, fill, &rows);
-        wn_par_do(asked, fill, &queries);
-    }
-    /* a small one first, cold; then the fastest of three of each of two sizes, the least disturbed
-     */
-    for (size_t i = 0; i < 7 && !e; i++) {
-        size_t size = (i + 2) / 3;
-        double start = wn_seconds();
-        e = wn_search_exact(row, score, rows.x,
-                            size == 0   ? N / 8
-                            : size == 1 ? N / 2
-                                        : N,
-                            queries.x, Q, D, k, metric);
-        double took = wn_seconds() - start;
-        sec[size] = sec[size] > 0 && sec[size] < took ? sec[size] : took;
-    }
-    double each = (sec[2] - sec[1]) / (double)(N - N / 2);
-    s->row_sec = each > 0 ? each : sec[2] / (double)N;
-    s->fixed_sec = sec[2] - s->row_sec * (double)N;
-    s->fixed_sec = s->fixed_sec > 0 ? s->fixed_sec : 0;
-    wn_free(rows.x);
-    wn_free(queries.x);
-    wn_free(row);
-    wn_free(score);
-    return e;
-}
-
 /* ---- disk ---- */
 
 struct reading {
@@ -306,7 +226,7 @@ wn_err wn_pace_disk(double *rate)
     *rate = 0;
     if (!piece)
         return WN_ENOMEM;
-    wn_err e = scratch(&dir);
+    wn_err e = wn_pace_scratch(&dir);
     if (e) {
         wn_free(piece);
         return e;

@@ -12,6 +12,9 @@
  * runs; 0: the processor has none. */
 double wn_pace_peak(wn_mat_kind kind);
 
+/* A folder for a measurement; wn_remove_tree, wn_free. */
+wn_err wn_pace_scratch(char **dir);
+
 /* A pool of made-up rows of some length, built from JSON lines. */
 typedef struct wn_pace_pool {
     char *dir;
@@ -25,9 +28,11 @@ void wn_pace_pool_close(wn_pace_pool *p);
 wn_err wn_pace_select(double *row_sec, const wn_pace_pool *p, const char *strategy,
                       const char *dedup, bool veto, uint64_t target_rows);
 
-/* Seconds of a search for Q queries: fixed + rows * row. Made-up vectors in memory. */
+/* Seconds of a search of a store for Q queries: fixed + rows * row where its vectors are coded, and
+ * the codes kept, in the same pass; fixed + rows * again where the codes are there. Made-up vectors
+ * in a store in the page cache, compared with its checksums (pace_search.c). */
 typedef struct wn_pace_scan {
-    double fixed_sec, row_sec;
+    double fixed_sec, row_sec, again_sec;
 } wn_pace_scan;
 wn_err wn_pace_search(wn_pace_scan *s, size_t D, size_t Q, size_t k, wn_metric metric);
 

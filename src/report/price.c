@@ -1,8 +1,8 @@
 /* Each part's work is counted (rows, tokens, bytes), a short measurement says what a unit of it
- * costs here (pace.h, pace_data.h), and for other machines times are scaled: as many times as fast
- * as they have cores, which is what cores can bring at most. Over several machines rows are shared
- * out for embedding and search, and whole runs for choosing, training and evaluating; the network
- * is not reckoned with. */
+ * costs here (pace.h, pace_data.h, pace_search.c), and for other machines times are scaled: as many
+ * times as fast as they have cores, which is what cores can bring at most. Over several machines
+ * only that is shared out which commands of winnow can share: rows that are embedded or have their
+ * gradients taken, joined afterwards, which is priced, and whole runs. */
 #include "report/price.h"
 
 #include <math.h>
@@ -18,15 +18,20 @@
 
 wn_err wn_price_add(wn_pricing *p, wn_price_line *l, wn_price_spread how)
 {
-    double nodes = how == WN_PRICE_ONE_MACHINE ? 1 : p->nodes;
-    double share = how == WN_PRICE_BY_RUNS ? ceil(l->runs / nodes) / l->runs : 1 / nodes;
+    static const char *const shared[] = {"nothing", "rows", "runs"};
+    double most = how == WN_PRICE_BY_RUNS   ? fmax(1, l->runs)
+                  : how == WN_PRICE_BY_ROWS ? INFINITY
+                                            : 1;
+    double nodes = fmin(p->nodes, most);
+    double share = how == WN_PRICE_BY_RUNS ? ceil(l->runs / nodes) / fmax(1, l->runs) : 1 / nodes;
     double sec = l->sec * share / p->speed, io = l->io_bytes * share / p->disk_rate;
     sec = io > sec ? io : sec;
-    json_t *o = json_pack(
-        "{s:s, s:s, s:I, s:I, s:I, s:f, s:f, s:f, s:I, s:I, s:s}", "part", l->name, "stage",
-        l->stage, "runs", (json_int_t)l->runs, "rows", (json_int_t)llround(l->rows), "tokens",
-        (json_int_t)llround(l->tokens), "flops", l->flops, "seconds", sec, "hours", sec / 3600,
-        "disk_bytes", (json_int_t)l->disk, "memory_bytes", (json_int_t)l->memory, "rate", l->rate);
+    json_t *o = json_pack("{s:s, s:s, s:I, s:I, s:I, s:f, s:f, s:f, s:I, s:I, s:I, s:s, s:s}",
+                          "part", l->name, "stage", l->stage, "runs", (json_int_t)l->runs, "rows",
+                          (json_int_t)llround(l->rows), "tokens", (json_int_t)llround(l->tokens),
+                          "flops", l->flops, "seconds", sec, "hours", sec / 3600, "disk_bytes",
+                          (json_int_t)l->disk, "memory_bytes", (json_int_t)l->memory, "machines",
+                          (json_int_t)nodes, "shared_by", shared[how], "rate", l->rate);
     if (!o || json_array_append_new(p->parts, o) != 0)
         return wn_fail_nomem(256, "plan");
     const double more[] = {sec / 3600, l->tokens, l->flops, l->disk};
@@ -102,18 +107,29 @@ static wn_err price_all(wn_pricing *p)
     return wn_price_evals(p);
 }
 
+/* What is assumed of the machines. */
+static const char *rule_of(const wn_pricing *p)
+{
+    if (p->nodes > 1)
+        return "times measured here, divided by how many times the cores; of several machines each "
+               "part uses as many as it says: rows are shared out to embed and to take gradients, "
+               "in pieces of the pool that `winnow store merge` joins, and whole runs of train, "
+               "eval and select, one machine each; a training, a search and the building of the "
+               "pool are not shared; `winnow run` uses one machine, the others are given its "
+               "parts' commands; no network";
+    return p->o->cores || p->o->core_rate > 0 || p->o->disk_rate
+               ? "times measured here, divided by how many times the cores"
+               : "times measured here";
+}
+
 static json_t *machine_of(const wn_pricing *p)
 {
     bool scaled = p->o->cores || p->o->nodes || p->o->core_rate > 0 || p->o->disk_rate;
-    return json_pack(
-        "{s:i, s:s, s:s, s:f, s:I, s:f, s:f, s:b, s:s}", "threads_measured", wn_par_threads(),
-        "kernel", wn_kernel_name(), "precision", wn_precision_name(precision_of(p)), "core_gflops",
-        p->core_gflops, "memory_bytes", (json_int_t)wn_machine_memory(), "cores", p->cores, "nodes",
-        p->nodes, "scaled", scaled, "rule",
-        scaled ? "times measured here, divided by how many times the cores; rows (embed, "
-                 "search) and runs (select, train, eval) shared out over machines; no "
-                 "network"
-               : "times measured here");
+    return json_pack("{s:i, s:s, s:s, s:f, s:I, s:f, s:f, s:b, s:s}", "threads_measured",
+                     wn_par_threads(), "kernel", wn_kernel_name(), "precision",
+                     wn_precision_name(precision_of(p)), "core_gflops", p->core_gflops,
+                     "memory_bytes", (json_int_t)wn_machine_memory(), "cores", p->cores, "nodes",
+                     p->nodes, "scaled", scaled, "rule", rule_of(p));
 }
 
 static json_t *sizes_of(const wn_pricing *p)

@@ -104,7 +104,8 @@ static wn_err price_gradients(wn_pricing *p, const wn_pace *w)
                         .disk = (rows + queries) * (4 * width + 48),
                         .memory = w->bytes};
     snprintf(l.rate, sizeof l.rate, "%.0f tokens/s, as training", tokens / w->row_sec);
-    return wn_price_add(p, &l, WN_PRICE_BY_ROWS);
+    WN_TRY(wn_price_add(p, &l, WN_PRICE_BY_ROWS));
+    return wn_price_joining(p, "join pieces of gradients", rows, 4 * width + 48);
 }
 
 /* Test rows of all targets that are ranked (or answered), as one of their mean shape. */

@@ -18,6 +18,7 @@ typedef struct wn_pricing {
     wn_pace_pool pool;
     wn_pace embed;
     bool vectors;
+    bool coded[2]; /* an arm before has left codes for l2 and ip, for cosine */
     json_t *parts, *rates;
     double sum[4]; /* hours, tokens, FLOPs, bytes of disk */
     double memory;
@@ -34,10 +35,12 @@ typedef struct wn_price_line {
     char rate[160]; /* what the time derives from */
 } wn_price_line;
 
+/* What of a part several machines can share. winnow itself runs on one: each of the others is given
+ * commands of the plan's parts. */
 typedef enum wn_price_spread {
-    WN_PRICE_ONE_MACHINE,
-    WN_PRICE_BY_ROWS,
-    WN_PRICE_BY_RUNS
+    WN_PRICE_ONE_MACHINE, /* nothing: a pool, a search, a training are made by one process */
+    WN_PRICE_BY_ROWS,     /* pieces of the pool, whose stores `winnow store merge` joins */
+    WN_PRICE_BY_RUNS      /* whole runs: no more machines than there are of these */
 } wn_price_spread;
 
 /* A part of the plan, its time scaled to the machines asked for. */
@@ -53,6 +56,7 @@ double wn_price_selected(const wn_pricing *p, size_t arm, size_t target);
 
 wn_err wn_price_pool(wn_pricing *p);
 wn_err wn_price_embed(wn_pricing *p);
+wn_err wn_price_joining(wn_pricing *p, const char *name, double rows, double row_bytes);
 wn_err wn_price_search(wn_pricing *p, const wn_recipe_arm *a);
 wn_err wn_price_select(wn_pricing *p, size_t arm);
 wn_err wn_price_trainings(wn_pricing *p); /* gradients too */

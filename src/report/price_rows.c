@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "search/code_file.h"
+#include "search/finder.h"
 
 /* ---- pool, embed, search ---- */
 
@@ -70,7 +72,25 @@ wn_err wn_price_embed(wn_pricing *p)
     l.flops = tokens / token * p->embed.row_flops;
     l.sec = tokens / token * p->embed.row_sec;
     l.disk = queries * stored_bytes(p);
-    return wn_price_add(p, &l, WN_PRICE_BY_ROWS);
+    WN_TRY(wn_price_add(p, &l, WN_PRICE_BY_RUNS));
+    return wn_price_joining(p, "join embedded pieces", rows, stored_bytes(p));
+}
+
+/* Where pieces of the pool were made on several machines their stores become one: read and written,
+ * as fast as the disk is read. */
+wn_err wn_price_joining(wn_pricing *p, const char *name, double rows, double row_bytes)
+{
+    wn_price_line l = {.stage = "store",
+                       .runs = 1,
+                       .rows = rows,
+                       .io_bytes = 2 * rows * row_bytes,
+                       .disk = rows * row_bytes,
+                       .memory = 64 << 20};
+    if (p->nodes <= 1)
+        return WN_OK;
+    snprintf(l.name, sizeof l.name, "%s", name);
+    snprintf(l.rate, sizeof l.rate, "%.0f MB/s of the disk, read and written", p->disk_rate * 1e-6);
+    return wn_price_add(p, &l, WN_PRICE_ONE_MACHINE);
 }
 
 static uint64_t k_of(const wn_recipe_arm *a)
@@ -78,37 +98,60 @@ static uint64_t k_of(const wn_recipe_arm *a)
     return a->k ? a->k : 500;
 }
 
-static double mean_queries(const wn_pricing *p)
+static double all_queries(const wn_pricing *p)
 {
     double sum = 0;
     for (size_t t = 0; t < p->r.n_targets; t++)
         sum += (double)p->s.target[t].queries.rows;
-    return sum / (double)p->r.n_targets;
+    return fmax(1, sum);
 }
 
+/* Bytes of the rows that are scored where codes are kept: pages of them, some times as many as
+ * there are hits, in which case soon all. */
+static double scored_bytes(double store_bytes, double hits)
+{
+    enum { PAGE = 4096, TRIED = 4 };
+    double pages = store_bytes / PAGE;
+    return store_bytes * (1 - exp(-TRIED * hits / pages));
+}
+
+/* The queries of all targets are searched for together, as many in one pass over the rows as their
+ * candidates leave room for; the first arm's first pass makes the codes that are kept. */
 wn_err wn_price_search(wn_pricing *p, const wn_recipe_arm *a)
 {
     wn_metric metric;
     wn_pace_scan s;
-    double Q = fmax(1, round(mean_queries(p))), rows = (double)p->s.pool.rows;
+    double Q = all_queries(p), k = (double)k_of(a), rows = (double)p->s.pool.rows;
+    double passes = ceil(Q / (double)wn_search_together(k_of(a)));
     size_t D = (size_t)p->embed.width;
     WN_TRY(wn_metric_parse(&metric, a->distance));
     WN_TRY(wn_price_tell(p, "search"));
-    WN_TRY(wn_pace_search(&s, D, (size_t)Q, (size_t)k_of(a), metric));
-    WN_TRY(wn_price_rate(p, "search", 1 / s.row_sec, "rows/s", "made-up vectors in memory"));
-    double bytes = rows * p->embed.width * 4;
+    WN_TRY(wn_pace_search(&s, D, (size_t)ceil(Q / passes), (size_t)k_of(a), metric));
+    WN_TRY(wn_price_rate(p, "search", 1 / s.row_sec, "rows/s", "a made-up store, codes made"));
+    WN_TRY(wn_price_rate(p, "search again", 1 / s.again_sec, "rows/s", "the same, codes kept"));
+    bool *coded = &p->coded[metric == WN_METRIC_COSINE];
+    double bytes = rows * p->embed.width * 4,
+           beside = rows * (stored_bytes(p) - p->embed.width * 4);
+    double codes = rows * (double)wn_code_row_bytes(D);
+    double first = *coded ? 0 : 1, later = passes - first;
     bool cached = bytes < (double)wn_machine_memory() / 2;
-    wn_price_line l = {.stage = "search",
-                       .runs = (double)p->r.n_targets,
-                       .rows = rows,
-                       .flops = 2 * rows * Q * p->embed.width * (double)p->r.n_targets,
-                       .sec = (double)p->r.n_targets * (s.fixed_sec + rows * s.row_sec),
-                       .io_bytes = cached ? 0 : (double)p->r.n_targets * bytes,
-                       .memory = (192 << 20) + Q * (double)k_of(a) * 64 + rows / 8};
+    wn_price_line l = {
+        .stage = "search",
+        .runs = passes,
+        .rows = rows,
+        .flops = 2 * rows * Q * p->embed.width,
+        .sec = passes * s.fixed_sec + rows * (first * s.row_sec + later * s.again_sec),
+        .io_bytes = cached ? 0
+                           : beside + first * (bytes + codes) +
+                                 later * (codes + scored_bytes(bytes, Q / passes * k)),
+        .disk = wn_codes_worth(p->s.pool.rows, D) ? first * codes : 0,
+        .memory = wn_search_memory((size_t)ceil(Q / passes), (size_t)k, D, !cached) + Q * k * 16};
+    *coded = true;
     snprintf(l.name, sizeof l.name, "search %s", a->name);
-    snprintf(l.rate, sizeof l.rate, "%.3g rows/s of %zu numbers for %.0f queries%s", 1 / s.row_sec,
-             D, Q, cached ? "" : ", at most the disk's rate");
-    return wn_price_add(p, &l, WN_PRICE_BY_ROWS);
+    snprintf(l.rate, sizeof l.rate, "%.3g rows/s of %zu numbers for %.0f queries%s",
+             first > 0 ? 1 / s.row_sec : 1 / s.again_sec, D, Q / passes,
+             cached ? "" : ", at most the disk's rate");
+    return wn_price_add(p, &l, WN_PRICE_ONE_MACHINE);
 }
 
 /* ---- arms ---- */

@@ -50,7 +50,7 @@ static void cell(wn_str *s, const json_t *part, int column)
 }
 
 /* Numbers to the right. */
-static void put_row(wn_str *out, const json_t *part, const size_t *width)
+static void put_row(wn_str *out, const json_t *part, const size_t *width, double nodes)
 {
     wn_str text = {0};
     for (int c = 0; c < COLUMNS; c++) {
@@ -65,6 +65,8 @@ static void put_row(wn_str *out, const json_t *part, const size_t *width)
     const char *why = json_string_value(json_object_get(part, "rate"));
     if (why)
         wn_str_printf(out, "  %s", why);
+    if (why && nodes > 1)
+        wn_str_printf(out, "; on %.0f of %.0f machines", real(part, "machines"), nodes);
     wn_str_putc(out, '\n');
     wn_str_free(&text);
 }
@@ -100,9 +102,9 @@ wn_err wn_price_text(wn_str *s, const json_t *doc)
                   json_string_value(json_object_get(m, "rule")), real(m, "threads_measured"),
                   real(m, "core_gflops"));
     widths(width, parts, total);
-    put_row(s, NULL, width);
-    json_array_foreach((json_t *)(uintptr_t)parts, i, v) put_row(s, v, width);
-    put_row(s, total, width);
+    put_row(s, NULL, width, 1);
+    json_array_foreach((json_t *)(uintptr_t)parts, i, v) put_row(s, v, width, real(m, "nodes"));
+    put_row(s, total, width, 1);
     json_array_foreach(json_object_get(doc, "warnings"), i, v)
         wn_str_printf(s, "note: %s\n", json_string_value(v));
     json_decref(total);

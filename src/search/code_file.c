@@ -46,6 +46,11 @@ static size_t rows_bytes(size_t rows, size_t d)
 _Static_assert(sizeof(wn_row_facts) * WN_SCAN_ROWS % sizeof(uint64_t) == 0,
                "checksums are aligned");
 
+size_t wn_code_row_bytes(size_t D)
+{
+    return wn_code_length(D) + sizeof(wn_row_facts) + sizeof(uint64_t);
+}
+
 static size_t rows_of(const struct plan *p, uint64_t piece)
 {
     uint64_t left = p->N - piece * WN_CODE_ROWS;

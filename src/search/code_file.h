@@ -43,6 +43,8 @@ wn_err wn_code_file_open(wn_code_file **out, const char **why, const char *path,
                          const wn_coded_rows *of);
 void wn_code_file_close(wn_code_file *k);
 
+/* Bytes of the file a row. */
+size_t wn_code_row_bytes(size_t D);
 const wn_basis *wn_code_file_basis(const wn_code_file *k);
 /* Of rows [piece * WN_CODE_ROWS, ...). */
 typedef struct wn_code_piece {

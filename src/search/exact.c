@@ -47,6 +47,23 @@ const char *wn_metric_name(wn_metric m)
     return metric_name[m];
 }
 
+size_t wn_search_together(size_t k)
+{
+    size_t n = CANDIDATE_BYTES / (wn_topk_cap(k) * sizeof(wn_cand));
+    return n < 1 ? 1 : n;
+}
+
+double wn_search_memory(size_t Q, size_t k, size_t D, bool large)
+{
+    double d = (double)wn_code_length(D), row = (double)wn_code_row_bytes(D);
+    double hits = fmin(HIT_BYTES, (double)WN_SPAN_ROWS * (double)Q * sizeof(wn_scan_hit));
+    double thread = 2 * hits + FOUND * (double)sizeof(struct found) + WN_SPAN_ROWS * row;
+    double query = (double)wn_topk_cap(k) * sizeof(wn_cand) + 8 * (double)D + 2 * d;
+    double window = (double)WN_WINDOW_BYTES * (1 + row / (4 * (double)D));
+    return wn_par_threads() * thread + (double)Q * query + wn_sample_bytes(Q, D) +
+           (large ? window : (double)WN_WINDOW_BYTES * row / (4 * (double)D));
+}
+
 /* ---- candidates ---- */
 
 static void lock(char *busy)
@@ -375,8 +392,7 @@ static wn_err join(struct queries *a, const wn_asked *ask, size_t n, size_t D)
 /* With s->basis. */
 static wn_err run(struct scan *s, const struct queries *all)
 {
-    size_t block = CANDIDATE_BYTES / (wn_topk_cap(s->k) * sizeof(wn_cand));
-    block = block < 1 ? 1 : block;
+    size_t block = wn_search_together(s->k);
     block = block < all->Q ? block : all->Q;
     WN_TRY(reserve(s, block));
     wn_cand *cand = wn_malloc(block * wn_topk_cap(s->k) * sizeof *cand);

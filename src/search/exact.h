@@ -6,6 +6,8 @@
 #include "search/code_file.h"
 #include "search/topk.h"
 
+enum { WN_WINDOW_BYTES = 64 << 20 }; /* of rows that are read together (stream.c) */
+
 struct query_state {
     wn_topk top;
     double norm; /* |q| */
@@ -103,5 +105,8 @@ wn_err wn_sample_basis(wn_basis *b, const struct scan *s);
 /* For each query a score that a few more than k rows should reach, as floors of s->coded and in
  * s->guess; -infinity where a sample cannot tell. */
 wn_err wn_guess(struct scan *s);
+
+/* What the sample of a search of Q queries takes. */
+double wn_sample_bytes(size_t Q, size_t D);
 
 #endif

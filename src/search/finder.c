@@ -29,11 +29,16 @@ static wn_err path_of(char **path, const wn_store *s, bool cosine)
     return WN_OK;
 }
 
+bool wn_codes_worth(uint64_t rows, size_t dim)
+{
+    return rows * dim >= WORTH_FLOATS;
+}
+
 /* The file that is there, or that one is to be made. */
 static wn_err take(wn_finder *f, bool prepare)
 {
     const char *why;
-    bool worth = prepare || f->rows.N * f->rows.D >= WORTH_FLOATS;
+    bool worth = prepare || wn_codes_worth(f->rows.N, f->rows.D);
     WN_TRY(path_of(&f->path, f->store, f->rows.cosine));
     WN_TRY(wn_code_file_open(&f->use.file, &why, f->path, &f->rows));
     if (why)

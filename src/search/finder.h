@@ -8,6 +8,8 @@
 
 typedef struct wn_finder wn_finder;
 
+/* Whether vectors are large enough for their codes to be kept without being asked to. */
+bool wn_codes_worth(uint64_t rows, size_t dim);
 /* Takes the file that is there. Where there is none, or one that is damaged or belongs to other
  * rows, the first search makes it in passing, if the vectors are large enough to gain by it (64 MB)
  * or with `prepare`; where it cannot be written a message says so, and codes are made by every

@@ -18,6 +18,7 @@ enum {
     SAMPLE_BYTES = 48 << 20,
     BASIS_ROWS = 4096,
     BASIS_FLOATS = 8 << 20,
+    LARGE_BLOCKS = 128,
     PIECE_BLOCKS = 8,
     PART = 16
 };
@@ -64,7 +65,8 @@ struct sample {
     uint64_t *row; /* [n] which ones: any run of them is spread evenly too */
     int8_t *code;
     wn_row_facts *facts;
-    float *few; /* [threads][16 rows and scratch] */
+    float *few;  /* [threads][16 rows and scratch] */
+    size_t from; /* the first block at work */
 };
 
 static void sample_block(void *ctx, size_t block, int thread)
@@ -72,7 +74,7 @@ static void sample_block(void *ctx, size_t block, int thread)
     struct sample *m = ctx;
     const struct scan *s = m->s;
     const wn_basis *b = s->basis;
-    size_t first = block * WN_SCAN_ROWS, bad;
+    size_t first = (m->from + block) * WN_SCAN_ROWS, bad;
     size_t n = m->rows - first < WN_SCAN_ROWS ? m->rows - first : WN_SCAN_ROWS;
     int8_t *code = m->code + first * b->d;
     if (s->file) {
@@ -97,6 +99,20 @@ static void ask_ahead(const struct scan *s, uint64_t row)
         wn_code_file_row_ahead(s->file, row);
     else if (s->of->large && s->of->store)
         wn_store_ahead(s->of->store, row, 1);
+}
+
+/* A page or more was mapped for each row: where memory does not hold all they go at once. */
+static void take_blocks(struct sample *m)
+{
+    const struct scan *s = m->s;
+    size_t blocks = wn_code_blocks(m->rows), together = s->of->large ? LARGE_BLOCKS : blocks + 1;
+    for (m->from = 0; m->from < blocks; m->from += together) {
+        wn_par_do(blocks - m->from < together ? blocks - m->from : together, sample_block, m);
+        if (s->of->large && s->file)
+            wn_code_file_behind(s->file, 0, (s->N + WN_CODE_ROWS - 1) / WN_CODE_ROWS);
+        else if (s->of->large && s->of->store)
+            wn_store_behind(s->of->store, 0, s->N);
+    }
 }
 
 static size_t common(size_t a, size_t b)
@@ -124,7 +140,7 @@ static wn_err take_sample(struct sample *m)
         m->row[m->rows++] = row;
         ask_ahead(s, row);
     }
-    wn_par_do(wn_code_blocks(m->rows), sample_block, m);
+    take_blocks(m);
     return WN_OK;
 }
 
@@ -227,12 +243,23 @@ static wn_err search_sample(struct sample *m, size_t rank)
     return e;
 }
 
+static size_t sample_rows(size_t Q, size_t d)
+{
+    size_t most = SAMPLE_BYTES / d, n = Q < FEW_QUERIES ? FEW_ROWS : MANY_ROWS;
+    return n < most ? n : most;
+}
+
+double wn_sample_bytes(size_t Q, size_t D)
+{
+    size_t d = wn_code_length(D);
+    return (double)sample_rows(Q, d) * ((double)d + sizeof(wn_row_facts) + sizeof(uint64_t));
+}
+
 wn_err wn_guess(struct scan *s)
 {
-    uint64_t most = SAMPLE_BYTES / s->basis->d, n = s->Q < FEW_QUERIES ? FEW_ROWS : MANY_ROWS;
+    size_t n = sample_rows(s->Q, s->basis->d);
     struct sample m = {.s = s};
-    n = n < most ? n : most;
-    m.n = (size_t)(n < s->N ? n : s->N);
+    m.n = n < s->N ? n : (size_t)s->N;
     wn_err e = take_sample(&m);
     double share = (double)m.rows * (double)s->k / (double)s->left;
     size_t rank = rank_of(share);

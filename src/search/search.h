@@ -14,6 +14,12 @@ const char *wn_metric_name(wn_metric m);
 
 enum { WN_NO_ROW = -1 };
 
+/* Queries that one pass over the rows answers, at most. */
+size_t wn_search_together(size_t k);
+/* About the bytes that a search of Q queries, at most so many, takes besides rows that memory
+ * holds; large: of a store that it does not hold, whose rows come and go in windows. */
+double wn_search_memory(size_t Q, size_t k, size_t D, bool large);
+
 /* row [Q,k] out: positions, best first, WN_NO_ROW behind the end where the store has fewer than k
  * rows; score [Q,k] out: squared distance (l2, smaller is better), inner product or cosine (larger
  * is better), in float64; NaN behind the end. rows [N,D], query [Q,D] float32. The cosine with a

@@ -51,6 +51,7 @@ static wn_err write_hits(wn_out *out, wn_finder *f, const wn_store *s, const wn_
             err = wn_str_check(&line);
             if (err == WN_OK)
                 err = wn_out_write(out, line.p, line.len);
+            wn_store_forget(s);
         }
     }
     wn_str_free(&line);

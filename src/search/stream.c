@@ -7,8 +7,6 @@
 #include "base/report.h"
 #include "search/exact.h"
 
-enum { WINDOW_BYTES = 64 << 20 }; /* of rows */
-
 static const wn_store *store_of(const struct scan *s)
 {
     return s->of->store;
@@ -18,7 +16,7 @@ static const wn_store *store_of(const struct scan *s)
 static uint64_t window_pieces(const struct scan *s, size_t piece_rows)
 {
     uint64_t least = 4 * (uint64_t)wn_par_threads(), all = (s->N + piece_rows - 1) / piece_rows;
-    uint64_t pieces = WINDOW_BYTES / (s->D * sizeof(float)) / piece_rows;
+    uint64_t pieces = WN_WINDOW_BYTES / (s->D * sizeof(float)) / piece_rows;
     pieces = pieces > least ? pieces : least;
     return pieces < all ? pieces : all;
 }

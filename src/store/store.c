@@ -12,6 +12,12 @@
 #include "io/manifest.h"
 #include "store/reader.h"
 
+/* Of what is looked at when a store is opened no more than so much is in memory at a time. */
+enum {
+    TOGETHER = 64,    /* blocks of 1 MiB compared with their checksums */
+    STRETCH = 1 << 20 /* rows whose records and ids are looked through */
+};
+
 static const char *meta_of(const wn_store *s, uint64_t row)
 {
     WN_ASSERT(row < s->rows);
@@ -34,6 +40,8 @@ static wn_err check_ids(wn_store *s)
     const wn_map *ids = &s->map[WN_FILE_IDS], *meta = &s->map[WN_FILE_META];
     uint64_t at = 0;
     for (uint64_t r = 0; r < s->rows; r++) {
+        if (r % STRETCH == STRETCH - 1)
+            wn_store_forget(s);
         if (wn_get64(meta_of(s, r) + 24) != at || at >= ids->size)
             return wn_fail(WN_EFORMAT,
                            "%s: record %llu: expected an id at byte %llu of ids.txt, "
@@ -148,7 +156,11 @@ static wn_err check_sums(wn_store *s)
     for (int i = 0; i < WN_STORE_FILES; i++) {
         const wn_map *m = &s->map[i];
         uint64_t blocks = wn_sum_blocks(m->size);
-        WN_TRY(wn_sums_check(sum, m->data, m->size, 0, blocks, m->path));
+        for (uint64_t b = 0; b < blocks; b += TOGETHER) {
+            uint64_t n = blocks - b < TOGETHER ? blocks - b : TOGETHER;
+            WN_TRY(wn_sums_check(sum + b, m->data, m->size, b, n, m->path));
+            wn_map_forget(m);
+        }
         sum += blocks;
     }
     return WN_OK;
@@ -292,6 +304,12 @@ uint64_t wn_store_bytes(const wn_store *s)
     for (int i = 0; i < WN_STORE_FILES; i++)
         bytes += s->map[i].size;
     return bytes + wn_store_shards(&s->shape, s->rows) * s->shape.head_bytes;
+}
+
+void wn_store_forget(const wn_store *s)
+{
+    for (int i = 0; i < WN_STORE_FILES; i++)
+        wn_map_forget(&s->map[i]);
 }
 
 wn_span wn_store_id(const wn_store *s, uint64_t row)

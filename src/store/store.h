@@ -61,6 +61,8 @@ const char *wn_store_packed(const wn_store *s, uint64_t row); /* its bytes, as s
 void wn_store_ahead(const wn_store *s, uint64_t first, uint64_t n);
 void wn_store_behind(const wn_store *s, uint64_t first, uint64_t n);
 void wn_store_scattered(const wn_store *s, bool yes);
+/* Ids and records looked at so far need not stay mapped: for who looks at many, here and there. */
+void wn_store_forget(const wn_store *s);
 wn_span wn_store_id(const wn_store *s, uint64_t row);
 const char *wn_store_task(const wn_store *s, uint64_t row);
 uint32_t wn_store_task_number(const wn_store *s, uint64_t row);

@@ -8,6 +8,7 @@
 #include "report/cost.h"
 #include "report/pace.h"
 #include "report/pace_data.h"
+#include "report/price_parts.h"
 #include "report/sizes.h"
 
 static const char *const llama =
@@ -187,6 +188,47 @@ Test(pace, rows_and_vectors_leave_nothing_behind)
     wn_pace_pool_close(&p);
     cr_assert_eq(wn_pace_search(&s, 64, 20, 10, WN_METRIC_L2), WN_OK, "%s", wn_error_text());
     cr_expect_gt(s.row_sec, 0);
+    cr_expect_gt(s.again_sec, 0);
     cr_expect_geq(s.fixed_sec, 0);
     cr_expect_eq(wn_mem_live(), live);
+}
+
+static void priced(wn_pricing *p, double runs, wn_price_spread how, double sec, json_int_t machines)
+{
+    wn_price_line l = {.stage = "train", .name = "some", .runs = runs, .sec = 120};
+    size_t i = json_array_size(p->parts);
+    cr_assert_eq(wn_price_add(p, &l, how), WN_OK);
+    const json_t *part = json_array_get(p->parts, i);
+    cr_expect_float_eq(json_real_value(json_object_get(part, "seconds")), sec, 1e-9,
+                       "%g runs, way %d: %g", runs, (int)how,
+                       json_real_value(json_object_get(part, "seconds")));
+    cr_expect_eq(json_integer_value(json_object_get(part, "machines")), machines);
+}
+
+/* Four machines twice as fast as this one: a training is not cut, six of them take two rounds, rows
+ * are shared out, and what was made in pieces has to be joined. */
+Test(pace, machines_share_what_can_be_shared)
+{
+    const wn_plan_opts o = {.nodes = 4};
+    wn_pricing p = {.o = &o,
+                    .parts = json_array(),
+                    .rates = json_array(),
+                    .nodes = 4,
+                    .speed = 2,
+                    .disk_rate = 1e9};
+    priced(&p, 1, WN_PRICE_ONE_MACHINE, 60, 1);
+    priced(&p, 1, WN_PRICE_BY_ROWS, 15, 4);
+    priced(&p, 1, WN_PRICE_BY_RUNS, 60, 1);
+    priced(&p, 3, WN_PRICE_BY_RUNS, 20, 3);
+    priced(&p, 6, WN_PRICE_BY_RUNS, 20, 4);
+    priced(&p, 8, WN_PRICE_BY_RUNS, 15, 4);
+    cr_assert_eq(wn_price_joining(&p, "join", 1e6, 1000), WN_OK);
+    const json_t *join = json_array_get(p.parts, 6);
+    cr_expect_float_eq(json_real_value(json_object_get(join, "seconds")), 2, 1e-9);
+    p.nodes = 1;
+    cr_assert_eq(wn_price_joining(&p, "join", 1e6, 1000), WN_OK);
+    cr_expect_eq(json_array_size(p.parts), 7);
+    priced(&p, 6, WN_PRICE_BY_RUNS, 60, 1);
+    json_decref(p.parts);
+    json_decref(p.rates);
 }
