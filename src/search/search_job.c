@@ -6,6 +6,8 @@
 #include "io/json.h"
 #include "search/finder.h"
 
+enum { FORGET = 64 }; /* ids looked up, each of which may have mapped a megabyte */
+
 static void hits_line(wn_str *line, const wn_store *s, const wn_store *queries, size_t q,
                       const int64_t *row, const double *score, size_t k)
 {
@@ -20,6 +22,8 @@ static void hits_line(wn_str *line, const wn_store *s, const wn_store *queries, 
         wn_str_puts(line, ", \"score\": ");
         wn_json_f64(line, score[i]);
         wn_str_putc(line, '}');
+        if (i % FORGET == FORGET - 1)
+            wn_store_forget(s);
     }
     wn_str_puts(line, "]}\n");
 }
@@ -51,7 +55,6 @@ static wn_err write_hits(wn_out *out, wn_finder *f, const wn_store *s, const wn_
             err = wn_str_check(&line);
             if (err == WN_OK)
                 err = wn_out_write(out, line.p, line.len);
-            wn_store_forget(s);
         }
     }
     wn_str_free(&line);

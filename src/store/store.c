@@ -14,8 +14,9 @@
 
 /* Of what is looked at when a store is opened no more than so much is in memory at a time. */
 enum {
-    TOGETHER = 64,    /* blocks of 1 MiB compared with their checksums */
-    STRETCH = 1 << 20 /* rows whose records and ids are looked through */
+    TOGETHER = 64,       /* blocks of 1 MiB compared with their checksums */
+    STRETCH = 1 << 20,   /* rows whose records and ids are looked through */
+    FORGOTTEN = 64 << 20 /* bytes from which on a file's pages are worth giving back */
 };
 
 static const char *meta_of(const wn_store *s, uint64_t row)
@@ -309,7 +310,8 @@ uint64_t wn_store_bytes(const wn_store *s)
 void wn_store_forget(const wn_store *s)
 {
     for (int i = 0; i < WN_STORE_FILES; i++)
-        wn_map_forget(&s->map[i]);
+        if (s->map[i].size > FORGOTTEN)
+            wn_map_forget(&s->map[i]);
 }
 
 wn_span wn_store_id(const wn_store *s, uint64_t row)
