@@ -30,11 +30,13 @@ wn_err wn_pace_select(double *row_sec, const wn_pace_pool *p, const char *strate
 
 /* Seconds of a search of a store for Q queries: fixed + rows * row where its vectors are coded, and
  * the codes kept, in the same pass; fixed + rows * again where the codes are there. Made-up vectors
- * in a store in the page cache, compared with its checksums (pace_search.c). */
+ * in a store in the page cache, compared with its checksums, some hundred thousand rows or the
+ * `rows` of the search where those are fewer (pace_search.c). */
 typedef struct wn_pace_scan {
     double fixed_sec, row_sec, again_sec;
 } wn_pace_scan;
-wn_err wn_pace_search(wn_pace_scan *s, size_t D, size_t Q, size_t k, wn_metric metric);
+wn_err wn_pace_search(wn_pace_scan *s, uint64_t rows, size_t D, size_t Q, size_t k,
+                      wn_metric metric);
 
 /* Bytes a second that a file beyond the page cache is read with, as search reads a store. */
 wn_err wn_pace_disk(double *rate);

@@ -16,7 +16,7 @@ enum {
     SCAN_ROWS = 400000,
     CENTRES = 512,
     VECTORS = 1024, /* made together */
-    TURNS = 3
+    TURNS = 2
 };
 
 struct vectors {
@@ -132,11 +132,13 @@ static wn_err measure(wn_pace_scan *s, const char *dir, uint64_t N, size_t D, co
     return e;
 }
 
-wn_err wn_pace_search(wn_pace_scan *s, size_t D, size_t Q, size_t k, wn_metric metric)
+wn_err wn_pace_search(wn_pace_scan *s, uint64_t rows, size_t D, size_t Q, size_t k,
+                      wn_metric metric)
 {
     size_t most = SCAN_FLOATS / D, N = most < SCAN_ROWS ? most : SCAN_ROWS;
     struct vectors asked = {.D = D, .seed = 2};
     char *dir = NULL;
+    N = rows < N ? (size_t)rows : N;
     N = N < VECTORS ? VECTORS : N;
     asked.x = wn_malloc(Q * D * sizeof *asked.x);
     int64_t *row = wn_malloc(Q * k * sizeof *row);

@@ -126,7 +126,8 @@ wn_err wn_price_search(wn_pricing *p, const wn_recipe_arm *a)
     size_t D = (size_t)p->embed.width;
     WN_TRY(wn_metric_parse(&metric, a->distance));
     WN_TRY(wn_price_tell(p, "search"));
-    WN_TRY(wn_pace_search(&s, D, (size_t)ceil(Q / passes), (size_t)k_of(a), metric));
+    WN_TRY(
+        wn_pace_search(&s, p->s.pool.rows, D, (size_t)ceil(Q / passes), (size_t)k_of(a), metric));
     WN_TRY(wn_price_rate(p, "search", 1 / s.row_sec, "rows/s", "a made-up store, codes made"));
     WN_TRY(wn_price_rate(p, "search again", 1 / s.again_sec, "rows/s", "the same, codes kept"));
     bool *coded = &p->coded[metric == WN_METRIC_COSINE];

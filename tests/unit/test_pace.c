@@ -186,7 +186,7 @@ Test(pace, rows_and_vectors_leave_nothing_behind)
     cr_assert_eq(wn_pace_select(&row, &p, "random", NULL, true, 50), WN_OK, "%s", wn_error_text());
     cr_expect_gt(row, 0);
     wn_pace_pool_close(&p);
-    cr_assert_eq(wn_pace_search(&s, 64, 20, 10, WN_METRIC_L2), WN_OK, "%s", wn_error_text());
+    cr_assert_eq(wn_pace_search(&s, 5000, 64, 20, 10, WN_METRIC_L2), WN_OK, "%s", wn_error_text());
     cr_expect_gt(s.row_sec, 0);
     cr_expect_gt(s.again_sec, 0);
     cr_expect_geq(s.fixed_sec, 0);
