@@ -17,7 +17,7 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from lab import Lab, interval, mean, plot, rows_of, shuffled, sign_flip, table, write_rows  # noqa: E402
+from lab import Lab, interval, mean, plot, rows_of, shuffled, sign_flip, spearman, table, write_rows  # noqa: E402
 
 TRAIN = ["--method", "lora", "--rank", "8", "--epochs", "1", "--schedule", "linear", "--warmup", "10%"]
 # As DEFT's few-shot stage: IA3 by Adafactor, linear warm-up and decay, batch 8, norm clipped at 1.
@@ -288,6 +288,34 @@ def label(key):
     return arm + size + (f", {queries} queries" if queries else "")
 
 
+def spread(g):
+    """What one seed is worth: the mean loss over the targets, seed by seed, of arms that have several on all of them."""
+    body = []
+    for key, per in g.items():
+        n = min(len(x) for x in per.values())
+        if n > 1:
+            body.append([label(key)] + [" ".join(f"{mean([x[i]['loss'] for x in per.values()]):.3f}" for i in range(n))])
+    return "\n## mean loss, seed by seed\n\n" + table(["arm", "seeds"], body) if body else ""
+
+
+def by_distance(lab, g):
+    """Whether neighbours help more where they are nearer: a target's distance is the mean score of its chosen rows, of the largest size."""
+    share = max((k[1] for k in g if k[0] == "deft"), default=0)
+    key, rivals = ("deft", share, lab.queries[0]), [("random", share, None), ("balanced-random", share, None)]
+    if any(t not in g.get(k, {}) for k in [key] + rivals for t in lab.targets):
+        return ""
+    body, columns = [], []
+    for t in lab.targets:
+        rows = rows_of(lab.path("select", f"deft-{round(share * lab.size)}-q{lab.queries[0]}-{t}-0.jsonl"))
+        loss = [mean([r["loss"] for r in g[k][t]]) for k in [key] + rivals]
+        columns.append([mean([r["score"] for r in rows]), loss[1] - loss[0], loss[2] - loss[0]])
+    for t, c in sorted(zip(lab.targets, columns), key=lambda x: x[1][0]):
+        body.append([t, f"{c[0]:.3f}", f"{c[1]:+.3f}", f"{c[2]:+.3f}"])
+    d, a, b = zip(*columns)
+    return ("\n## loss saved by neighbours, by distance\n\n" + table(["target", "mean squared distance of the chosen rows", "than random", "than balanced random"], body)
+            + f"\nRank correlation of distance and saving: {spearman(d, a):+.2f} (random), {spearman(d, b):+.2f} (balanced), {len(d)} targets.\n")
+
+
 def report(lab):
     rows = lab.results()
     write_rows(lab.path("results.jsonl"), rows)
@@ -318,6 +346,7 @@ def report(lab):
             show = [f"{v[0]:+.3f} [{v[1]:+.3f}, {v[2]:+.3f}], p {'< 0.001' if v[3] < 1e-3 else f'{v[3]:.3f}'}" if v else "" for v in (acc, loss)]
             body.append([label(a), label(b)] + show)
     text += table(["arm", "against", "accuracy", "loss"], body)
+    text += spread(g) + by_distance(lab, g)
     with open(lab.path("table.md"), "w", encoding="utf-8") as f:
         f.write(text)
     for field in ("accuracy", "loss"):
