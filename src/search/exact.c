@@ -1,7 +1,8 @@
 /* The scan. A sample of the rows gives the centre of their codes (codes.h) and a guess of each
  * query's threshold (guess.c). Then every thread takes a piece of the rows at a time: makes
  * their codes, or has them from a file beside the store (code_file.h); filters them against all
- * queries (wn_scan); and scores what passes from the stored float32 numbers. A row passes unless
+ * queries (wn_scan), and what passes again by the queries' finer codes (wn_scan_refine); and scores
+ * what is left from the stored float32 numbers (span.c). A row passes unless
  * its bound is below the query's threshold, so all that belongs to the answer is scored: in float32
  * first, and in float64 what the rounding of those sums does not rule out. What is returned are
  * float64 scores, ties to the smaller row. So nothing depends on threads, tiles or instruction

@@ -1,4 +1,4 @@
-/* A search while it runs: what exact.c and guess.c share. */
+/* A search while it runs: what exact.c, guess.c, span.c and stream.c share. */
 #ifndef WN_SEARCH_EXACT_H
 #define WN_SEARCH_EXACT_H
 
