@@ -486,5 +486,5 @@ Test(rank, eval_ranks_or_takes_losses)
     char *text;
     o.metric = "nll";
     o.answer = "generate";
-    cr_expect_eq(wn_eval_job(&o, &text), WN_EARG);
+    cr_expect_eq(wn_eval_job(&o, &text), WN_EUSE);
 }
