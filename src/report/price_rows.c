@@ -146,7 +146,8 @@ wn_err wn_price_search(wn_pricing *p, const wn_recipe_arm *a)
                            : beside + first * (bytes + codes) +
                                  later * (codes + scored_bytes(bytes, Q / passes * k)),
         .disk = wn_codes_worth(p->s.pool.rows, D) ? first * codes : 0,
-        .memory = wn_search_memory((size_t)ceil(Q / passes), (size_t)k, D, !cached) + Q * k * 16};
+        .memory = wn_search_memory((size_t)ceil(Q / passes), (size_t)k, D, !cached) + Q * k * 16 +
+                  fmin(beside, 64 << 20)}; /* ids and records come and go in as much */
     *coded = true;
     snprintf(l.name, sizeof l.name, "search %s", a->name);
     snprintf(l.rate, sizeof l.rate, "%.3g rows/s of %zu numbers for %.0f queries%s",
