@@ -49,9 +49,10 @@ WN_API const char *wn_version(void);
 /* 0: all cores. Holds for the whole process; results do not depend on it. */
 WN_API void wn_set_threads(int n);
 
-/* 0: no limit. Holds for the whole process: what would allocate beyond it fails with WN_ENOMEM.
- * Files that are mapped (weights, stores, pools) do not count: the system may drop their pages.
- * Training, gradients and generation also plan ahead within wn_common.max_memory. */
+/* 0: no limit. Of the whole process: what would allocate beyond it fails with WN_ENOMEM. Files that
+ * are mapped (weights, stores, pools) do not count: the system may drop their pages. Training,
+ * gradients, generation and measuring plan ahead within wn_common.max_memory, and lift this limit
+ * once their plan stands: set it again for a next job. */
 WN_API void wn_set_max_memory(uint64_t bytes);
 
 /* Called from time to time during long work, from one thread at a time. `unit` names what is

@@ -2,7 +2,7 @@
  *
  *   completion   {"prompt", "completion"}: prompt and completion laid end to end are the text that
  *                winnow trains a decoder on, so a blank is put in front of a completion where
- *                neither side has white space (encode.c)
+ *                neither side has white space (encode.h)
  *   alpaca       {"instruction", "input", "output"}, the input empty
  *   messages     {"messages": [user, assistant]}, each with role and content
  *   sharegpt     {"conversations": [human, gpt]}, each with from and value
@@ -16,7 +16,7 @@
 #include "io/file.h"
 #include "io/json.h"
 #include "pool/pool.h"
-#include "token/unicode.h"
+#include "token/encode.h"
 
 static void member(wn_str *s, const char *before, wn_span text)
 {
@@ -24,73 +24,41 @@ static void member(wn_str *s, const char *before, wn_span text)
     wn_json_string(s, text.p, text.len);
 }
 
-static bool blank_end(wn_span s)
+/* Where a prompt and a target stand in a shape's line. */
+struct shape {
+    const char *name, *prompt, *target, *end;
+    bool joined; /* the target begins with the blank that joins it to the prompt */
+};
+
+static const struct shape *shape_of(const char *format)
 {
-    size_t n;
-    return s.len && wn_uc_space(wn_utf8_get(s.p + wn_utf8_back(s.p, s.len), &n));
+    static const struct shape shape[] = {
+        {"completion", "{\"prompt\": ", ", \"completion\": ", "}\n", true},
+        {"alpaca", "{\"instruction\": ", ", \"input\": \"\", \"output\": ", "}\n", false},
+        {"messages", "{\"messages\": [{\"role\": \"user\", \"content\": ",
+         "}, {\"role\": \"assistant\", \"content\": ", "}]}\n", false},
+        {"sharegpt", "{\"conversations\": [{\"from\": \"human\", \"value\": ",
+         "}, {\"from\": \"gpt\", \"value\": ", "}]}\n", false}};
+    for (size_t i = 0; i < sizeof shape / sizeof *shape; i++)
+        if (strcmp(format, shape[i].name) == 0)
+            return &shape[i];
+    return NULL;
 }
 
-static bool blank_begin(wn_span s)
-{
-    size_t n;
-    return s.len && wn_uc_space(wn_utf8_get(s.p, &n));
-}
-
-static wn_err completion(wn_str *s, const wn_row *row)
+static wn_err write_row(wn_str *s, const wn_row *row, const struct shape *shape)
 {
     wn_str text = {0};
-    if (row->target.len && !blank_end(row->prompt) && !blank_begin(row->target))
+    if (shape->joined && wn_encode_apart(row->prompt, row->target))
         wn_str_puts(&text, " ");
     wn_str_add(&text, row->target.p, row->target.len);
     wn_err err = wn_str_check(&text);
     if (err == WN_OK) {
-        member(s, "{\"prompt\": ", row->prompt);
-        member(s, ", \"completion\": ", (wn_span){text.p ? text.p : "", text.len});
-        wn_str_puts(s, "}\n");
+        member(s, shape->prompt, row->prompt);
+        member(s, shape->target, (wn_span){text.p ? text.p : "", text.len});
+        wn_str_puts(s, shape->end);
     }
     wn_str_free(&text);
     return err;
-}
-
-static wn_err alpaca(wn_str *s, const wn_row *row)
-{
-    member(s, "{\"instruction\": ", row->prompt);
-    member(s, ", \"input\": \"\", \"output\": ", row->target);
-    wn_str_puts(s, "}\n");
-    return WN_OK;
-}
-
-static wn_err messages(wn_str *s, const wn_row *row)
-{
-    member(s, "{\"messages\": [{\"role\": \"user\", \"content\": ", row->prompt);
-    member(s, "}, {\"role\": \"assistant\", \"content\": ", row->target);
-    wn_str_puts(s, "}]}\n");
-    return WN_OK;
-}
-
-static wn_err sharegpt(wn_str *s, const wn_row *row)
-{
-    member(s, "{\"conversations\": [{\"from\": \"human\", \"value\": ", row->prompt);
-    member(s, "}, {\"from\": \"gpt\", \"value\": ", row->target);
-    wn_str_puts(s, "}]}\n");
-    return WN_OK;
-}
-
-typedef wn_err (*shape_fn)(wn_str *, const wn_row *);
-
-static shape_fn shape_of(const char *format)
-{
-    static const struct {
-        const char *name;
-        shape_fn write;
-    } shape[] = {{"completion", completion},
-                 {"alpaca", alpaca},
-                 {"messages", messages},
-                 {"sharegpt", sharegpt}};
-    for (size_t i = 0; i < sizeof shape / sizeof *shape; i++)
-        if (strcmp(format, shape[i].name) == 0)
-            return shape[i].write;
-    return NULL;
 }
 
 bool wn_export_of_rows(const char *format)
@@ -98,18 +66,19 @@ bool wn_export_of_rows(const char *format)
     return shape_of(format) != NULL;
 }
 
-static wn_err one(wn_out *out, wn_str *line, const wn_pool *p, const wn_row *row, shape_fn write)
+static wn_err one(wn_out *out, wn_str *line, const wn_pool *p, const wn_row *row,
+                  const struct shape *shape)
 {
     if (!row->has_target)
         return wn_fail(WN_EARG, "%s: row \"%.*s\" has no target", wn_pool_path(p), (int)row->id.len,
                        row->id.p);
     wn_str_clear(line);
-    WN_TRY(write(line, row));
+    WN_TRY(write_row(line, row, shape));
     WN_TRY(wn_str_check(line));
     return wn_out_write(out, line->p, line->len);
 }
 
-static wn_err all(wn_out *out, const wn_pool *p, shape_fn write)
+static wn_err all(wn_out *out, const wn_pool *p, const struct shape *shape)
 {
     wn_str line = {0};
     wn_row row = {0};
@@ -118,7 +87,7 @@ static wn_err all(wn_out *out, const wn_pool *p, shape_fn write)
     for (uint64_t r = 0; r < n && err == WN_OK; r++) {
         err = wn_pool_row(p, r, &row);
         if (err == WN_OK)
-            err = one(out, &line, p, &row, write);
+            err = one(out, &line, p, &row, shape);
         if (err == WN_OK)
             err = wn_progress("export", "rows", r + 1, n, NULL);
     }

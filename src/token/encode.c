@@ -183,14 +183,19 @@ static wn_err append_chat_answer(const job *j, wn_ids *out, wn_span text)
     return err;
 }
 
+bool wn_encode_apart(wn_span prompt, wn_span text)
+{
+    return text.len && !blank_last(prompt) && !blank_first(text);
+}
+
 /* The answer's own tokens: a decoder's is set off from the prompt by one space, unless there is
  * white space already, or the tokenizer puts one itself, or there is no text. */
 static wn_err append_answer(const job *j, wn_ids *out, wn_span text)
 {
     if (j->tmpl)
         return append_chat_answer(j, out, text);
-    bool apart = j->rule->shape != WN_SHAPE_ENCDEC && text.len && !j->f->adds_space &&
-                 !blank_last(j->row->prompt) && !blank_first(text);
+    bool apart = j->rule->shape != WN_SHAPE_ENCDEC && !j->f->adds_space &&
+                 wn_encode_apart(j->row->prompt, text);
     return apart ? append_joined(j, out, " ", "", text, "")
                  : wn_tokenizer_append(j->t, j->w, text.p, text.len, out);
 }

@@ -30,6 +30,10 @@ typedef struct wn_encode_counts {
  * is read. */
 wn_err wn_encode_check(const wn_tokenizer *t, const wn_encode_rule *rule);
 
+/* Whether a space is put between a decoder's prompt and its answer: there is a text, and no white
+ * space where they meet. (A tokenizer that puts one itself needs none.) */
+bool wn_encode_apart(wn_span prompt, wn_span text);
+
 /* Prompt alone, for embedding: encoder: prefix + text + suffix; decoder: BOS + text, no EOS; T5:
  * text + EOS. An encoder's or T5's prompt keeps its beginning when cut, a decoder's its end (BOS
  * stays). `both`: prompt, then target behind it as training would put it. */
