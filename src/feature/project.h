@@ -9,11 +9,11 @@
  *               as bits: p d / 8 bytes
  *   kron        d = k_o k_i, k_o the largest divisor of d up to sqrt(d). A matrix parameter [N, K]
  *               has signs R_o [k_o, N] and R_i [k_i, K] of its own (streams WN_STREAM_KRON_OUT and
- *               _IN, rows at its offset in the gradient) and adds R_o dW R_i^T / sqrt(d),
- * row-major, which needs the two matrices that dW is made of but never dW (Choe et al. 2024,
- *               LoGra). Entries are +-1/sqrt(d) but only pairwise independent within a matrix:
- * inner products of gradients of low rank come out noisier. Vectors and bias tables take the
- *               rademacher signs.
+ *               _IN, rows at its offset in the gradient) and adds R_o dW R_i^T / sqrt(d), row by
+ *               row, which needs the two matrices that dW is made of but never dW (Choe et al.
+ *               2024, LoGra). Entries are +-1/sqrt(d) but only pairwise independent within a
+ *               matrix: inner products of gradients of low rank come out noisier. Vectors and bias
+ *               tables take the rademacher signs.
  */
 #ifndef WN_FEATURE_PROJECT_H
 #define WN_FEATURE_PROJECT_H

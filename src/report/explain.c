@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "io/file.h"
 #include "report/chosen.h"
+#include "select/select.h"
 
 struct explain {
     const char *id;
@@ -149,11 +150,12 @@ static wn_err gather(struct explain *e, const char *selection)
                : err;
 }
 
+/* Strategies that look at nothing give no scores. */
 static bool scored(const json_t *manifest)
 {
     const char *name = json_string_value(json_object_get(manifest, "strategy"));
-    return name && strcmp(name, "random") != 0 && strcmp(name, "balanced-random") != 0 &&
-           strcmp(name, "all") != 0;
+    const wn_strategy *s;
+    return name && (wn_strategy_find(&s, name) != WN_OK || s->feature != WN_FEATURE_NONE);
 }
 
 static json_t *answer(const struct explain *e)

@@ -13,7 +13,7 @@
 #include "train/train.h"
 
 enum {
-    ALONE = 256, /* tokens that a thread takes at once, as embed and score do */
+    ALONE = 256, /* tokens that a thread takes at once, as score does (embed: 512, 5 % faster) */
     SLOTS = 32,  /* texts that answers are generated for at once, as eval does */
     EXAMPLES = 8
 };

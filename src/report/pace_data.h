@@ -15,6 +15,11 @@ double wn_pace_peak(wn_mat_kind kind);
 /* A folder for a measurement; wn_remove_tree, wn_free. */
 wn_err wn_pace_scratch(char **dir);
 
+/* A store of made-up rows about 512 centres, as texts of tasks lie. Equal arguments give equal
+ * rows; other seeds, other rows about the same centres: queries. One that was cut is gone on with.
+ */
+wn_err wn_pace_store(const char *path, uint64_t rows, size_t D, uint64_t seed);
+
 /* A pool of made-up rows of some length, built from JSON lines. */
 typedef struct wn_pace_pool {
     char *dir;

@@ -44,29 +44,29 @@ static void fill(void *ctx, size_t i, int thread)
 
 static wn_err write_rows(wn_store_writer *w, struct vectors *v, uint64_t N)
 {
-    for (v->first = 0; v->first < N; v->first += VECTORS) {
+    for (; v->first < N; v->first += VECTORS) {
         wn_par_do(VECTORS, fill, v);
         for (size_t i = 0; i < VECTORS && v->first + i < N; i++) {
             char id[24];
             int n = snprintf(id, sizeof id, "%llu", (unsigned long long)(v->first + i));
             WN_TRY(wn_store_writer_add(w, &(wn_store_row){.vector = v->x + i * v->D,
                                                           .id = {id, (size_t)n},
-                                                          .task = {"made up", 7}}));
+                                                          .task = {"made up", 7},
+                                                          .tokens = 1}));
         }
     }
     return WN_OK;
 }
 
-static wn_err make_store(const char *path, uint64_t N, size_t D)
+wn_err wn_pace_store(const char *path, uint64_t rows, size_t D, uint64_t seed)
 {
     wn_store_writer *w;
-    uint64_t done;
-    struct vectors v = {.D = D, .seed = 1};
+    struct vectors v = {.D = D, .seed = seed};
     json_t *m = json_pack("{s:s}", "kind", "imported");
     v.x = wn_malloc(VECTORS * D * sizeof *v.x);
-    wn_err e = m && v.x ? wn_store_writer_open(&w, path, m, D, NULL, false, &done) : WN_ENOMEM;
+    wn_err e = m && v.x ? wn_store_writer_open(&w, path, m, D, NULL, false, &v.first) : WN_ENOMEM;
     if (!e) {
-        e = write_rows(w, &v, N);
+        e = write_rows(w, &v, rows);
         if (!e)
             e = wn_store_writer_finish(w, NULL);
         else
@@ -120,7 +120,7 @@ static wn_err measure(wn_pace_scan *s, const char *dir, uint64_t N, size_t D, co
     if (!e)
         e = wn_path_join(&codes, dir, "codes");
     if (!e)
-        e = make_store(store, N, D);
+        e = wn_pace_store(store, N, D, 1);
     for (int i = 0; i < 2 * TURNS && !e; i++)
         e = search_twice(&first[i % 2], &again[i % 2], store, codes, i % 2 ? N : N / 4, ask,
                          metric);
