@@ -134,14 +134,15 @@ static double nearest(double x)
     return x + 0x1.8p52 - 0x1.8p52;
 }
 
-static void code_query(void *ctx, size_t q, int thread)
+static void code_query(struct query_job *j, size_t q, double *v)
 {
-    struct query_job *j = ctx;
     const wn_basis *b = j->b;
     wn_coded_queries *c = j->c;
-    double *v = j->v + (size_t)thread * b->D, most = 0, error2 = 0, fine2 = 0;
+    const size_t D = b->D, chunks = b->d / WN_SCAN_DEPTH;
+    double most = 0, error2 = 0, fine2 = 0;
+    int32_t sum = 0, fine_sum = 0;
     shift_query(v, j, q);
-    for (size_t k = 0; k < b->D; k++)
+    for (size_t k = 0; k < D; k++)
         most = fabs(v[k]) > most ? fabs(v[k]) : most;
     j->ratio[q] = j->ratio[j->Q + q] = 0;
     c->reach[q] = INFINITY; /* unseen: everything passes */
@@ -151,21 +152,32 @@ static void code_query(void *ctx, size_t q, int thread)
         return;
     double step = c->step[q] = most / 127, length = sqrt(c->norm2[q]) * (1 + 1e-9);
     double finer = step / WN_SCAN_FINER;
-    for (size_t k = 0; k < b->D; k++) {
+    for (size_t k = 0; k < D; k++) {
         double a = nearest(v[k] / step), left = v[k] - a * step;
         double fine = nearest(left / finer);
         fine = fine > 127 ? 127 : fine < -127 ? -127 : fine;
-        c->code[wn_scan_query_at(q, k, b->d / WN_SCAN_DEPTH)] = (int8_t)a;
-        c->fine[q * b->d + k] = (int8_t)fine;
-        c->excess[q] += 128 * (int32_t)a;
-        c->excess[c->scan.Q + q] += 128 * (int32_t)fine;
+        c->code[wn_scan_query_at(q, k, chunks)] = (int8_t)a;
+        c->fine[q * chunks * WN_SCAN_DEPTH + k] = (int8_t)fine;
+        sum += (int32_t)a;
+        fine_sum += (int32_t)fine;
         error2 += left * left;
         fine2 += (left - fine * finer) * (left - fine * finer);
     }
+    c->excess[q] = 128 * sum;
+    c->excess[c->scan.Q + q] = 128 * fine_sum;
     j->ratio[q] = sqrt(error2) / length * (1 + 1e-6);
     j->ratio[j->Q + q] = sqrt(fine2) / length * (1 + 1e-6);
     c->plus[q] = (float)(1 / step);
     c->reach[q] = (float)(length / step) * UP;
+}
+
+/* Queries whose codes lie together: threads do not write to the same lines. */
+static void code_group(void *ctx, size_t group, int thread)
+{
+    struct query_job *j = ctx;
+    size_t first = group * WN_SCAN_GROUP;
+    for (size_t q = first; q < j->Q && q < first + WN_SCAN_GROUP; q++)
+        code_query(j, q, j->v + (size_t)thread * j->b->D);
 }
 
 static wn_err room(wn_coded_queries *c, size_t padded, size_t Q, size_t d)
@@ -204,7 +216,7 @@ wn_err wn_code_queries(wn_coded_queries *c, const wn_basis *b, wn_metric metric,
     WN_TRY(room(c, padded, Q, b->d));
     WN_NEW(work, threads * b->D + 2 * Q);
     struct query_job j = {c, b, query, work, work + threads * b->D, Q};
-    wn_par_do(Q, code_query, &j);
+    wn_par_do((Q + WN_SCAN_GROUP - 1) / WN_SCAN_GROUP, code_group, &j);
     for (size_t q = 0; q < Q; q++) {
         c->k = fmax(c->k, j.ratio[q]);
         c->fine_k = fmax(c->fine_k, j.ratio[Q + q]);
