@@ -343,6 +343,15 @@ static wn_err open_stream(wn_out *o, int fd)
     return err;
 }
 
+static wn_err temp_path(char **temp, const char *path)
+{
+    wn_str s = {0};
+    wn_str_puts(&s, path);
+    wn_str_puts(&s, ".tmp");
+    *temp = s.p;
+    return wn_str_check(&s);
+}
+
 static wn_err open_out(wn_out *o, const char *path)
 {
     struct stat st;
@@ -356,11 +365,7 @@ static wn_err open_out(wn_out *o, const char *path)
         int fd = open_retry(path, O_WRONLY, 0);
         return fd < 0 ? fail_io(path, "open") : open_stream(o, fd);
     }
-    wn_str s = {0};
-    wn_str_puts(&s, path);
-    wn_str_puts(&s, ".tmp");
-    o->temp = s.p;
-    WN_TRY(wn_str_check(&s));
+    WN_TRY(temp_path(&o->temp, path));
     wn_err err = WN_OK;
     int fd = open_temp(&err, o->temp);
     return fd < 0 ? err : open_stream(o, fd);
@@ -381,6 +386,14 @@ wn_err wn_out_refuse(const char *path, bool overwrite)
         (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)))
         return WN_OK;
     return wn_fail(WN_EARG, "%s: exists already; --overwrite replaces it", path);
+}
+
+bool wn_out_unfinished(const char *path)
+{
+    char *temp;
+    bool there = temp_path(&temp, path) == WN_OK && wn_file_exists(temp);
+    wn_free(temp);
+    return there;
 }
 
 wn_err wn_out_open(wn_out *o, const char *path)
@@ -430,7 +443,7 @@ static wn_err flush(wn_out *o)
     return bad ? wn_fail(WN_EIO, "%s: cannot write", shown(o)) : WN_OK;
 }
 
-static wn_err finish(wn_out *o)
+wn_err wn_out_sync(wn_out *o)
 {
     WN_TRY(flush(o));
     if (o->temp && fsync(fileno(o->f)) != 0)
@@ -441,7 +454,7 @@ static wn_err finish(wn_out *o)
 wn_err wn_out_commit(wn_out *o)
 {
     WN_ASSERT(o->f);
-    wn_err err = finish(o);
+    wn_err err = wn_out_sync(o);
     if (o->path) {
         if (err == WN_OK && o->temp)
             err = wn_rename(o->temp, o->path);

@@ -51,9 +51,11 @@ typedef struct wn_out {
 /* Refuses an output that is there already, unless overwrite. Devices and pipes can always be
  * written. */
 wn_err wn_out_refuse(const char *path, bool overwrite);
+bool wn_out_unfinished(const char *path); /* a run that was killed left its temporary */
 wn_err wn_out_open(wn_out *o, const char *path);
 wn_err wn_out_write(wn_out *o, const void *bytes, size_t n);
 wn_err wn_out_printf(wn_out *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+wn_err wn_out_sync(wn_out *o);   /* before the commit of another file: what may fail fails here */
 wn_err wn_out_commit(wn_out *o); /* closes in every case */
 void wn_out_abort(wn_out *o);    /* after a commit or failure: does nothing more */
 

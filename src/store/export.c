@@ -101,16 +101,21 @@ static wn_err write_lines(wn_out *out, const wn_store *s)
     return each_row(out, s, line_row);
 }
 
+/* An output that ends with what was done to it. */
+static wn_err end(wn_out *out, wn_err err)
+{
+    if (err == WN_OK)
+        return wn_out_commit(out);
+    wn_out_abort(out);
+    return err;
+}
+
 static wn_err write_file(const char *path, const wn_store *s,
                          wn_err (*body)(wn_out *, const wn_store *))
 {
     wn_out out;
     WN_TRY(wn_out_open(&out, path));
-    wn_err err = body(&out, s);
-    if (err == WN_OK)
-        return wn_out_commit(&out);
-    wn_out_abort(&out);
-    return err;
+    return end(&out, body(&out, s));
 }
 
 /* OUT with ".npy" replaced by ".ids.txt". */
@@ -128,15 +133,35 @@ static wn_err ids_path(char **path, const char *out)
     return *path ? WN_OK : WN_ENOMEM;
 }
 
-static wn_err export_npy(const wn_store *s, const char *out)
+/* Both files are whole before either has its name. The array is renamed last, so ids beside an
+ * unfinished array are those of a run that was killed, and are written again. */
+static wn_err write_pair(const char *path, const char *ids_at, const wn_store *s)
+{
+    wn_out array, ids;
+    WN_TRY(wn_out_open(&array, path));
+    wn_err err = wn_out_open(&ids, ids_at);
+    if (err == WN_OK) {
+        err = write_ids(&ids, s);
+        if (err == WN_OK)
+            err = write_array(&array, s);
+        if (err == WN_OK)
+            err = wn_out_sync(&array);
+        err = end(&ids, err);
+    }
+    return end(&array, err);
+}
+
+static wn_err export_npy(const wn_store *s, const char *out, bool overwrite)
 {
     if (!out || strcmp(out, "-") == 0)
         return write_file(out, s, write_array);
     char *ids;
     WN_TRY(ids_path(&ids, out));
-    wn_err err = write_file(ids, s, write_ids);
+    wn_err err = wn_out_refuse(ids, overwrite || wn_out_unfinished(out));
+    if (err == WN_OK)
+        err = write_pair(out, ids, s);
     wn_free(ids);
-    return err == WN_OK ? write_file(out, s, write_array) : err;
+    return err;
 }
 
 wn_err wn_export_job(const wn_export_opts *o)
@@ -162,7 +187,7 @@ wn_err wn_export_job(const wn_export_opts *o)
     WN_TRY(wn_out_refuse(out, o->common.overwrite));
     wn_store *s;
     WN_TRY(wn_store_open_packed(&s, o->store));
-    wn_err err = npy ? export_npy(s, out) : write_file(out, s, write_lines);
+    wn_err err = npy ? export_npy(s, out, o->common.overwrite) : write_file(out, s, write_lines);
     wn_store_close(s);
     return err;
 }
