@@ -197,7 +197,7 @@ WN_API wn_err wn_export_job(const wn_export_opts *o);
 
 typedef struct wn_import_opts {
     wn_common common;
-    const char *file, *ids;
+    const char *file, *ids;  /* either, not both, may be "-": standard input */
     const char *store_dtype; /* as in wn_embed_opts */
     uint64_t shard_bytes;
 } wn_import_opts;

@@ -17,7 +17,7 @@ static wn_err run(const wn_call *c)
 #define COMMAND(name)                                                                              \
     {                                                                                              \
         name, "FILE.npy", "vectors from elsewhere to a store",                                     \
-            "FILE.npy is an array [rows, dim] of float16, float32 or float64 numbers.",            \
+            "An array [rows, dim] of float16, float32 or float64; - is standard input.",           \
             "winnow " name " vectors.npy --ids vectors.ids.txt --out store", 1, 1,                 \
             sizeof(wn_import_opts), opts, WN_OUT_FOLDER, run                                       \
     }

@@ -41,7 +41,7 @@ static int open_retry(const char *path, int flags, mode_t mode)
     return fd;
 }
 
-static wn_err map_fd(wn_map *m, int fd)
+static wn_err map_all(wn_map *m, int fd)
 {
     struct stat st;
     if (fstat(fd, &st) != 0)
@@ -63,17 +63,23 @@ static wn_err map_fd(wn_map *m, int fd)
     return WN_OK;
 }
 
+wn_err wn_map_fd(wn_map *m, int fd, const char *path)
+{
+    *m = (wn_map){.path = wn_strdup(path)};
+    wn_err err = m->path ? map_all(m, fd) : WN_ENOMEM;
+    if (err != WN_OK)
+        wn_map_close(m);
+    return err;
+}
+
 wn_err wn_map_open(wn_map *m, const char *path)
 {
     *m = (wn_map){0};
     int fd = open_retry(path, O_RDONLY, 0);
     if (fd < 0)
         return fail_io(path, "open");
-    m->path = wn_strdup(path);
-    wn_err err = m->path ? map_fd(m, fd) : WN_ENOMEM;
+    wn_err err = wn_map_fd(m, fd, path);
     close(fd);
-    if (err != WN_OK)
-        wn_map_close(m);
     return err;
 }
 

@@ -19,7 +19,8 @@ typedef struct wn_map {
 } wn_map;
 
 wn_err wn_map_open(wn_map *m, const char *path);
-void wn_map_close(wn_map *m); /* idempotent */
+wn_err wn_map_fd(wn_map *m, int fd, const char *path); /* path: what errors call it */
+void wn_map_close(wn_map *m);                          /* idempotent */
 /* The pages read so far no longer count as this process's memory; what is read again comes back. */
 void wn_map_forget(const wn_map *m);
 

@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "io/temp.h"
 #include "io/tensor_table.h"
 
 enum { MAX_NDIM = 2, DESCR_BYTES = 16, ALIGN = 64, STEP = 1024 };
@@ -209,7 +210,7 @@ static wn_err read_npy(wn_npy *a)
 wn_err wn_npy_open(wn_npy *a, const char *path)
 {
     *a = (wn_npy){0};
-    WN_TRY(wn_map_open(&a->map, path));
+    WN_TRY(strcmp(path, "-") == 0 ? wn_temp_stdin(&a->map) : wn_map_open(&a->map, path));
     wn_err err = read_npy(a);
     if (err != WN_OK)
         wn_npy_close(a);

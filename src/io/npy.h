@@ -5,8 +5,9 @@
 #include "io/file.h"
 #include "io/tensor.h"
 
-/* A 1-D or 2-D array of f32, f16, f64, i32 or i64; Fortran order, other types, big-endian and short
- * files are refused by name. f64 is handed out by wn_npy_f32 rounded to f32. */
+/* A 1-D or 2-D array ("-": on standard input) of f32, f16, f64, i32 or i64; Fortran order, other
+ * types, big-endian and short files are refused by name. f64 is handed out by wn_npy_f32 rounded to
+ * f32. */
 typedef struct wn_npy {
     wn_map map;
     int ndim;

@@ -3,13 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/str.h"
+#include "base/mem.h"
+#include "io/temp.h"
 
 enum { AHEAD_BYTES = 128 << 10 };
 
@@ -61,27 +61,22 @@ wn_err wn_region_file(const wn_region *r, uint64_t at, const char *path, uint64_
 
 wn_err wn_region_scratch(wn_region *r, uint64_t bytes)
 {
-    const char *tmp = getenv("TMPDIR");
-    wn_str path = {0};
+    int fd;
+    char *path;
     *r = (wn_region){0};
-    wn_str_printf(&path, "%s/winnow-XXXXXX", tmp && *tmp ? tmp : "/tmp");
-    wn_err err = wn_str_check(&path);
-    int fd = err == WN_OK ? mkstemp(path.p) : -1;
-    if (err == WN_OK && fd < 0)
-        err = wn_fail(WN_EIO, "%s: cannot make a temporary file: %s", path.p, strerror(errno));
-    if (fd >= 0) {
-        unlink(path.p);
+    wn_err err = wn_temp_open(&fd, &path);
+    if (err == WN_OK) {
         int e = bytes > INT64_MAX ? EFBIG : posix_fallocate(fd, 0, (off_t)bytes);
         void *p =
             e ? MAP_FAILED : mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         if (p == MAP_FAILED)
-            err = wn_fail(WN_EIO, "%s: no room for a temporary file of %" PRIu64 " bytes: %s",
-                          path.p, bytes, strerror(e ? e : errno));
+            err = wn_fail(WN_EIO, "%s: no room for a temporary file of %" PRIu64 " bytes: %s", path,
+                          bytes, strerror(e ? e : errno));
         else
             *r = (wn_region){p, (size_t)bytes};
         close(fd);
     }
-    wn_str_free(&path);
+    wn_free(path);
     return err;
 }
 

@@ -2,11 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "io/temp.h"
 
 enum { PENDING_BYTES = 1 << 20 };
 
@@ -15,26 +15,12 @@ static wn_err fail_io(const wn_spool *s, const char *what)
     return wn_fail(WN_EIO, "%s: cannot %s: %s", s->path, what, strerror(errno));
 }
 
-static wn_err open_temporary(wn_spool *s)
-{
-    const char *dir = getenv("TMPDIR");
-    wn_str path = {0};
-    wn_str_printf(&path, "%s/winnow-XXXXXX", dir && *dir ? dir : "/tmp");
-    WN_TRY(wn_str_check(&path));
-    s->path = path.p;
-    s->fd = mkstemp(s->path);
-    if (s->fd < 0)
-        return fail_io(s, "make a temporary file");
-    unlink(s->path);
-    return WN_OK;
-}
-
 wn_err wn_spool_open(wn_spool *s, const char *path)
 {
     *s = (wn_spool){.fd = -1};
     wn_err e = WN_OK;
     if (!path) {
-        e = open_temporary(s);
+        e = wn_temp_open(&s->fd, &s->path);
     } else if (!(s->path = wn_strdup(path))) {
         e = WN_ENOMEM;
     } else {
