@@ -220,6 +220,7 @@ WN_API wn_err wn_store_merge_job(const wn_store_merge_opts *o);
 typedef struct wn_search_opts {
     wn_common common;
     const char *store, *queries, *metric; /* metric: "l2" (NULL), "ip", "cosine" */
+    const char *model, *map;              /* queries: a store, or rows that `model` embeds */
     size_t k;                             /* 0: 500 */
     bool prepare; /* keep 8-bit codes beside the store, whatever its size; queries may be NULL */
 } wn_search_opts;

@@ -5,6 +5,7 @@
 #include "io/file.h"
 #include "io/json.h"
 #include "search/finder.h"
+#include "store/queries.h"
 
 enum { FORGET = 64 }; /* ids looked up, each of which may have mapped a megabyte */
 
@@ -79,23 +80,28 @@ static wn_err search(const wn_search_opts *o, wn_finder *f, const wn_store *s,
 }
 
 /* What --prepare asks for is done by the search, or by itself. */
-static wn_err with_store(const wn_search_opts *o, const wn_store *s, const wn_store *queries)
+static wn_err with_store(const wn_search_opts *o, const wn_store *s)
 {
     wn_metric metric;
     wn_finder *f;
+    wn_queries q = {0};
     WN_TRY(wn_metric_parse(&metric, o->metric));
     if (wn_store_rows(s) == 0)
         return wn_fail(WN_EARG, "%s: the store has no rows", wn_store_path(s));
-    if (queries)
-        WN_TRY(wn_store_match(s, queries));
-    if (queries && wn_store_rows(queries) == 0)
-        return wn_fail(WN_EARG, "%s: no query", wn_store_path(queries));
-    if (queries)
-        WN_TRY(wn_store_verify_all(queries));
-    WN_TRY(wn_finder_open(&f, s, metric, o->prepare));
-    wn_err err =
-        queries ? search(o, f, s, queries) : wn_finder_context(wn_finder_prepare(f), f, NULL);
-    wn_finder_close(f);
+    wn_err err = WN_OK;
+    if (o->queries)
+        err = wn_queries_open(
+            &q, s,
+            &(wn_queries_from){
+                .common = &o->common, .path = o->queries, .map = o->map, .model = o->model});
+    if (err == WN_OK)
+        err = wn_finder_open(&f, s, metric, o->prepare);
+    if (err == WN_OK) {
+        err = o->queries ? search(o, f, s, q.store)
+                         : wn_finder_context(wn_finder_prepare(f), f, NULL);
+        wn_finder_close(f);
+    }
+    wn_queries_close(&q);
     return err;
 }
 
@@ -103,16 +109,15 @@ wn_err wn_search_job(const wn_search_opts *o)
 {
     if (!o->store || !(o->queries || o->prepare))
         return wn_fail(WN_EUSE, "search: %s is required", o->store ? "--queries" : "--store");
+    if ((o->model || o->map) && (!o->queries || wn_is_store(o->queries)))
+        return wn_fail(WN_EUSE, "%s: expected --queries of rows, found %s",
+                       o->model ? "--model" : "--map", o->queries ? "a store" : "none");
     if (o->common.out && strcmp(o->common.out, "-") != 0 && !o->common.overwrite &&
         wn_file_exists(o->common.out))
         return wn_fail(WN_EARG, "%s: is there already; --overwrite replaces it", o->common.out);
-    wn_store *s = NULL, *queries = NULL;
-    wn_err err = wn_store_open(&s, o->store);
-    if (err == WN_OK && o->queries)
-        err = wn_store_open(&queries, o->queries);
-    if (err == WN_OK)
-        err = with_store(o, s, queries);
-    wn_store_close(queries);
+    wn_store *s;
+    WN_TRY(wn_store_open(&s, o->store));
+    wn_err err = with_store(o, s);
     wn_store_close(s);
     return err;
 }

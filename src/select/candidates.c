@@ -2,13 +2,10 @@
  * row for row the same, which is checked by comparing ids; a store of other rows, or in another
  * order, is matched by id. */
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "base/report.h"
-#include "feature/embed.h"
-#include "io/file.h"
 #include "select/select.h"
 
 static bool same(wn_span a, wn_span b)
@@ -111,51 +108,7 @@ static wn_err list(wn_candidates *c)
     return WN_OK;
 }
 
-/* ---- queries given as rows ---- */
-
-/* A folder of our own for the queries' vectors; removed by wn_candidates_close. */
-static wn_err make_scratch(wn_candidates *c)
-{
-    const char *tmp = getenv("TMPDIR");
-    wn_str s = {0};
-    wn_str_printf(&s, "%s/winnow-XXXXXX", tmp && *tmp ? tmp : "/tmp");
-    wn_err err = wn_str_check(&s);
-    if (err == WN_OK && !mkdtemp(s.p))
-        err = wn_fail(WN_EIO, "%s: cannot make a temporary folder", s.p);
-    if (err == WN_OK) {
-        c->scratch = wn_strdup(s.p);
-        err = c->scratch ? WN_OK : WN_ENOMEM;
-    }
-    wn_str_free(&s);
-    return err;
-}
-
-/* Embeds them as the store's own rows were embedded. */
-static wn_err embed_queries(wn_candidates *c, const wn_select_opts *o)
-{
-    const json_t *m = wn_store_manifest(c->store), *normalize = json_object_get(m, "normalize");
-    if (!o->model)
-        return wn_fail(
-            WN_EARG,
-            "%s: expected a store (a folder with store.json), or rows and --model to embed them",
-            o->queries);
-    WN_TRY(make_scratch(c));
-    wn_embed_opts e = {.common = o->common,
-                       .model = o->model,
-                       .pool = o->queries,
-                       .map = o->map,
-                       .pooling = json_string_value(json_object_get(m, "pooling")),
-                       .normalize = normalize ? (json_is_true(normalize) ? "yes" : "no") : NULL,
-                       .text = json_string_value(json_object_get(m, "text")),
-                       .tmpl = json_string_value(json_object_get(m, "template")),
-                       .system = json_string_value(json_object_get(m, "system")),
-                       .prompt = json_string_value(json_object_get(m, "prompt")),
-                       .layer = (int)json_integer_value(json_object_get(m, "layer")),
-                       .max_tokens = (size_t)json_integer_value(json_object_get(m, "max_tokens"))};
-    e.common.out = c->scratch;
-    WN_TRY(wn_embed_job(&e));
-    return wn_store_open(&c->queries, c->scratch);
-}
+/* ---- opening ---- */
 
 static wn_err open_vectors(wn_candidates *c, const wn_select_opts *o)
 {
@@ -166,18 +119,11 @@ static wn_err open_vectors(wn_candidates *c, const wn_select_opts *o)
         return wn_fail(WN_EARG, "%s: the store has no rows", o->store);
     if (!o->queries)
         return WN_OK;
-    if (wn_is_store(o->queries))
-        WN_TRY(wn_store_open(&c->queries, o->queries));
-    else
-        WN_TRY(embed_queries(c, o));
-    if (wn_store_rows(c->queries) == 0)
-        return wn_fail(WN_EARG, "%s: no query", o->queries);
     WN_TRY(wn_strategy_find(&s, o->strategy));
-    wn_err err = s->steps ? wn_store_match_steps(c->store, c->queries)
-                          : wn_store_match(c->store, c->queries);
-    if (err != WN_OK)
-        return c->scratch ? wn_context(err, "%s, embedded by %s", o->queries, o->model) : err;
-    return wn_store_verify_all(c->queries);
+    wn_queries_from from = {&o->common, o->queries, o->map, o->model, s->steps};
+    WN_TRY(wn_queries_open(&c->target, c->store, &from));
+    c->queries = c->target.store;
+    return WN_OK;
 }
 
 static wn_err open_all(wn_candidates *c, const wn_select_opts *o)
@@ -213,16 +159,13 @@ wn_err wn_candidates_open(wn_candidates *c, const wn_select_opts *o, const wn_ca
 
 void wn_candidates_close(wn_candidates *c)
 {
-    wn_store_close(c->queries);
+    wn_queries_close(&c->target);
     if (!c->borrowed) {
         wn_store_close(c->store);
         wn_pool_close(c->pool);
         wn_free(c->pool_row);
         wn_free(c->task);
     }
-    if (c->scratch)
-        wn_remove_tree(c->scratch);
-    wn_free(c->scratch);
     wn_pool_close(c->query_rows);
     wn_free(c->tokens);
     wn_free(c->skip);

@@ -10,6 +10,7 @@
 
 #include "pool/pool.h"
 #include "search/search.h"
+#include "store/queries.h"
 #include "store/store.h"
 
 /* ---- what can be chosen ------------------------------------------------------------------------
@@ -18,9 +19,10 @@
 /* Candidate i is row i of the store if there is one, else of the pool. */
 typedef struct wn_candidates {
     uint64_t N;
-    wn_pool *pool;     /* NULL: only ids are known */
-    wn_store *store;   /* NULL: no vectors; whoever reads them compares them with their checksums */
-    wn_store *queries; /* compared already */
+    wn_pool *pool;   /* NULL: only ids are known */
+    wn_store *store; /* NULL: no vectors; whoever reads them compares them with their checksums */
+    wn_queries target;
+    wn_store *queries;   /* target.store */
     wn_pool *query_rows; /* the target's texts, for strategies that read them; else NULL */
     uint64_t *pool_row;  /* [N] row of the pool; NULL: the same number, or no pool */
     uint32_t *task;      /* [N] number of the task */
@@ -30,7 +32,6 @@ typedef struct wn_candidates {
     uint64_t left;    /* candidates not skipped */
     bool other_text;  /* the store is of other renderings of the pool's rows */
     bool borrowed;    /* pool, store, pool_row and task are another's */
-    char *scratch;    /* folder of vectors made for this call, NULL: none */
 } wn_candidates;
 
 /* like: of the same pool and store, which are then shared with it and must outlive the new ones;
