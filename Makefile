@@ -4,6 +4,7 @@
 #   demo test      what scripts/demo and scripts/test run after the set-up
 #   unit asan cli structure   the parts of test
 #   bench tidy format check-format fuzz docs clean
+# MPI=no builds without MPI, MPI=yes fails where there is none; else it is used where it is there.
 # WERROR= switches -Werror off; SANITIZE=address,undefined builds everything under sanitizers.
 MAKEFLAGS += --no-builtin-rules
 ifeq ($(origin CC),default)
@@ -18,6 +19,25 @@ VERSION  := $(shell sed -n 's/^\#define WN_VERSION "\(.*\)"/\1/p' include/winnow
 PKGS     := jansson yaml-0.1 zlib libzstd libpcre2-8 libxxhash libcrypto libcurl
 PKG_C    := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_L    := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lutf8proc -ldnnl -lm
+
+# Open MPI or MPICH: what pkg-config says, else what their compiler drivers do.
+MPI      ?= auto
+ifneq ($(MPI),no)
+MPI_PC   := $(firstword $(foreach p,ompi-c ompi mpich,$(shell pkg-config --exists $(p) 2>/dev/null && echo $(p))))
+ifneq ($(MPI_PC),)
+MPI_C    := $(shell pkg-config --cflags $(MPI_PC))
+MPI_L    := $(shell pkg-config --libs $(MPI_PC))
+else
+MPI_C    := $(shell mpicc --showme:compile 2>/dev/null || mpicc -compile_info 2>/dev/null | cut -d' ' -f2-)
+MPI_L    := $(shell mpicc --showme:link 2>/dev/null || mpicc -link_info 2>/dev/null | cut -d' ' -f2-)
+endif
+ifneq ($(MPI_L),)
+PKG_L    += $(MPI_L)
+FLAGS_FOR_base/wire := -DWN_MPI $(patsubst -I%,-isystem %,$(MPI_C))
+else ifeq ($(MPI),yes)
+$(error MPI=yes: neither pkg-config (ompi-c, mpich) nor mpicc knows of an MPI)
+endif
+endif
 
 WARN     := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith $(WERROR)
 OPT      ?= -O2
@@ -59,7 +79,7 @@ all: $(BUILD)/winnow $(BUILD)/libwinnow.a $(BUILD)/libwinnow.so
 
 $(BUILD)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_C) -MMD -MP -c $< -o $@
+	$(CC) $(ALL_C) $(FLAGS_FOR_$*) -MMD -MP -c $< -o $@
 
 $(BUILD)/obj/kernel/fast_%.o: src/kernel/fast.c
 	@mkdir -p $(@D)
@@ -138,7 +158,7 @@ install: all $(BUILD)/share/made
 	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' \
 	    'Name: winnow' 'Description: Pick the fine-tuning data that matters' 'Version: $(VERSION)' \
 	    'Requires.private: $(PKGS)' 'Libs: -L$${libdir} -lwinnow' \
-	    'Libs.private: -lutf8proc -ldnnl -lm -fopenmp -pthread' 'Cflags: -I$${includedir}' \
+	    'Libs.private: -lutf8proc -ldnnl -lm -fopenmp -pthread $(MPI_L)' 'Cflags: -I$${includedir}' \
 	    > $(D)/lib/pkgconfig/winnow.pc
 	install -m 644 $(MAN1)/*.1 $(D)/share/man/man1/
 	install -m 644 $(BUILD)/share/bash/winnow $(D)/share/bash-completion/completions/winnow

@@ -8,7 +8,7 @@
  * Handles are immutable after open and may be shared by threads; close(NULL) does nothing. Options
  * are structs whose all-zero value means the documented defaults; strings in them are borrowed for
  * the call. The library never prints and never exits: progress and words go to the callbacks below.
- * Same inputs, options and seed give the same bytes for any number of threads. */
+ * Same inputs, options and seed give the same bytes for any number of threads or ranks. */
 #ifndef WINNOW_H
 #define WINNOW_H
 
@@ -48,6 +48,19 @@ WN_API const char *wn_version(void);
 
 /* 0: all cores. Holds for the whole process; results do not depend on it. */
 WN_API void wn_set_threads(int n);
+
+/* Several processes, started together by mpirun or srun, each of which calls the same jobs with the
+ * same options: wn_embed_job then shares its work among them, and rank 0 alone writes. Starting
+ * finds the others, or that there are none, which takes no time. Without a setting by
+ * wn_set_threads, ranks that may use the same cores of a machine share them evenly. WN_EARG where
+ * there are others but the library was built without MPI, or MPI cannot find them. Other jobs are
+ * not for several ranks. */
+WN_API wn_err wn_ranks_start(void);
+/* Waits for the other ranks. failed: a job of this rank did, and nothing more comes of the others:
+ * all processes are ended with status 1, this one too. Nothing where ranks were not started. */
+WN_API void wn_ranks_end(bool failed);
+WN_API int wn_rank(void);  /* 0 .. wn_ranks() - 1 */
+WN_API int wn_ranks(void); /* 1: alone */
 
 /* 0: no limit. Of the whole process: what would allocate beyond it fails with WN_ENOMEM. Files that
  * are mapped (weights, stores, pools) do not count: the system may drop their pages. Training,

@@ -5,10 +5,14 @@
 #include <stdio.h>
 
 static int threads; /* 0: not set yet */
+static int sharers = 1;
 
 int wn_par_threads(void)
 {
-    return threads > 0 ? threads : omp_get_num_procs();
+    if (threads > 0)
+        return threads;
+    int n = omp_get_num_procs() / sharers;
+    return n > 0 ? n : 1;
 }
 
 int wn_par_width(void)
@@ -19,6 +23,11 @@ int wn_par_width(void)
 void wn_par_set_threads(int n)
 {
     threads = n;
+}
+
+void wn_par_set_sharers(int n)
+{
+    sharers = n;
 }
 
 wn_err wn_par_for(size_t n, wn_par_body body, void *ctx)

@@ -22,6 +22,8 @@ void wn_par_do(size_t n, wn_par_work body, void *ctx);
 int wn_par_threads(void);
 /* How many threads a call would run on here: 1 inside a piece of work. */
 int wn_par_width(void);
-void wn_par_set_threads(int n); /* 0: all cores this process may use */
+void wn_par_set_threads(int n); /* 0: all cores this process may use, shared evenly */
+/* Processes, this one among them, that share the cores. */
+void wn_par_set_sharers(int n);
 
 #endif

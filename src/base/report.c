@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/par.h"
+#include "base/ranks.h"
 
 static wn_progress_fn progress_fn;
 static void *progress_ctx;
@@ -23,6 +24,7 @@ double wn_seconds(void)
 wn_err wn_progress(const char *stage, const char *unit, uint64_t done, uint64_t total,
                    const char *note)
 {
+    wn_ranks_poll();
     if (!progress_fn || hushed)
         return WN_OK;
     double now = wn_seconds();

@@ -41,6 +41,15 @@ void wn_str_add(wn_str *s, const void *bytes, size_t n)
     s->p[s->len] = '\0';
 }
 
+char *wn_str_room(wn_str *s, size_t n)
+{
+    if (!reserve(s, n))
+        return NULL;
+    s->len += n;
+    s->p[s->len] = '\0';
+    return s->p + s->len - n;
+}
+
 void wn_str_puts(wn_str *s, const char *text)
 {
     wn_str_add(s, text, strlen(text));

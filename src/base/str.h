@@ -19,6 +19,8 @@ void wn_str_add(wn_str *s, const void *bytes, size_t n);
 void wn_str_puts(wn_str *s, const char *text);
 void wn_str_putc(wn_str *s, char c);
 void wn_str_printf(wn_str *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* n more bytes, for the caller to fill; NULL where they cannot be had. */
+char *wn_str_room(wn_str *s, size_t n);
 void wn_str_clear(wn_str *s); /* empties, keeps the memory */
 void wn_str_free(wn_str *s);
 wn_err wn_str_check(const wn_str *s); /* WN_ENOMEM if an append failed */

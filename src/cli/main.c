@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/ranks.h"
 #include "cli/cli.h"
 
 enum { DONE = 0, FAILED = 1, USAGE = 2 };
@@ -16,9 +17,16 @@ enum { DONE = 0, FAILED = 1, USAGE = 2 };
 const wn_command *const wn_commands[] = {WN_COMMANDS(WN_X) NULL};
 #undef WN_X
 
-/* Error texts may quote a file's bytes: nothing that a terminal would obey gets through. */
+/* Those whose jobs share their work among the processes that mpirun or srun started. */
+static const wn_command *const for_ranks[] = {&wn_cmd_embed};
+enum { FOR_RANKS = sizeof for_ranks / sizeof *for_ranks };
+
+/* Error texts may quote a file's bytes: nothing that a terminal would obey gets through. What rank
+ * 0 knows of too, it says. */
 static void say(const char *prefix, const char *text)
 {
+    if (wn_rank() > 0 && wn_ranks_told())
+        return;
     char line[WN_ERROR_TEXT_BYTES + 256];
     int n = snprintf(line, sizeof line - 1, "winnow: %s%s", prefix, text);
     size_t len = n < 0 ? 0 : (size_t)n < sizeof line - 1 ? (size_t)n : sizeof line - 2;
@@ -134,13 +142,39 @@ static int run(const wn_command *cmd, const wn_shared *shared, void *opts, char 
     wn_set_max_memory(shared->max_memory);
     wn_progress_start(shared->quiet);
     wn_call call = {cmd, shared, opts, (const char *const *)args, n_args};
-    wn_err err = cmd->run(&call);
+    wn_err err = wn_ranks_name(cmd->run(&call));
     wn_progress_end();
     if (err == WN_EUSE)
         return finish(usage(wn_error_message(), cmd->name));
     if (err != WN_OK)
         say("", wn_error_message());
     return finish(err == WN_OK ? DONE : FAILED);
+}
+
+static wn_err check_ranks(const wn_command *cmd)
+{
+    char able[64] = "";
+    for (size_t i = 0, n = 0; i < FOR_RANKS; i++) {
+        if (for_ranks[i] == cmd || wn_ranks() == 1)
+            return WN_OK;
+        n += (size_t)snprintf(able + n, sizeof able - n, "%s%s", i ? ", " : "", for_ranks[i]->name);
+    }
+    return wn_fail(WN_EARG, "%s: expected one process, found %d ranks; for several there is %s",
+                   cmd->name, wn_ranks(), able);
+}
+
+/* The processes that were started together find each other; only rank 0 has a standard output. */
+static wn_err start_ranks(const wn_command *cmd)
+{
+    WN_TRY(wn_ranks_start());
+    wn_err e = WN_OK;
+    if (wn_rank() > 0) {
+        int nowhere = open("/dev/null", O_WRONLY);
+        if (nowhere < 0 || dup2(nowhere, STDOUT_FILENO) < 0)
+            e = wn_fail(WN_EIO, "/dev/null: cannot be opened");
+        close(nowhere);
+    }
+    return wn_ranks_agree(e ? e : check_ranks(cmd));
 }
 
 static int command(const wn_command *cmd, int argc, char **argv)
@@ -150,7 +184,14 @@ static int command(const wn_command *cmd, int argc, char **argv)
     size_t n_args = 0;
     int status;
     void *opts = wn_calloc(1, cmd->size);
-    wn_err err = opts ? wn_parse(cmd, &shared, opts, argc, argv, &n_args, &config) : WN_ENOMEM;
+    wn_err err = start_ranks(cmd);
+    if (err != WN_OK) {
+        say("", wn_error_text());
+        wn_free(opts);
+        return FAILED;
+    }
+    err = opts ? wn_parse(cmd, &shared, opts, argc, argv, &n_args, &config) : WN_ENOMEM;
+    err = wn_ranks_agree(err);
     if (err == WN_EARG) {
         char line[WN_ERROR_TEXT_BYTES + 64];
         snprintf(line, sizeof line, "%s: %s", cmd->name, wn_error_text());
@@ -282,5 +323,7 @@ int main(int argc, char **argv)
     const wn_command *cmd = find_command(argc - 1, argv + 1, &words);
     if (cmd == NULL)
         return unknown_command(argc - 1, argv + 1);
-    return command(cmd, argc - 1 - words, argv + 1 + words);
+    int status = command(cmd, argc - 1 - words, argv + 1 + words);
+    wn_ranks_end(status != DONE);
+    return status;
 }

@@ -210,7 +210,7 @@ wn_err wn_print_facts(const wn_call *c, const char *json)
 wn_err wn_print_done(const wn_call *c, const char *name)
 {
     const char *out = c->shared->out;
-    if (!c->shared->json || to_stdout(out))
+    if (!c->shared->json || to_stdout(out) || wn_rank() > 0)
         return WN_OK;
     wn_str path = {0}, text = {0};
     json_t *manifest = NULL, *doc = NULL;

@@ -101,7 +101,10 @@ static bool show(void *ctx, const char *stage, const char *unit, uint64_t done, 
 static void note_line(void *ctx, const char *line)
 {
     (void)ctx;
-    fprintf(stderr, "%swinnow: %s\n", now.open ? "\r\033[K" : "", line);
+    if (wn_rank() > 0)
+        fprintf(stderr, "winnow: rank %d: %s\n", wn_rank(), line);
+    else
+        fprintf(stderr, "%swinnow: %s\n", now.open ? "\r\033[K" : "", line);
     now.open = false;
 }
 
@@ -110,7 +113,8 @@ void wn_progress_start(bool quiet)
     if (quiet)
         return;
     now.terminal = isatty(STDERR_FILENO) == 1;
-    wn_set_progress(show, NULL);
+    if (wn_rank() == 0)
+        wn_set_progress(show, NULL);
     wn_set_message(note_line, NULL);
 }
 

@@ -1,8 +1,9 @@
 /* A window of rows is tokenised in parallel, sorted by length and cut into batches, each of which
  * one thread takes through the whole model: nothing waits for the slowest thread between two
  * products, and a batch's activations stay in that thread's cache. Only rows so long that a thread
- * of its own would need too much memory are run by all threads together. Vectors leave in row
- * order. Nothing of this shows in a vector: kernels treat every row of a batch by itself. */
+ * of its own would need too much memory are run by all threads together. Windows are dealt to the
+ * ranks; vectors leave in row order. Nothing of this shows in a vector: kernels treat every row of
+ * a batch by itself. */
 #include "feature/embed.h"
 
 #include <stdio.h>
@@ -11,14 +12,16 @@
 
 #include "base/mem.h"
 #include "base/par.h"
+#include "base/ranks.h"
 #include "base/report.h"
 #include "kernel/kernel.h"
 
 enum {
     WINDOW = 2048,
     PIECE = 64,
-    BATCH = 512, /* tokens that a thread takes at once: 5 % less time than 256 (MiniLM in bf16) */
-    ALONE = 1024 /* longest row that a thread takes alone */
+    BATCH = 512,  /* tokens that a thread takes at once: 5 % less time than 256 (MiniLM in bf16) */
+    ALONE = 1024, /* longest row that a thread takes alone */
+    ROUNDS = 8    /* windows that each of several ranks gets at least, so that they end together */
 };
 
 /* ---- the rule
@@ -211,9 +214,14 @@ struct embedder {
     struct runner *runner;   /* [threads] */
     struct runner wide;      /* of rows that all threads share */
     float *vector;           /* [WINDOW, most] in row order */
-    uint64_t total;          /* rows to be done at the end */
-    uint64_t rows, tokens;   /* so far; written atomically */
+    uint64_t first, n;       /* rows of the pool that are embedded */
+    size_t window;           /* rows of a window but the last */
+    uint64_t rows, tokens;   /* of the window at work so far; written atomically */
+    uint64_t emitted, emitted_tokens;
     double start;
+    wn_embed_emit emit;
+    void *ctx;
+    wn_encode_counts *counts;
 };
 
 static void runner_free(struct runner *r)
@@ -266,10 +274,10 @@ static wn_err run_cut(struct embedder *e, struct runner *r, const struct cut *c)
 static wn_err report(const struct embedder *e)
 {
     char note[64];
-    uint64_t rows = __atomic_load_n(&e->rows, __ATOMIC_RELAXED);
-    uint64_t tokens = __atomic_load_n(&e->tokens, __ATOMIC_RELAXED);
+    uint64_t rows = e->emitted + __atomic_load_n(&e->rows, __ATOMIC_RELAXED);
+    uint64_t tokens = e->emitted_tokens + __atomic_load_n(&e->tokens, __ATOMIC_RELAXED);
     snprintf(note, sizeof note, "%.0f tokens/s", (double)tokens / (wn_seconds() - e->start + 1e-9));
-    return wn_progress("embed", "rows", rows, e->total, note);
+    return wn_progress("embed", "rows", e->first + rows, e->first + e->n, note);
 }
 
 static uint64_t runner_bytes(const wn_model *m, size_t T, size_t B)
@@ -281,7 +289,7 @@ static uint64_t runner_bytes(const wn_model *m, size_t T, size_t B)
 uint64_t wn_embed_bytes(const wn_model *m, size_t row_tokens)
 {
     uint64_t window =
-        WINDOW * (row_tokens * sizeof(int32_t) + wn_model_state_width(m, 0) * sizeof(float) +
+        WINDOW * (row_tokens * sizeof(int32_t) + 2 * wn_model_state_width(m, 0) * sizeof(float) +
                   sizeof(struct by_length) + sizeof(struct cut));
     if (row_tokens > ALONE)
         return window + runner_bytes(m, row_tokens, 1);
@@ -377,22 +385,6 @@ static void embedder_free(struct embedder *e)
     wn_free(e->vector);
 }
 
-static wn_err emit_window(struct embedder *e, wn_embed_emit emit, void *ctx)
-{
-    struct window *w = &e->win;
-    for (size_t i = 0; i < w->n; i++) {
-        uint32_t tokens;
-        const float *v = e->vector + i * w->rule->vector.most;
-        WN_TRY(wn_pool_row(w->pool, w->first + i, &w->row[0]));
-        row_ids(w, i, &tokens);
-        if (!wn_all_finite(v, w->rule->vector.dim))
-            return wn_fail(WN_EFORMAT, "%s: row %.*s: its embedding has NaN or infinity",
-                           wn_pool_path(w->pool), (int)w->row[0].id.len, w->row[0].id.p);
-        WN_TRY(emit(ctx, w->first + i, &w->row[0], v, tokens));
-    }
-    return WN_OK;
-}
-
 static void add_counts(wn_encode_counts *sum, const wn_encode_counts *c)
 {
     sum->rows += c->rows;
@@ -403,26 +395,85 @@ static void add_counts(wn_encode_counts *sum, const wn_encode_counts *c)
     sum->target_tokens_cut += c->target_tokens_cut;
 }
 
+/* ---- windows, dealt to the ranks
+ * ----------------------------------------------------------------------- */
+
+/* A window's result: counts, tokens of each row, vectors [n, dim]. */
+static wn_err make_window(void *ctx, uint64_t i, wn_str *result)
+{
+    struct embedder *e = ctx;
+    struct window *w = &e->win;
+    const wn_vector_rule *v = &e->rule->vector;
+    wn_encode_counts counts = {0};
+    uint64_t at = i * e->window;
+    w->first = e->first + at;
+    w->n = e->n - at < e->window ? (size_t)(e->n - at) : e->window;
+    WN_TRY(run_window(e));
+    for (size_t k = 0; k * PIECE < w->n; k++)
+        add_counts(&counts, &w->piece[k].counts);
+    wn_str_add(result, &counts, sizeof counts);
+    for (size_t k = 0; k < w->n; k++) {
+        uint32_t tokens;
+        row_ids(w, k, &tokens);
+        wn_str_add(result, &tokens, sizeof tokens);
+    }
+    for (size_t k = 0; k < w->n; k++)
+        wn_str_add(result, e->vector + k * v->most, v->dim * sizeof *e->vector);
+    return WN_OK;
+}
+
+static wn_err take_window(void *ctx, uint64_t i, const char *result, size_t bytes)
+{
+    struct embedder *e = ctx;
+    const wn_pool *pool = e->win.pool;
+    wn_row *row = &e->win.row[0];
+    size_t dim = e->rule->vector.dim, row_bytes = sizeof(uint32_t) + dim * sizeof(float);
+    wn_encode_counts counts;
+    size_t n = (bytes - sizeof counts) / row_bytes;
+    memcpy(&counts, result, sizeof counts);
+    const uint32_t *tokens = (const void *)(result + sizeof counts);
+    const float *v = (const void *)(tokens + n);
+    for (size_t k = 0; k < n; k++, v += dim) {
+        uint64_t index = e->first + i * e->window + k;
+        WN_TRY(wn_pool_row(pool, index, row));
+        if (!wn_all_finite(v, dim))
+            return wn_fail(WN_EFORMAT, "%s: row %.*s: its embedding has NaN or infinity",
+                           wn_pool_path(pool), (int)row->id.len, row->id.p);
+        WN_TRY(e->emit(e->ctx, index, row, v, tokens[k]));
+        e->emitted_tokens += tokens[k];
+    }
+    e->emitted += n;
+    e->rows = e->tokens = 0;
+    add_counts(e->counts, &counts);
+    return report(e);
+}
+
+static size_t window_rows(uint64_t n)
+{
+    uint64_t most = n / ((uint64_t)wn_ranks() * ROUNDS) + 1;
+    if (wn_ranks() == 1 || most > WINDOW)
+        return WINDOW;
+    return most < PIECE ? PIECE : (size_t)most;
+}
+
 wn_err wn_embed_rows(wn_model *m, const wn_pool *p, uint64_t first, uint64_t n,
                      const wn_embed_rule *r, wn_embed_emit emit, void *ctx,
                      wn_encode_counts *counts)
 {
     struct embedder e;
     wn_err err = embedder_init(&e, m, p, r);
-    e.total = first + n;
-    e.rows = first;
+    e.first = first;
+    e.n = n;
+    e.window = window_rows(n);
+    e.emit = emit;
+    e.ctx = ctx;
+    e.counts = counts;
     e.start = wn_seconds();
-    for (uint64_t done = 0; !err && done < n; done += e.win.n) {
-        e.win.first = first + done;
-        e.win.n = n - done < WINDOW ? (size_t)(n - done) : WINDOW;
-        err = run_window(&e);
-        if (!err)
-            err = emit_window(&e, emit, ctx);
-        for (size_t i = 0; !err && i * PIECE < e.win.n; i++)
-            add_counts(counts, &e.win.piece[i].counts);
-        if (err)
-            break;
-    }
+    if (!err)
+        err = wn_ranks_deal(&(wn_deal){.ctx = &e,
+                                       .chunks = (n + e.window - 1) / e.window,
+                                       .make = make_window,
+                                       .take = take_window});
     embedder_free(&e);
     return err;
 }

@@ -21,9 +21,10 @@ wn_err wn_embed_rule_init(wn_embed_rule *r, const wn_model *m, const wn_embed_op
 uint64_t wn_embed_bytes(const wn_model *m, size_t row_tokens);
 
 /* Embeds rows [first, first + n) of the pool and hands them to `emit` in row order (vector [D], row
- * parsed, tokens used). Rows are batched by length inside a window of some thousands; memory is
- * bounded; a row's vector does not depend on its neighbours or on the thread count. NaN or infinity
- * is refused by id. */
+ * parsed, tokens used). Collective: of several ranks (base/ranks.h) each embeds its share, and on
+ * rank 0 alone rows are emitted and counted. Rows are batched by length inside a window of some
+ * thousands; memory is bounded; a row's vector does not depend on its neighbours, on threads or
+ * ranks. NaN or infinity is refused by id. */
 typedef wn_err (*wn_embed_emit)(void *ctx, uint64_t row, const wn_row *r, const float *vector,
                                 uint32_t tokens);
 wn_err wn_embed_rows(wn_model *m, const wn_pool *p, uint64_t first, uint64_t n,

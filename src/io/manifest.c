@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/ranks.h"
 #include "base/str.h"
 #include "io/file.h"
 
@@ -125,5 +126,32 @@ wn_err wn_manifest_match(const json_t *old, const json_t *now, const char *where
     wn_str field = {0};
     wn_err err = compare(old, now, where, &field, ignore);
     wn_str_free(&field);
+    return err;
+}
+
+/* ---- of several ranks ---- */
+
+static wn_err compare_shared(const wn_str *text, const json_t *mine)
+{
+    json_t *first;
+    WN_TRY(wn_json_parse(&first, text->p, text->len, "the manifest of rank 0"));
+    wn_err err = wn_manifest_match(first, mine, "the manifest of rank 0", NULL);
+    json_decref(first);
+    return err;
+}
+
+wn_err wn_manifest_agree(wn_err made, const json_t *m)
+{
+    if (wn_ranks() == 1)
+        return made;
+    wn_str text = {0};
+    if (!made && wn_rank() == 0)
+        made = wn_json_dump(&text, m, 0, true);
+    wn_err err = wn_ranks_agree(made);
+    if (!err)
+        err = wn_ranks_share_str(&text);
+    if (!err)
+        err = wn_ranks_agree(wn_rank() == 0 ? WN_OK : compare_shared(&text, m));
+    wn_str_free(&text);
     return err;
 }

@@ -17,5 +17,8 @@ wn_err wn_manifest_write(const char *path, const json_t *m);
  * skipped. */
 wn_err wn_manifest_match(const json_t *old, const json_t *now, const char *where,
                          const char *const *ignore);
+/* Collective (base/ranks.h): forwards the failure of a rank; then refuses where a rank has made
+ * another manifest than rank 0, naming the field. m: NULL with a failure. */
+wn_err wn_manifest_agree(wn_err made, const json_t *m);
 
 #endif

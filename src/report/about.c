@@ -13,6 +13,7 @@
 
 #include "base/mem.h"
 #include "base/par.h"
+#include "base/ranks.h"
 #include "io/json.h"
 #include "kernel/kernel.h"
 
@@ -60,7 +61,7 @@ wn_err wn_about(char **json)
     json_t *o =
         json_pack("{s:s,s:s,s:b,s:s,s:s,s:b,s:i,s:b}", "version", WN_VERSION, "compiler", COMPILER,
                   "sanitized", SANITIZED, "cpu", cpu, "kernel", wn_kernel_name(), "fast_bf16",
-                  wn_cpu_fast_bf16(), "threads", wn_par_threads(), "mpi", false);
+                  wn_cpu_fast_bf16(), "threads", wn_par_threads(), "mpi", wn_ranks_built());
     wn_err err = o ? libraries(o) : wn_fail_nomem(0, "about");
     wn_str s = {0};
     if (err == WN_OK)

@@ -1,4 +1,7 @@
-/* `winnow embed`: rows of a pool to a store of vectors, resumable. */
+/* `winnow embed`: rows of a pool to a store of vectors, resumable, by any number of ranks. */
+#include <string.h>
+
+#include "base/ranks.h"
 #include "base/report.h"
 #include "feature/embed.h"
 #include "io/manifest.h"
@@ -76,55 +79,82 @@ static wn_err manifest_of(json_t **out, wn_model *m, wn_pool *p, const wn_embed_
     return WN_OK;
 }
 
-static wn_err embed(wn_model *m, wn_pool *p, const wn_embed_opts *o)
-{
+struct job {
+    const wn_embed_opts *o;
+    wn_model *m;
+    wn_pool *pool;
     wn_embed_rule rule;
-    json_t *manifest = NULL;
-    struct sink s = {.pool = p};
+    json_t *manifest;
+};
+
+static wn_err prepare(struct job *j)
+{
+    const wn_embed_opts *o = j->o;
+    if (!o->common.out)
+        return wn_fail(WN_EARG, "embed: --out is missing");
+    if (wn_ranks() > 1 && o->pool && strcmp(o->pool, "-") == 0)
+        return wn_fail(WN_EARG, "pool -: expected a file that all ranks can read");
+    WN_TRY(wn_pool_open(&j->pool, o->pool, o->map, true));
+    WN_TRY(wn_model_open(&j->m, o->model,
+                         &(wn_model_opts){.precision = o->common.precision,
+                                          .adapter = o->adapter,
+                                          .states_only = true}));
+    WN_TRY(wn_embed_rule_init(&j->rule, j->m, o));
+    return manifest_of(&j->manifest, j->m, j->pool, &j->rule, o);
+}
+
+static wn_err begin(const struct job *j, wn_store_writer **writer, uint64_t *done)
+{
+    const wn_common *c = &j->o->common;
+    size_t dim = j->rule.vector.dim;
+    wn_store_layout layout = {j->o->store_dtype, j->o->shard_bytes};
+    if (!c->overwrite)
+        WN_TRY(wn_store_grow(c->out, j->pool, j->manifest, dim, &layout));
+    WN_TRY(wn_store_writer_open(writer, c->out, j->manifest, dim, &layout, c->overwrite, done));
+    if (*done)
+        wn_message("%s: goes on behind row %llu of %llu", c->out, (unsigned long long)*done,
+                   (unsigned long long)wn_pool_rows(j->pool));
+    return WN_OK;
+}
+
+static wn_err finish(const struct job *j, wn_store_writer *w, const wn_encode_counts *counts)
+{
+    wn_str line = {0};
+    wn_encode_summary(&line, counts, &j->rule.encode);
+    if (line.len)
+        wn_message("%s", line.p);
+    wn_str_free(&line);
+    return wn_store_writer_finish(w, NULL);
+}
+
+/* Only rank 0 has a writer. */
+static wn_err embed(struct job *j)
+{
+    struct sink s = {.pool = j->pool};
     wn_encode_counts counts = {0};
     uint64_t done = 0;
-    WN_TRY(wn_embed_rule_init(&rule, m, o));
-    wn_err e = manifest_of(&manifest, m, p, &rule, o);
-    wn_store_layout layout = {o->store_dtype, o->shard_bytes};
-    if (!e && !o->common.overwrite)
-        e = wn_store_grow(o->common.out, p, manifest, rule.vector.dim, &layout);
+    wn_err e = wn_rank() == 0 ? begin(j, &s.writer, &done) : WN_OK;
+    e = wn_ranks_agree(e);
     if (!e)
-        e = wn_store_writer_open(&s.writer, o->common.out, manifest, rule.vector.dim, &layout,
-                                 o->common.overwrite, &done);
-    if (!e && done)
-        wn_message("%s: goes on behind row %llu of %llu", o->common.out, (unsigned long long)done,
-                   (unsigned long long)wn_pool_rows(p));
+        e = wn_ranks_share(&done, sizeof done);
     if (!e)
-        e = wn_embed_rows(m, p, done, wn_pool_rows(p) - done, &rule, emit, &s, &counts);
-    if (!e) {
-        wn_str line = {0};
-        wn_encode_summary(&line, &counts, &rule.encode);
-        if (line.len)
-            wn_message("%s", line.p);
-        wn_str_free(&line);
-        e = wn_store_writer_finish(s.writer, NULL);
-    } else if (s.writer) {
-        wn_store_writer_close(s.writer);
-    }
-    json_decref(manifest);
+        e = wn_embed_rows(j->m, j->pool, done, wn_pool_rows(j->pool) - done, &j->rule, emit, &s,
+                          &counts);
+    if (!e && wn_rank() == 0)
+        return finish(j, s.writer, &counts);
+    wn_store_writer_close(s.writer);
     return e;
 }
 
 wn_err wn_embed_job(const wn_embed_opts *o)
 {
-    wn_model *m = NULL;
-    wn_pool *p = NULL;
-    if (!o->common.out)
-        return wn_fail(WN_EARG, "embed: --out is missing");
-    wn_err e = wn_pool_open(&p, o->pool, o->map, true);
+    struct job j = {.o = o};
+    wn_err e = prepare(&j);
+    e = wn_manifest_agree(e, j.manifest);
     if (!e)
-        e = wn_model_open(&m, o->model,
-                          &(wn_model_opts){.precision = o->common.precision,
-                                           .adapter = o->adapter,
-                                           .states_only = true});
-    if (!e)
-        e = embed(m, p, o);
-    wn_model_close(m);
-    wn_pool_close(p);
+        e = embed(&j);
+    json_decref(j.manifest);
+    wn_model_close(j.m);
+    wn_pool_close(j.pool);
     return e;
 }

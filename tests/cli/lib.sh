@@ -57,3 +57,22 @@ kill_when() { # FILE N COMMAND...
     done
     wait $pid 2>/dev/null
 }
+
+# Skips the case where winnow cannot be run as several ranks.
+need_ranks() {
+    winnow --version --json | grep -q '"mpi": true' || skip "winnow was built without MPI"
+    mpirun --version 2>/dev/null | grep -q "Open MPI" || skip "no mpirun of Open MPI here"
+}
+
+# Runs a command as N ranks; of what is said, only winnow's lines. Each rank leaves its process id in pid.RANK.
+ranks() { # N COMMAND...
+    n=$1
+    shift
+    # shellcheck disable=SC2016
+    OMPI_MCA_btl_vader_single_copy_mechanism=none \
+        mpirun --allow-run-as-root --oversubscribe -n "$n" \
+        sh -c 'echo $$ >pid.$OMPI_COMM_WORLD_RANK; exec "$@"' rank "$@" 2>mpirun.err
+    code=$?
+    grep '^winnow' mpirun.err >&2
+    return $code
+}

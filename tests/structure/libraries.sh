@@ -23,4 +23,5 @@ only 'oneapi/.*' kernel
 only 'pcre2\.h' "token"
 only 'utf8proc\.h' "pool token select eval"
 only 'omp\.h' "base kernel"
+only 'mpi\.h' base
 exit $bad

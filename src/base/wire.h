@@ -1,0 +1,30 @@
+/* What ranks.c needs of MPI, and the only code that calls it. Without MPI everything but starting
+ * is there and does nothing. Private to src/base; contracts of what is done with it: ranks.h. */
+#ifndef WN_BASE_WIRE_H
+#define WN_BASE_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+#include "base/str.h"
+
+bool wn_wire_built(void);
+/* Starts MPI, or finds it started. sharers: ranks of this machine, this one among them, that may
+ * use just the cores that this one may. */
+wn_err wn_wire_start(int *rank, int *ranks, int *sharers);
+void wn_wire_end(void); /* waits for all ranks */
+void wn_wire_abort(void);
+
+/* Collective. */
+wn_err wn_wire_share(void *bytes, size_t n, int from);
+wn_err wn_wire_min(int *lowest, int mine);
+
+/* To rank 0, n below 2 GiB: waits until the bytes of the call before may be written to again, and
+ * returns while these must not be. */
+wn_err wn_wire_send(const void *bytes, size_t n);
+wn_err wn_wire_sent(void);                       /* waits until no bytes are under way */
+void wn_wire_poll(void);                         /* lets them go on their way */
+wn_err wn_wire_receive(wn_str *bytes, int from); /* replaces the string */
+
+#endif
