@@ -27,6 +27,8 @@ for at in "4097 1 2" "104000 0 3" "204000 2 0"; do
     if [ ! -e cut/store.json ]; then
         cuts=$((cuts + 1))
         if [ $3 = 0 ]; then $embed cut; else ranks $3 $embed cut; fi
+    elif [ -e cut/partial.json ]; then # between the last two steps of finishing
+        $embed cut 2>>refused
     fi
     same_tree whole cut
 done
