@@ -87,6 +87,8 @@ wn_err wn_rename(const char *from, const char *to);
 enum { WN_LINE_MAX = 1 << 28 };
 typedef struct wn_lines wn_lines;
 wn_err wn_lines_open(wn_lines **out, const char *path);
+/* A byte-order mark is left out of the first line: for files of rows, ids and names. */
+void wn_lines_drop_mark(wn_lines *l);
 /* false at the end or on failure: check *err. The span is valid until the next call. */
 bool wn_lines_next(wn_lines *l, wn_span *line, wn_err *err);
 uint64_t wn_lines_number(const wn_lines *l); /* of the line last returned, from 1 */

@@ -23,7 +23,7 @@ struct wn_lines {
     z_stream z;
     ZSTD_DStream *zs;
     bool inside; /* in the midst of a gzip member or a Zstandard frame */
-    bool raw_end, text_end, stop;
+    bool raw_end, text_end, stop, drop_mark;
     char *raw; /* bytes as read: raw[raw_at, raw_len) are not consumed yet */
     size_t raw_at, raw_len;
     char *text; /* text[at, len) is not handed out; text[at, seen) has no newline */
@@ -192,6 +192,11 @@ wn_err wn_lines_open(wn_lines **out, const char *path)
     return WN_OK;
 }
 
+void wn_lines_drop_mark(wn_lines *l)
+{
+    l->drop_mark = true;
+}
+
 /* Moves what is left to the front, or grows where it fills the buffer already. */
 static wn_err make_room(wn_lines *l)
 {
@@ -223,6 +228,8 @@ static bool give(wn_lines *l, wn_span *line, size_t end, size_t next, wn_err *er
     line->len = end - l->at;
     if (line->len && line->p[line->len - 1] == '\r')
         line->len--;
+    if (l->number == 1 && l->drop_mark && line->len >= 3 && !memcmp(line->p, "\xef\xbb\xbf", 3))
+        *line = (wn_span){line->p + 3, line->len - 3};
     l->at = l->seen = next;
     if (line->len <= WN_LINE_MAX)
         return true;

@@ -291,10 +291,9 @@ static wn_err read_lines(reader *r, wn_lines *in)
 {
     wn_span text;
     wn_err e = WN_OK;
+    wn_lines_drop_mark(in);
     while (wn_lines_next(in, &text, &e)) {
         uint64_t number = wn_lines_number(in);
-        if (number == 1 && text.len >= 3 && memcmp(text.p, "\xef\xbb\xbf", 3) == 0)
-            text = (wn_span){text.p + 3, text.len - 3};
         WN_TRY(add_line(r, text, number));
     }
     WN_TRY(e);
@@ -415,6 +414,7 @@ static wn_err read_names(json_t **set, const char *path)
     wn_span text;
     wn_err e = WN_OK;
     WN_TRY(wn_lines_open(&in, path));
+    wn_lines_drop_mark(in);
     *set = json_object();
     while (*set && !e && wn_lines_next(in, &text, &e)) {
         wn_span name = wn_span_trim(text);

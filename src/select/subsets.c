@@ -95,6 +95,7 @@ wn_err wn_subsets_read(wn_subsets *s, const wn_groups *g, const char *path)
     wn_span line;
     wn_err err = WN_OK;
     WN_TRY(wn_lines_open(&lines, path));
+    wn_lines_drop_mark(lines);
     while (err == WN_OK && wn_lines_next(lines, &line, &err)) {
         char where[512];
         snprintf(where, sizeof where, "%s:%llu", path, (unsigned long long)wn_lines_number(lines));

@@ -141,6 +141,7 @@ static wn_err read_lines(wn_import_ids *ids, struct place *p, wn_lines *l, wn_sh
     uint64_t r = 0;
     wn_span line;
     wn_err err = WN_OK;
+    wn_lines_drop_mark(l);
     while (wn_lines_next(l, &line, &err)) {
         if (r >= ids->rows)
             return fail_count(ids, r + 1);

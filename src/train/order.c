@@ -57,6 +57,7 @@ static wn_err read_ids(wn_order *o, wn_pool *pool, const char *file)
     size_t cap = 0, number = 0;
     wn_str where = {0};
     WN_TRY(wn_lines_open(&lines, file));
+    wn_lines_drop_mark(lines);
     while (!e && wn_lines_next(lines, &line, &e)) {
         number++;
         if (line.len == 0)
