@@ -275,6 +275,7 @@ typedef struct wn_select_opts {
     bool other_text;                /* the store is of other texts of the pool's rows */
     const char *const *avoid;       /* contamination veto: rows files */
     size_t n_avoid;
+    bool allow_queries;             /* `queries` given as rows are no target rows for the veto */
     size_t avoid_run;               /* words of a run that may not be shared; 0: 13 */
     const char *vectors;            /* store of the rows' vectors for the next four; NULL: store */
     const char *const *avoid_store; /* stores of vectors that may not be resembled */

@@ -176,7 +176,8 @@ wn_err wn_pace_select(double *row_sec, const wn_pace_pool *p, const char *strate
                                             .budget = all ? 0 : p->rows / 10 + 1,
                                             .dedup = dedup,
                                             .avoid = &avoid,
-                                            .n_avoid = veto});
+                                            .n_avoid = veto,
+                                            .allow_queries = !veto});
     }
     *row_sec = (wn_seconds() - start) / (double)p->rows;
     wn_free(pool);

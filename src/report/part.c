@@ -254,6 +254,7 @@ static wn_err select_do(wn_run *r, const wn_part *const *p, size_t n)
         err = select_opts(&o[i], r, p[i]);
         o[i].avoid = avoid + 2 * i;
         o[i].n_avoid = r->recipe.veto ? 2 : 0;
+        o[i].allow_queries = !r->recipe.veto;
     }
     if (err == WN_OK)
         err = wn_select_together(o, n);

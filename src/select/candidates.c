@@ -120,6 +120,8 @@ static wn_err open_vectors(wn_candidates *c, const wn_select_opts *o)
     if (!o->queries)
         return WN_OK;
     WN_TRY(wn_strategy_find(&s, o->strategy));
+    if (s->feature == WN_FEATURE_NONE && !wn_is_store(o->queries))
+        return WN_OK; /* no vectors of them are needed */
     wn_queries_from from = {&o->common, o->queries, o->map, o->model, s->steps};
     WN_TRY(wn_queries_open(&c->target, c->store, &from));
     c->queries = c->target.store;

@@ -45,12 +45,21 @@ static wn_err check(const wn_strategy **s, const wn_select_opts *o)
     return WN_OK;
 }
 
-/* The target rows: --avoid, and --queries where they are rows: a store of queries knows no texts.
- */
-static wn_err open_avoid(wn_select_inputs *in, const wn_strategy *s, const wn_select_opts *o)
+/* --queries as rows are target rows too (a store of queries knows no texts), once where they are
+ * also in --avoid. */
+static bool queries_are_targets(const wn_select_opts *o)
 {
-    bool vectors = s->feature == WN_FEATURE_VECTORS && o->pool && !wn_is_store(o->queries);
-    bool queries = vectors || s->feature == WN_FEATURE_TEXT;
+    if (!o->pool || !o->queries || o->allow_queries || wn_is_store(o->queries))
+        return false;
+    for (size_t i = 0; i < o->n_avoid; i++)
+        if (strcmp(o->avoid[i], o->queries) == 0)
+            return false;
+    return true;
+}
+
+static wn_err open_avoid(wn_select_inputs *in, const wn_select_opts *o)
+{
+    bool queries = queries_are_targets(o);
     WN_NEW(in->avoid, o->n_avoid + 1);
     for (size_t i = 0; i < o->n_avoid + queries; i++) {
         const char *path = i < o->n_avoid ? o->avoid[i] : o->queries;
@@ -94,11 +103,10 @@ struct job {
     wn_constraint_counts counts;
 };
 
-static wn_err open_job(struct job *j, const wn_strategy *s, const wn_select_opts *o,
-                       const wn_candidates *like)
+static wn_err open_job(struct job *j, const wn_select_opts *o, const wn_candidates *like)
 {
     WN_TRY(wn_candidates_open(&j->c, o, like));
-    WN_TRY(open_avoid(&j->in, s, o));
+    WN_TRY(open_avoid(&j->in, o));
     WN_TRY(wn_constrain(&j->counts, &j->c, o, j->in.avoid, j->in.n_avoid));
     const wn_constraint_counts *n = &j->counts;
     say_compared(n);
@@ -151,7 +159,7 @@ static wn_err choose(struct job *j, const wn_strategy *s, const wn_select_opts *
 {
     wn_picks *picks;
     for (size_t i = 0; i < n; i++)
-        WN_TRY(open_job(&j[i], s, &o[i], i ? &j[0].c : NULL));
+        WN_TRY(open_job(&j[i], &o[i], i ? &j[0].c : NULL));
     WN_NEW(picks, n);
     wn_err err = pick(picks, s, j, o, n);
     for (size_t i = 0; i < n && err == WN_OK; i++)
