@@ -33,7 +33,8 @@ typedef struct wn_store wn_store;
 /* Maps a finished store; an unfinished one, a short file or a foreign header is refused by name.
  * What stands beside the vectors is compared with its checksums, the vectors are not:
  * wn_store_verify. Vectors that are not f32 are unpacked into an unlinked file in $TMPDIR (4 bytes
- * a number), with their checksums. Handles may be shared by threads, stores by processes. */
+ * a number), with their checksums and with progress in MB (stage "unpack"). Handles may be shared
+ * by threads, stores by processes. */
 wn_err wn_store_open(wn_store **out, const char *path);
 /* The same without unpacking: vectors by wn_store_read alone. */
 wn_err wn_store_open_packed(wn_store **out, const char *path);

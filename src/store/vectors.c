@@ -10,8 +10,8 @@
 #include "store/reader.h"
 
 enum {
-    PIECE_BYTES = 1 << 20, /* of numbers that a thread unpacks at once */
-    CHECK_BYTES = 64 << 20 /* of rows compared between two signs of progress, and read ahead */
+    PIECE_BYTES = 1 << 20,   /* of numbers that a thread unpacks at once */
+    STRETCH_BYTES = 64 << 20 /* of rows between two signs of progress, and read ahead */
 };
 
 static wn_err check_head(const wn_store *s, uint64_t shard, const char *path)
@@ -143,7 +143,7 @@ static bool rows_seen(const wn_store *s, uint64_t first, uint64_t n)
 
 wn_err wn_store_verify_all(const wn_store *s)
 {
-    uint64_t bytes = s->shape.row_bytes, stretch = CHECK_BYTES / bytes + 1;
+    uint64_t bytes = s->shape.row_bytes, stretch = STRETCH_BYTES / bytes + 1;
     for (uint64_t r = 0, n; r < s->rows && !s->old; r += n) {
         n = s->rows - r < stretch ? s->rows - r : stretch;
         if (!rows_seen(s, r, n)) {
@@ -170,6 +170,7 @@ wn_err wn_store_read(float *out, const wn_store *s, uint64_t first, size_t n)
 struct unpacking {
     const wn_store *s;
     float *out;
+    uint64_t first, end; /* rows of the present stretch */
     size_t piece_rows;
 };
 
@@ -177,9 +178,25 @@ static wn_err unpack_piece(void *ctx, size_t i, int thread)
 {
     (void)thread;
     const struct unpacking *u = ctx;
-    uint64_t first = i * (uint64_t)u->piece_rows, left = u->s->rows - first;
+    uint64_t first = u->first + i * (uint64_t)u->piece_rows, left = u->end - first;
     size_t n = left < u->piece_rows ? (size_t)left : u->piece_rows;
     return wn_store_read(u->out + first * u->s->shape.dim, u->s, first, n);
+}
+
+static wn_err unpack_all(struct unpacking *u)
+{
+    const wn_store *s = u->s;
+    uint64_t bytes = s->shape.row_bytes, stretch = STRETCH_BYTES / bytes + 1;
+    for (u->first = 0; u->first < s->rows; u->first = u->end) {
+        u->end = s->rows - u->first < stretch ? s->rows : u->first + stretch;
+        uint64_t n = u->end - u->first;
+        wn_store_ahead(s, u->end, stretch);
+        WN_TRY(wn_par_for((size_t)((n + u->piece_rows - 1) / u->piece_rows), unpack_piece, u));
+        wn_store_behind(s, u->first, n);
+        WN_TRY(
+            wn_progress("unpack", "MB", u->end * bytes / 1000000, s->rows * bytes / 1000000, NULL));
+    }
+    return WN_OK;
 }
 
 wn_err wn_vectors_unpack(wn_store *s)
@@ -187,11 +204,17 @@ wn_err wn_vectors_unpack(wn_store *s)
     if (s->vectors)
         return WN_OK;
     uint64_t row = s->shape.dim * (uint64_t)sizeof(float);
-    WN_TRY(wn_region_scratch(&s->floats, s->rows * row + 1));
-    struct unpacking u = {s, (float *)(void *)s->floats.data, PIECE_BYTES / row + 1};
-    WN_TRY(wn_par_for((size_t)((s->rows + u.piece_rows - 1) / u.piece_rows), unpack_piece, &u));
+    wn_region floats;
+    WN_TRY(wn_region_scratch(&floats, s->rows * row + 1));
+    struct unpacking u = {
+        .s = s, .out = (float *)(void *)floats.data, .piece_rows = PIECE_BYTES / row + 1};
+    wn_err err = unpack_all(&u);
+    if (err != WN_OK) {
+        wn_region_free(&floats);
+        return err;
+    }
+    s->floats = floats;
     s->vectors = u.out;
-    wn_region_behind(&s->packed, 0, s->packed.bytes);
     return WN_OK;
 }
 

@@ -529,6 +529,7 @@ Test(store, a_corrupted_byte_is_found, .init = set_up, .fini = tear_down)
 }
 
 static struct {
+    const char *stage;
     uint64_t done, total;
     bool stop;
 } told;
@@ -538,7 +539,7 @@ static bool tell(void *ctx, const char *stage, const char *unit, uint64_t done, 
 {
     (void)ctx;
     (void)note;
-    cr_assert_str_eq(stage, "check");
+    cr_assert_str_eq(stage, told.stage);
     cr_assert_str_eq(unit, "MB");
     told.done = done;
     told.total = total;
@@ -554,6 +555,7 @@ Test(store, the_whole_is_compared_in_one_stream, .init = set_up, .fini = tear_do
     layout = &small;
     cr_assert_eq(make(at("s"), "m", ROWS, 50000, false), WN_OK);
     cr_assert_eq(wn_store_open(&s, at("s")), WN_OK);
+    told.stage = "check";
     wn_set_progress(tell, NULL);
     cr_assert_eq(wn_store_verify_all(s), WN_OK, "%s", wn_error_text());
     cr_assert_eq(told.total, ROWS * DIM * 4 / 1000000);
@@ -566,6 +568,25 @@ Test(store, the_whole_is_compared_in_one_stream, .init = set_up, .fini = tear_do
     wn_store_close(s);
     cr_assert_eq(wn_store_open(&s, at("s")), WN_OK);
     expect(wn_store_verify_all(s), WN_EFORMAT, "s/rows.12.bin: block 0");
+    wn_store_close(s);
+}
+
+/* Unpacking says how far it is, a stop leaves nothing open, and the rest goes through. */
+Test(store, unpacking_says_how_far_it_is, .init = set_up, .fini = tear_down)
+{
+    enum { ROWS = 110000, BYTES = 2 * DIM };
+    wn_store *s;
+    layout = &(wn_store_layout){.dtype = "bf16", .shard_bytes = 1};
+    cr_assert_eq(make(at("s"), "m", ROWS, 50000, false), WN_OK);
+    told.stage = "unpack";
+    told.stop = true;
+    wn_set_progress(tell, NULL);
+    expect(wn_store_open(&s, at("s")), WN_ESTOP, "unpack: stopped at 1 of 1 MB");
+    told.stop = false;
+    cr_assert_eq(wn_store_open(&s, at("s")), WN_OK, "%s", wn_error_text());
+    wn_set_progress(NULL, NULL);
+    cr_assert_eq(told.total, ROWS * BYTES / 1000000);
+    cr_assert_eq(told.done, told.total);
     wn_store_close(s);
 }
 
