@@ -38,9 +38,11 @@ static wn_err join(wn_feed *f, size_t *from)
     return WN_OK;
 }
 
-static void measure(wn_feed *f, size_t tokens, size_t longest, size_t labels)
+static void measure(wn_feed *f, uint64_t row, size_t tokens, size_t source, size_t labels)
 {
-    f->tokens += tokens;
+    size_t longest = tokens > source ? tokens : source;
+    f->size[row] = (wn_feed_size){(uint32_t)tokens, (uint32_t)source, (uint32_t)labels};
+    f->tokens += tokens + source;
     f->longest = longest > f->longest ? longest : f->longest;
     f->most_labels = labels > f->most_labels ? labels : f->most_labels;
 }
@@ -52,6 +54,7 @@ wn_err wn_feed_open(wn_feed *f, const wn_pool *pool, const wn_model *m, const wn
                    .rule = *rule,
                    .start = wn_model_facts_of(m)->decoder_start,
                    .rows = wn_pool_rows(pool)};
+    WN_NEW(f->size, f->rows + 1);
     for (uint64_t i = 0; i < f->rows; i++) {
         WN_TRY(encode(f, i, &f->counts));
         size_t from, p = f->prompt.n, t = f->target.n;
@@ -59,11 +62,11 @@ wn_err wn_feed_open(wn_feed *f, const wn_pool *pool, const wn_model *m, const wn
             if (p == 0)
                 return wn_fail(WN_EARG, "%s: row %.*s has no prompt token", wn_pool_path(pool),
                                (int)f->row.id.len, f->row.id.p);
-            measure(f, p + t, p > t ? p : t, t);
+            measure(f, i, t, p, t);
             continue;
         }
         WN_TRY(join(f, &from));
-        measure(f, p + t, p + t, p + t - 1 - from);
+        measure(f, i, p + t, 0, p + t - 1 - from);
     }
     return WN_OK;
 }
@@ -74,6 +77,7 @@ void wn_feed_close(wn_feed *f)
     wn_token_work_free(&f->work);
     wn_ids_release(&f->prompt);
     wn_ids_release(&f->target);
+    wn_free(f->size);
 }
 
 wn_err wn_feed_batch_new(wn_feed_batch *b, const wn_feed *f, size_t max_tokens, size_t max_rows)
@@ -125,6 +129,22 @@ static bool has_room(const wn_feed_batch *b, size_t tokens, size_t source, size_
 {
     return (!b->max_labels || b->labels + labels <= b->max_labels) && b->batch.B < b->max_rows &&
            b->batch.T + tokens <= b->max_tokens && b->source.T + source <= b->max_tokens;
+}
+
+size_t wn_feed_fill(const wn_feed_batch *b, const wn_feed *f, uint64_t first)
+{
+    wn_feed_batch full = *b;
+    full.batch.B = full.batch.T = full.source.T = full.labels = 0;
+    while (first + full.batch.B < f->rows) {
+        const wn_feed_size *z = &f->size[first + full.batch.B];
+        if (full.batch.B && !has_room(&full, z->tokens, z->source, z->labels))
+            break;
+        full.batch.T += z->tokens;
+        full.source.T += z->source;
+        full.labels += z->labels;
+        full.batch.B++;
+    }
+    return full.batch.B;
 }
 
 /* Ends the row whose n tokens, `labels` of them supervised, are in place. */

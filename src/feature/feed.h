@@ -10,6 +10,11 @@
 #include "model/model.h"
 #include "pool/pool.h"
 
+/* Tokens of a row, of an encoder-decoder's encoder (else 0), and those that are supervised. */
+typedef struct wn_feed_size {
+    uint32_t tokens, source, labels;
+} wn_feed_size;
+
 typedef struct wn_feed {
     const wn_pool *pool;
     const wn_tokenizer *tokenizer;
@@ -19,6 +24,7 @@ typedef struct wn_feed {
     wn_token_work work;
     wn_ids prompt, target; /* of the row at hand; a decoder's prompt has the target behind it */
     /* what the first pass over all rows found */
+    wn_feed_size *size;    /* [rows] */
     uint64_t rows, tokens; /* of both sides, as longest is of either */
     size_t longest, most_labels;
     wn_encode_counts counts;
@@ -45,6 +51,8 @@ wn_err wn_feed_batch_new(wn_feed_batch *b, const wn_feed *f, size_t max_tokens, 
 void wn_feed_batch_free(wn_feed_batch *b);
 void wn_feed_batch_clear(wn_feed_batch *b);
 size_t wn_feed_batch_tokens(const wn_feed_batch *b); /* of both sides */
+/* How many rows from `first` on fill such a batch: at least 1, where there is one. */
+size_t wn_feed_fill(const wn_feed_batch *b, const wn_feed *f, uint64_t first);
 /* Adds row `index`; *fits is false, and nothing is added, where it would pass max_tokens (an empty
  * batch takes any row). weight is 1 / (its supervised tokens * examples). */
 wn_err wn_feed_add(wn_feed_batch *b, wn_feed *f, uint64_t index, size_t examples, bool *fits);

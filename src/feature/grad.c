@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/ranks.h"
 #include "base/report.h"
 
 enum { BATCH_TOKENS = 2048, LOGIT_BYTES = 256 << 20, MOST_ROWS = 128 };
@@ -42,8 +43,8 @@ struct run {
     wn_row row;
     double *nll, *margin;
     uint32_t *count;
-    float *vector;
-    uint64_t next, total, tokens; /* row behind the batch's last; rows in all; tokens so far */
+    uint64_t at_batch, at_row; /* the batch to be made, and its first row */
+    uint64_t next, tokens;     /* row to be emitted; tokens emitted so far */
     double start;
 };
 
@@ -55,6 +56,12 @@ static bool head_chosen(const wn_model *m, const wn_chosen *c)
             return true;
     return false;
 }
+
+/* What a row's result begins with; the vectors stand behind those of all rows of the batch. */
+struct head {
+    uint32_t tokens;
+    float loss, margin;
+};
 
 /* What a batch may hold. */
 struct sizes {
@@ -92,7 +99,10 @@ uint64_t wn_grad_bytes(const wn_model *m, const wn_feed *feed, const wn_grad_rul
                        const wn_grad_sink_opts *sink)
 {
     struct sizes z = sizes_of(m, feed, rule, sink);
-    return wn_work_bytes(m, z.tokens, z.rows, z.labels, z.kind) + wn_grad_sink_bytes(&z.sink);
+    size_t dim = sink->projection ? sink->projection->d : (size_t)sink->chosen->p;
+    size_t held = wn_ranks() > 1 ? 2 : 1; /* results: ranks.h */
+    return wn_work_bytes(m, z.tokens, z.rows, z.labels, z.kind) + wn_grad_sink_bytes(&z.sink) +
+           held * z.rows * (sizeof(struct head) + dim * sizeof(float));
 }
 
 wn_err wn_grad_fits(const wn_model *m, const wn_feed *feed, const wn_grad_rule *rule,
@@ -120,23 +130,62 @@ static wn_err reserve(struct run *r, const wn_grad_sink_opts *o)
     WN_NEW(r->nll, z.rows);
     WN_NEW(r->margin, z.rows);
     WN_NEW(r->count, z.rows);
-    WN_NEW(r->vector, wn_grad_sink_dim(r->sink));
     return WN_OK;
 }
 
-static wn_err emit_row(struct run *r, size_t b)
+/* ---- batches, dealt to the ranks ---- */
+
+/* Goes on to a batch that is not before the one gone to last: where it begins, as those before it
+ * fill up. */
+static void go_to(struct run *r, uint64_t batch)
 {
+    for (; r->at_batch < batch; r->at_batch++)
+        r->at_row += wn_feed_fill(&r->batch, r->feed, r->at_row);
+}
+
+static wn_err make_batch(void *ctx, uint64_t index, wn_str *result)
+{
+    struct run *r = ctx;
     const wn_feed_batch *f = &r->batch;
-    wn_grad_row out = {.index = f->example[b], .row = &r->row, .vector = r->vector};
-    out.loss = (float)(r->nll[b] / r->count[b]);
-    out.margin = (float)(r->margin[b] / r->count[b]);
-    out.tokens = f->off[b + 1] - f->off[b];
-    if (f->batch.source)
-        out.tokens += f->source_off[b + 1] - f->source_off[b];
+    size_t dim = wn_grad_sink_dim(r->sink);
+    wn_sink calls = wn_grad_sink_calls(r->sink);
+    bool fits = true;
+    go_to(r, index);
+    size_t n = wn_feed_fill(f, r->feed, r->at_row);
+    wn_feed_batch_clear(&r->batch);
+    for (size_t i = 0; i < n && fits; i++)
+        WN_TRY(wn_feed_add(&r->batch, r->feed, r->at_row + i, 1, &fits));
+    WN_ASSERT(fits && n > 0);
+    wn_grad_sink_begin(r->sink, n);
+    WN_TRY(wn_model_example_back(r->m, r->work, &f->batch, r->rule->quantity, f->weight, r->nll,
+                                 r->margin, r->count, &calls));
+    wn_grad_sink_finish(r->sink);
+    for (size_t b = 0; b < n; b++) {
+        struct head h = {.tokens = f->off[b + 1] - f->off[b],
+                         .loss = (float)(r->nll[b] / r->count[b]),
+                         .margin = (float)(r->margin[b] / r->count[b])};
+        if (f->batch.source)
+            h.tokens += f->source_off[b + 1] - f->source_off[b];
+        wn_str_add(result, &h, sizeof h);
+    }
+    float *vectors = (void *)wn_str_room(result, n * dim * sizeof *vectors);
+    WN_TRY(wn_str_check(result));
+    for (size_t b = 0; b < n; b++)
+        wn_grad_sink_row(r->sink, b, vectors + b * dim);
+    return WN_OK;
+}
+
+static wn_err emit_row(struct run *r, const struct head *h, const float *vector)
+{
+    const wn_grad_row out = {.index = r->next,
+                             .row = &r->row,
+                             .vector = vector,
+                             .tokens = h->tokens,
+                             .loss = h->loss,
+                             .margin = h->margin};
     WN_TRY(wn_pool_row(r->feed->pool, out.index, &r->row));
     const char *what = !isfinite(out.loss) ? "loss" : !isfinite(out.margin) ? "margin" : NULL;
-    wn_grad_sink_row(r->sink, b, r->vector);
-    if (!what && !wn_all_finite(r->vector, wn_grad_sink_dim(r->sink)))
+    if (!what && !wn_all_finite(vector, wn_grad_sink_dim(r->sink)))
         what = "gradient";
     if (what)
         return wn_fail(WN_EFORMAT, "%s: row %.*s: its %s (%s) is not a number%s",
@@ -145,46 +194,41 @@ static wn_err emit_row(struct run *r, size_t b)
                        r->rule->quantity == WN_MARGIN_REF_COT
                            ? ": the model gives a target token less than 0.001"
                            : "");
+    r->tokens += h->tokens;
+    r->next++;
     return r->emit(r->ctx, &out);
 }
 
-static wn_err run_batch(struct run *r)
+static wn_err take_batch(void *ctx, uint64_t index, const char *result, size_t bytes)
 {
-    const wn_feed_batch *f = &r->batch;
+    (void)index;
+    struct run *r = ctx;
     char note[64];
-    wn_sink calls = wn_grad_sink_calls(r->sink);
-    wn_grad_sink_begin(r->sink, f->batch.B);
-    WN_TRY(wn_model_example_back(r->m, r->work, &f->batch, r->rule->quantity, f->weight, r->nll,
-                                 r->margin, r->count, &calls));
-    wn_grad_sink_finish(r->sink);
-    for (size_t b = 0; b < f->batch.B; b++)
-        WN_TRY(emit_row(r, b));
-    r->tokens += wn_feed_batch_tokens(f);
-    wn_feed_batch_clear(&r->batch);
+    size_t dim = wn_grad_sink_dim(r->sink);
+    const struct head *h = (const void *)result;
+    size_t n = bytes / (sizeof *h + dim * sizeof(float));
+    const float *vector = (const void *)(h + n);
+    for (size_t b = 0; b < n; b++)
+        WN_TRY(emit_row(r, &h[b], vector + b * dim));
     snprintf(note, sizeof note, "%.0f tokens/s",
              (double)r->tokens / (wn_seconds() - r->start + 1e-9));
-    return wn_progress("grad", "rows", r->next, r->total, note);
+    return wn_progress("grad", "rows", r->next, r->feed->rows, note);
 }
 
 static wn_err run_rows(struct run *r, uint64_t first)
 {
+    wn_deal d = {.ctx = r, .make = make_batch, .take = take_batch};
+    for (uint64_t row = first; row < r->feed->rows; d.chunks++)
+        row += wn_feed_fill(&r->batch, r->feed, row);
+    r->at_row = r->next = first;
     r->start = wn_seconds();
-    for (r->next = first; r->next < r->total;) {
-        bool fits;
-        WN_TRY(wn_feed_add(&r->batch, r->feed, r->next, 1, &fits));
-        WN_ASSERT(fits || r->batch.batch.B);
-        r->next += fits;
-        if (!fits || r->next == r->total)
-            WN_TRY(run_batch(r));
-    }
-    return WN_OK;
+    return wn_ranks_deal(&d);
 }
 
 wn_err wn_grad_rows(wn_model *m, wn_feed *feed, uint64_t first, const wn_grad_rule *rule,
                     const wn_grad_sink_opts *sink, wn_grad_emit emit, void *ctx)
 {
-    struct run r = {
-        .m = m, .feed = feed, .rule = rule, .emit = emit, .ctx = ctx, .total = feed->rows};
+    struct run r = {.m = m, .feed = feed, .rule = rule, .emit = emit, .ctx = ctx};
     wn_err e = reserve(&r, sink);
     if (!e)
         e = run_rows(&r, first);
@@ -195,6 +239,5 @@ wn_err wn_grad_rows(wn_model *m, wn_feed *feed, uint64_t first, const wn_grad_ru
     wn_free(r.nll);
     wn_free(r.margin);
     wn_free(r.count);
-    wn_free(r.vector);
     return e;
 }

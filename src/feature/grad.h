@@ -34,9 +34,11 @@ wn_err wn_grad_fits(const wn_model *m, const wn_feed *feed, const wn_grad_rule *
                     const wn_grad_sink_opts *sink);
 
 /* Gradients of rows [first, ...) of the feed's pool at the model's parameters, handed to `emit` in
- * row order. sink: its projection, moments and choice; the sizes are filled in here. The chosen
- * parameters are trainable (wn_choose). Dropout is off. Refused: more memory than max_memory,
- * before the first row; a row whose loss, margin or gradient is not a number, by id. */
+ * row order. Collective: of several ranks (base/ranks.h) each makes the gradients of every n-th
+ * batch, and on rank 0 alone rows are emitted. sink: its projection, moments and choice; the sizes
+ * are filled in here. The chosen parameters are trainable (wn_choose). Dropout is off. Refused:
+ * more memory than max_memory, before the first row; a row whose loss, margin or gradient is not a
+ * number, by id. */
 wn_err wn_grad_rows(wn_model *m, wn_feed *feed, uint64_t first, const wn_grad_rule *rule,
                     const wn_grad_sink_opts *sink, wn_grad_emit emit, void *ctx);
 

@@ -1,8 +1,9 @@
-/* `winnow grad`: rows of a pool to a store of gradients, resumable. */
+/* `winnow grad`: rows of a pool to a store of gradients, resumable, by any number of ranks. */
 #include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/ranks.h"
 #include "base/report.h"
 #include "feature/grad.h"
 #include "io/file.h"
@@ -26,7 +27,8 @@ struct job {
     float **moment[2]; /* Adam's m and v of the chosen */
     char adam_sha[WN_SHA_HEX];
     json_t *manifest;
-    wn_store_writer *writer;
+    wn_grad_sink_opts sink;
+    wn_store_writer *writer; /* NULL on ranks that do not write */
 };
 
 /* ---- what is asked for ---- */
@@ -207,31 +209,23 @@ static wn_err emit(void *ctx, const wn_grad_row *r)
     return wn_store_writer_add(j->writer, &out);
 }
 
-static wn_err write_rows(struct job *j)
+static wn_err begin(struct job *j, uint64_t *done)
 {
-    uint64_t done = 0;
+    const wn_common *c = &j->o->common;
     size_t dim = j->projection.d ? j->projection.d : (size_t)j->chosen.p;
-    wn_grad_sink_opts sink = {.chosen = &j->chosen,
-                              .projection = j->projection.d ? &j->projection : NULL,
-                              .m = j->moment[0],
-                              .v = j->moment[1]};
-    wn_str line = {0};
-    WN_TRY(wn_grad_fits(j->m, &j->feed, &j->rule, &sink));
     wn_store_layout layout = {j->o->store_dtype, j->o->shard_bytes};
-    if (!j->o->common.overwrite)
-        WN_TRY(wn_store_grow(j->o->common.out, j->pool, j->manifest, dim, &layout));
-    WN_TRY(wn_store_writer_open(&j->writer, j->o->common.out, j->manifest, dim, &layout,
-                                j->o->common.overwrite, &done));
-    if (done)
-        wn_message("%s: goes on behind row %llu of %llu", j->o->common.out,
-                   (unsigned long long)done, (unsigned long long)j->feed.rows);
-    if (done < j->feed.rows) {
-        wn_err e = wn_grad_rows(j->m, &j->feed, done, &j->rule, &sink, emit, j);
-        if (e) {
-            wn_store_writer_close(j->writer);
-            return e;
-        }
-    }
+    if (!c->overwrite)
+        WN_TRY(wn_store_grow(c->out, j->pool, j->manifest, dim, &layout));
+    WN_TRY(wn_store_writer_open(&j->writer, c->out, j->manifest, dim, &layout, c->overwrite, done));
+    if (*done)
+        wn_message("%s: goes on behind row %llu of %llu", c->out, (unsigned long long)*done,
+                   (unsigned long long)j->feed.rows);
+    return WN_OK;
+}
+
+static wn_err finish(struct job *j)
+{
+    wn_str line = {0};
     wn_encode_summary(&line, &j->feed.counts, &j->rule.encode);
     if (line.len)
         wn_message("%s", line.p);
@@ -239,9 +233,29 @@ static wn_err write_rows(struct job *j)
     return wn_store_writer_finish(j->writer, NULL);
 }
 
-static wn_err run(struct job *j)
+/* Only rank 0 has a writer. */
+static wn_err write_rows(struct job *j)
+{
+    uint64_t done = 0;
+    wn_err e = wn_rank() == 0 ? begin(j, &done) : WN_OK;
+    e = wn_ranks_agree(e);
+    if (!e)
+        e = wn_ranks_share(&done, sizeof done);
+    if (!e && done < j->feed.rows)
+        e = wn_grad_rows(j->m, &j->feed, done, &j->rule, &j->sink, emit, j);
+    if (!e && wn_rank() == 0)
+        return finish(j);
+    wn_store_writer_close(j->writer);
+    return e;
+}
+
+static wn_err prepare(struct job *j)
 {
     const wn_grad_opts *o = j->o;
+    if (!o->common.out || strcmp(o->common.out, "-") == 0)
+        return wn_fail(WN_EARG, "grad: --out is missing: a folder for the store");
+    if (wn_ranks() > 1 && o->pool && strcmp(o->pool, "-") == 0)
+        return wn_fail(WN_EARG, "pool -: expected a file that all ranks can read");
     WN_TRY(wn_pool_open(&j->pool, o->pool, o->map, true));
     WN_TRY(
         wn_model_open(&j->m, o->model,
@@ -253,15 +267,20 @@ static wn_err run(struct job *j)
     WN_TRY(read_moments(j));
     WN_TRY(wn_feed_open(&j->feed, j->pool, j->m, &j->rule.encode));
     WN_TRY(make_manifest(j));
-    return write_rows(j);
+    j->sink = (wn_grad_sink_opts){.chosen = &j->chosen,
+                                  .projection = j->projection.d ? &j->projection : NULL,
+                                  .m = j->moment[0],
+                                  .v = j->moment[1]};
+    return wn_grad_fits(j->m, &j->feed, &j->rule, &j->sink);
 }
 
 wn_err wn_grad_job(const wn_grad_opts *o)
 {
     struct job j = {.o = o};
-    if (!o->common.out || strcmp(o->common.out, "-") == 0)
-        return wn_fail(WN_EARG, "grad: --out is missing: a folder for the store");
-    wn_err e = run(&j);
+    wn_err e = prepare(&j);
+    e = wn_manifest_agree(e, j.manifest);
+    if (!e)
+        e = write_rows(&j);
     for (int k = 0; k < 2; k++) {
         for (size_t i = 0; j.moment[k] && i < j.chosen.n; i++)
             wn_free(j.moment[k][i]);
