@@ -27,11 +27,12 @@ typedef struct wn_candidates {
     uint64_t *pool_row;  /* [N] row of the pool; NULL: the same number, or no pool */
     uint32_t *task;      /* [N] number of the task */
     uint32_t tasks;
-    uint32_t *tokens; /* [N] NULL: not counted */
-    uint64_t *skip;   /* bits: may not be chosen */
-    uint64_t left;    /* candidates not skipped */
-    bool other_text;  /* the store is of other renderings of the pool's rows */
-    bool borrowed;    /* pool, store, pool_row and task are another's */
+    uint32_t *tokens;               /* [N] NULL: not counted */
+    char tokenizer_sha[WN_SHA_HEX]; /* of what counted them; "": they stood in the store */
+    uint64_t *skip;                 /* bits: may not be chosen */
+    uint64_t left;                  /* candidates not skipped */
+    bool other_text;                /* the store is of other renderings of the pool's rows */
+    bool borrowed;                  /* pool, store, pool_row and task are another's */
 } wn_candidates;
 
 /* like: of the same pool and store, which are then shared with it and must outlive the new ones;

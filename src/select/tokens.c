@@ -1,4 +1,6 @@
 /* How many tokens a row costs in training. */
+#include <string.h>
+
 #include "base/mem.h"
 #include "base/par.h"
 #include "base/report.h"
@@ -55,6 +57,7 @@ static wn_err by_model(wn_candidates *c, const char *model)
                        "--budget-tokens: counting with --model needs --pool: without it the rows' "
                        "texts are not known");
     WN_TRY(wn_tokenizer_open(&t, model));
+    memcpy(c->tokenizer_sha, wn_tokenizer_sha(t), sizeof c->tokenizer_sha);
     struct counting g = {.c = c, .t = t};
     g.work = wn_calloc((size_t)wn_par_threads(), sizeof *g.work);
     wn_err err = g.work ? wn_par_for((size_t)((c->N + PIECE - 1) / PIECE), piece, &g) : WN_ENOMEM;

@@ -242,8 +242,10 @@ static wn_err inputs(json_t *m, const wn_candidates *c, const wn_select_inputs *
         WN_TRY(wn_pool_sha(c->query_rows, hex));
         json_object_set_new(m, "queries", input(wn_pool_rows(c->query_rows), hex));
     }
-    if (o->budget_tokens && o->model)
-        json_object_set_new(m, "tokens_of", json_string(wn_path_base(o->model)));
+    if (c->tokenizer_sha[0])
+        json_object_set_new(
+            m, "tokens_of",
+            json_pack("{s:s, s:s}", "name", wn_path_base(o->model), "sha256", c->tokenizer_sha));
     json_t *avoid = json_array();
     json_object_set_new(m, "avoid", avoid);
     for (size_t i = 0; i < in->n_avoid; i++) {
