@@ -156,13 +156,81 @@ static void table_text(wn_str *s, const json_t *rows)
     }
 }
 
+static bool is_listing(const json_t *v)
+{
+    const char *key;
+    json_t *m;
+    json_object_foreach((json_t *)(uintptr_t)v, key, m)
+    {
+        if (!json_is_object(m))
+            return false;
+    }
+    return json_object_size(v) > 0;
+}
+
+/* An object of objects: a line a member with its values, and beneath it a line for each of what it
+ * lists. */
+static void listing_text(wn_str *s, const json_t *v, int width)
+{
+    const char *key, *part;
+    json_t *m, *value, *item;
+    size_t i;
+    json_object_foreach((json_t *)(uintptr_t)v, key, m)
+    {
+        const char *before = "";
+        wn_str_printf(s, "    %-*s  ", width, key);
+        json_object_foreach(m, part, value) if (!json_is_array(value))
+        {
+            wn_str_printf(s, "%s%s ", before, part);
+            value_text(s, value);
+            before = ", ";
+        }
+        wn_str_putc(s, '\n');
+        json_object_foreach(m, part, value) json_array_foreach(value, i, item)
+        {
+            wn_str_puts(s, "      ");
+            value_text(s, item);
+            wn_str_putc(s, '\n');
+        }
+    }
+}
+
+static size_t longest_key(const json_t *v, bool structures)
+{
+    const char *key;
+    json_t *m;
+    size_t n = 0;
+    json_object_foreach((json_t *)(uintptr_t)v, key, m)
+    {
+        if (strlen(key) > n && (structures || !is_structure(m)))
+            n = strlen(key);
+    }
+    return n;
+}
+
+static void object_text(wn_str *s, const json_t *v)
+{
+    const char *key;
+    json_t *m;
+    int width = (int)longest_key(v, true);
+    json_object_foreach((json_t *)(uintptr_t)v, key, m)
+    {
+        if (is_listing(m)) {
+            wn_str_printf(s, "  %s:\n", key);
+            listing_text(s, m, (int)longest_key(m, true));
+            continue;
+        }
+        wn_str_printf(s, "  %-*s  ", width, key);
+        value_text(s, m);
+        wn_str_putc(s, '\n');
+    }
+}
+
 static wn_err facts_text(wn_str *s, json_t *doc)
 {
     const char *key;
     json_t *v;
-    size_t width = 0;
-    json_object_foreach(doc, key, v) width =
-        strlen(key) > width && !is_structure(v) ? strlen(key) : width;
+    int width = (int)longest_key(doc, false);
     json_object_foreach(doc, key, v)
     {
         if (json_is_array(v) && holds(v, is_object)) {
@@ -170,19 +238,9 @@ static wn_err facts_text(wn_str *s, json_t *doc)
             table_text(s, v);
         } else if (json_is_object(v) && json_object_size(v) > 0) {
             wn_str_printf(s, "%s:\n", key);
-            const char *inner;
-            json_t *m;
-            size_t longest = 0;
-            json_object_foreach(v, inner, m) longest =
-                strlen(inner) > longest ? strlen(inner) : longest;
-            json_object_foreach(v, inner, m)
-            {
-                wn_str_printf(s, "  %-*s  ", (int)longest, inner);
-                value_text(s, m);
-                wn_str_putc(s, '\n');
-            }
+            object_text(s, v);
         } else {
-            wn_str_printf(s, "%-*s  ", (int)width, key);
+            wn_str_printf(s, "%-*s  ", width, key);
             value_text(s, v);
             wn_str_putc(s, '\n');
         }

@@ -9,3 +9,4 @@
 } >rows.jsonl
 winnow pool build rows.jsonl --out p
 winnow pool info p --json | grep -v sha256
+winnow pool info p | sed -n '/^rejected/,/^tasks/p'
