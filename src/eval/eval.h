@@ -9,6 +9,8 @@
 #include "model/model.h"
 #include "pool/pool.h"
 
+enum { WN_SCORE_TOKENS = 256 }; /* that a thread takes at once where nothing is generated */
+
 typedef enum wn_length_norm { WN_NORM_NONE, WN_NORM_TOKENS, WN_NORM_BYTES } wn_length_norm;
 wn_err wn_length_norm_parse(wn_length_norm *n, const char *name); /* NULL: none */
 

@@ -11,10 +11,7 @@
 #include "base/par.h"
 #include "base/report.h"
 
-enum {
-    BATCH = 256, /* tokens that a thread takes at once */
-    ALONE = 1024 /* tokens of the longest piece that a thread takes alone */
-};
+enum { ALONE = 1024 }; /* tokens of the longest piece that a thread takes alone */
 
 static int by_length(const void *a, const void *b)
 {
@@ -237,7 +234,7 @@ static wn_err cut_window(struct wn_score_window *w, size_t *cuts, size_t *alone)
         if (larger(w->piece[i].tokens, w->piece[i].source) > ALONE)
             first_long = i;
     size_t most = tokens / (2 * w->n_runners) + 1;
-    most = most < BATCH ? most : BATCH;
+    most = most < WN_SCORE_TOKENS ? most : WN_SCORE_TOKENS;
     *cuts = *alone = 0;
     for (size_t i = 0; i < w->n_pieces; ++*cuts) {
         struct wn_score_cut *c = &w->cut_of[*cuts];

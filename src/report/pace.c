@@ -7,14 +7,15 @@
 #include "base/par.h"
 #include "base/report.h"
 #include "base/rng.h"
+#include "eval/eval.h"
+#include "feature/embed.h"
 #include "kernel/kernel.h"
 #include "model/greedy.h"
 #include "model/model.h"
 #include "train/train.h"
 
 enum {
-    ALONE = 256, /* tokens that a thread takes at once, as score does (embed: 512, 5 % faster) */
-    SLOTS = 32,  /* texts that answers are generated for at once, as eval does */
+    SLOTS = 32, /* texts that answers are generated for at once, as eval does */
     EXAMPLES = 8
 };
 #define LEAST_SEC  0.25
@@ -140,7 +141,8 @@ static wn_work_kind work_kind(const wn_pace_job *j)
 
 static wn_err lane_new(struct bench *b, struct lane *l)
 {
-    size_t each = row_tokens(b), most = ALONE;
+    size_t each = row_tokens(b);
+    size_t most = b->j->kind == WN_PACE_EMBED ? WN_EMBED_TOKENS : WN_SCORE_TOKENS;
     if (b->j->kind == WN_PACE_TRAIN)
         most = b->j->train->max_batch_tokens ? b->j->train->max_batch_tokens : WN_TRAIN_TOKENS;
     size_t rows = most / each ? most / each : 1, T = rows * each;

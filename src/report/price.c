@@ -93,13 +93,14 @@ static wn_err price_all(wn_pricing *p)
 {
     p->reference = wn_recipe_reference(&p->r);
     p->vectors = wn_recipe_uses_vectors(&p->r);
+    WN_NEW(p->arm, p->r.n_arms + 1);
     WN_TRY(measure_machine(p));
     WN_TRY(wn_price_pool(p));
     if (p->vectors)
         WN_TRY(wn_price_embed(p));
     for (size_t a = 0; a < p->r.n_arms; a++)
         if (p->r.arm[a].uses_store)
-            WN_TRY(wn_price_search(p, &p->r.arm[a]));
+            WN_TRY(wn_price_search(p, a));
     for (size_t a = 0; a < p->r.n_arms; a++)
         if (!p->r.arm[a].few && !wn_arm_is_zero_shot(&p->r.arm[a]))
             WN_TRY(wn_price_select(p, a));
@@ -196,6 +197,7 @@ wn_err wn_price(json_t **doc, const wn_plan_opts *o)
     }
     json_decref(p.parts);
     json_decref(p.rates);
+    wn_free(p.arm);
     wn_pace_pool_close(&p.pool);
     wn_sizes_free(&p.s);
     wn_recipe_close(&p.r);

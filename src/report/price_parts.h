@@ -7,6 +7,12 @@
 #include "report/pace_data.h"
 #include "report/sizes.h"
 
+/* What was measured for an arm; arms that would measure the same share the first one's. */
+typedef struct wn_arm_pace {
+    wn_pace_scan scan;
+    double select_sec; /* a row of the pool */
+} wn_arm_pace;
+
 typedef struct wn_pricing {
     const wn_plan_opts *o;
     wn_recipe r;
@@ -17,6 +23,7 @@ typedef struct wn_pricing {
     size_t reference; /* the arm whose size those that fill match; SIZE_MAX: none */
     wn_pace_pool pool;
     wn_pace embed;
+    wn_arm_pace *arm; /* [r.n_arms] */
     bool vectors;
     bool coded[2]; /* an arm before has left codes for l2 and ip, for cosine */
     json_t *parts, *rates;
@@ -57,7 +64,7 @@ double wn_price_selected(const wn_pricing *p, size_t arm, size_t target);
 wn_err wn_price_pool(wn_pricing *p);
 wn_err wn_price_embed(wn_pricing *p);
 wn_err wn_price_joining(wn_pricing *p, const char *name, double rows, double row_bytes);
-wn_err wn_price_search(wn_pricing *p, const wn_recipe_arm *a);
+wn_err wn_price_search(wn_pricing *p, size_t arm);
 wn_err wn_price_select(wn_pricing *p, size_t arm);
 wn_err wn_price_trainings(wn_pricing *p); /* gradients too */
 wn_err wn_price_evals(wn_pricing *p);

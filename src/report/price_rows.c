@@ -115,21 +115,37 @@ static double scored_bytes(double store_bytes, double hits)
     return store_bytes * (1 - exp(-TRIED * hits / pages));
 }
 
+static wn_err measure_search(wn_pricing *p, size_t arm, wn_metric metric, size_t Q)
+{
+    const wn_recipe_arm *a = p->r.arm;
+    wn_pace_scan *s = &p->arm[arm].scan;
+    for (size_t b = 0; b < arm; b++) {
+        wn_metric other;
+        WN_TRY(wn_metric_parse(&other, a[b].distance));
+        if (a[b].uses_store && other == metric && k_of(&a[b]) == k_of(&a[arm])) {
+            *s = p->arm[b].scan;
+            return WN_OK;
+        }
+    }
+    WN_TRY(wn_price_tell(p, "search"));
+    WN_TRY(wn_pace_search(s, p->s.pool.rows, (size_t)p->embed.width, Q, (size_t)k_of(&a[arm]),
+                          metric));
+    WN_TRY(wn_price_rate(p, "search", 1 / s->row_sec, "rows/s", "a made-up store, codes made"));
+    return wn_price_rate(p, "search again", 1 / s->again_sec, "rows/s", "the same, codes kept");
+}
+
 /* The queries of all targets are searched for together, as many in one pass over the rows as their
  * candidates leave room for; the first arm's first pass makes the codes that are kept. */
-wn_err wn_price_search(wn_pricing *p, const wn_recipe_arm *a)
+wn_err wn_price_search(wn_pricing *p, size_t arm)
 {
+    const wn_recipe_arm *a = &p->r.arm[arm];
     wn_metric metric;
-    wn_pace_scan s;
     double Q = all_queries(p), k = (double)k_of(a), rows = (double)p->s.pool.rows;
     double passes = ceil(Q / (double)wn_search_together(k_of(a)));
     size_t D = (size_t)p->embed.width;
     WN_TRY(wn_metric_parse(&metric, a->distance));
-    WN_TRY(wn_price_tell(p, "search"));
-    WN_TRY(
-        wn_pace_search(&s, p->s.pool.rows, D, (size_t)ceil(Q / passes), (size_t)k_of(a), metric));
-    WN_TRY(wn_price_rate(p, "search", 1 / s.row_sec, "rows/s", "a made-up store, codes made"));
-    WN_TRY(wn_price_rate(p, "search again", 1 / s.again_sec, "rows/s", "the same, codes kept"));
+    WN_TRY(measure_search(p, arm, metric, (size_t)ceil(Q / passes)));
+    const wn_pace_scan s = p->arm[arm].scan;
     bool *coded = &p->coded[metric == WN_METRIC_COSINE];
     double bytes = rows * p->embed.width * 4,
            beside = rows * (stored_bytes(p) - p->embed.width * 4);
@@ -190,15 +206,39 @@ static double all_selected(const wn_pricing *p, size_t arm)
     return sum;
 }
 
+static bool same_text(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+/* Vectors and gradients are searched elsewhere: what is left of their arms is as of random rows. */
+static const char *chosen_by(const wn_recipe_arm *a)
+{
+    return a->uses_store || a->uses_grads ? "random" : a->strategy;
+}
+
+static wn_err measure_select(wn_pricing *p, size_t arm)
+{
+    const wn_recipe_arm *a = p->r.arm;
+    for (size_t b = 0; b < arm; b++)
+        if (p->arm[b].select_sec > 0 && same_text(chosen_by(&a[b]), chosen_by(&a[arm])) &&
+            same_text(a[b].dedup, a[arm].dedup)) {
+            p->arm[arm].select_sec = p->arm[b].select_sec;
+            return WN_OK;
+        }
+    uint64_t target_rows = p->s.target[0].queries.rows + p->s.target[0].test.rows;
+    WN_TRY(wn_price_tell(p, "select"));
+    return wn_pace_select(&p->arm[arm].select_sec, &p->pool, chosen_by(&a[arm]), a[arm].dedup,
+                          p->r.veto, target_rows);
+}
+
 wn_err wn_price_select(wn_pricing *p, size_t arm)
 {
     const wn_recipe_arm *a = &p->r.arm[arm];
-    double row, rows = (double)p->s.pool.rows, targets = (double)p->r.n_targets;
+    double rows = (double)p->s.pool.rows, targets = (double)p->r.n_targets;
     double seeds = a->by_seed ? (double)p->r.n_seeds : 1;
-    uint64_t target_rows = p->s.target[0].queries.rows + p->s.target[0].test.rows;
-    WN_TRY(wn_price_tell(p, "select"));
-    WN_TRY(wn_pace_select(&row, &p->pool, a->uses_store || a->uses_grads ? "random" : a->strategy,
-                          a->dedup, p->r.veto, target_rows));
+    WN_TRY(measure_select(p, arm));
+    double row = p->arm[arm].select_sec;
     double chosen = all_selected(p, arm) * seeds;
     wn_price_line l = {.stage = "select",
                        .runs = targets * seeds,

@@ -4,6 +4,10 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/par.h"
+#include "base/report.h"
+#include "eval/eval.h"
+#include "feature/embed.h"
 #include "model/model.h"
 #include "report/cost.h"
 #include "report/pace.h"
@@ -229,6 +233,82 @@ Test(pace, machines_share_what_can_be_shared)
     cr_assert_eq(wn_price_joining(&p, "join", 1e6, 1000), WN_OK);
     cr_expect_eq(json_array_size(p.parts), 7);
     priced(&p, 6, WN_PRICE_BY_RUNS, 60, 1);
+    json_decref(p.parts);
+    json_decref(p.rates);
+}
+
+/* A thread takes as many tokens at once as `embed` gives it, and as `score` does. */
+Test(pace, batches_are_those_of_the_commands)
+{
+    static const struct {
+        wn_pace_kind kind;
+        size_t tokens;
+    } c[] = {{WN_PACE_EMBED, WN_EMBED_TOKENS}, {WN_PACE_RANK, WN_SCORE_TOKENS}};
+    json_t *config = config_of(llama);
+    for (size_t i = 0; i < 2; i++) {
+        wn_pace_job j = {.kind = c[i].kind,
+                         .config = config,
+                         .place = "here",
+                         .precision = WN_PRECISION_F32,
+                         .prompt = 15,
+                         .target = 1,
+                         .texts = 1};
+        size_t each = c[i].kind == WN_PACE_EMBED ? 15 : 16, rows = c[i].tokens / each;
+        size_t labels = c[i].kind == WN_PACE_EMBED ? 0 : rows;
+        size_t segments = c[i].kind == WN_PACE_EMBED ? rows : 2 * rows;
+        wn_model *m;
+        const wn_model_opts mo = {.precision = WN_PRECISION_F32,
+                                  .states_only = c[i].kind == WN_PACE_EMBED};
+        cr_assert_eq(wn_model_make_up(&m, config, "here", 0, &mo), WN_OK);
+        cr_expect_float_eq(measured(&j).work_bytes,
+                           (double)wn_par_threads() * (double)wn_work_bytes(m, rows * each,
+                                                                            segments, labels,
+                                                                            WN_WORK_FORWARD),
+                           0.5, "case %zu", i);
+        wn_model_close(m);
+    }
+    json_decref(config);
+}
+
+/* Arms that would measure the same are measured once; another k, metric or rule is not the same. */
+Test(pace, equal_arms_are_measured_once)
+{
+    const wn_plan_opts o = {0};
+    wn_recipe_arm arm[] = {
+        {.name = "a", .strategy = "deft", .k = 5, .uses_store = true},
+        {.name = "b", .strategy = "deft", .k = 5, .distance = "l2", .uses_store = true},
+        {.name = "c", .strategy = "deft", .k = 6, .uses_store = true},
+        {.name = "d", .strategy = "deft", .k = 5, .distance = "cosine", .uses_store = true},
+        {.name = "e", .strategy = "random", .fills = true},
+        {.name = "f", .strategy = "random", .dedup = "none", .fills = true},
+        {.name = "g", .strategy = "all"}};
+    static const uint64_t searches[] = {1, 1, 2, 3}, selections[] = {1, 1, 1, 1, 1, 2, 3};
+    wn_target_size target = {.queries = {.rows = 3, .prompt = 9}, .test = {.rows = 4}};
+    wn_pricing p = {.o = &o,
+                    .r = {.arm = arm, .n_arms = 7, .n_targets = 1, .n_seeds = 1},
+                    .s = {.pool = {.rows = 2000, .bytes = 100, .prompt = 9}, .target = &target},
+                    .nodes = 1,
+                    .speed = 1,
+                    .disk_rate = 1e9,
+                    .reference = 0,
+                    .embed = {.width = 8},
+                    .arm = (wn_arm_pace[7]){{.select_sec = 0}},
+                    .parts = json_array(),
+                    .rates = json_array()};
+    for (size_t a = 0; a < 4; a++) {
+        cr_assert_eq(wn_price_search(&p, a), WN_OK, "%s", wn_error_text());
+        cr_expect_eq(p.measured, searches[a], "%s: %zu", arm[a].name, (size_t)p.measured);
+    }
+    cr_expect_eq(memcmp(&p.arm[0].scan, &p.arm[1].scan, sizeof p.arm[0].scan), 0);
+    cr_expect_eq(json_array_size(p.rates), 6);
+    cr_assert_eq(wn_pace_pool_open(&p.pool, 100, NULL), WN_OK, "%s", wn_error_text());
+    p.measured = 0;
+    for (size_t a = 0; a < 7; a++) {
+        cr_assert_eq(wn_price_select(&p, a), WN_OK, "%s", wn_error_text());
+        cr_expect_eq(p.measured, selections[a], "%s: %zu", arm[a].name, (size_t)p.measured);
+    }
+    wn_hush(false);
+    wn_pace_pool_close(&p.pool);
     json_decref(p.parts);
     json_decref(p.rates);
 }
