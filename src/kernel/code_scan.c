@@ -79,22 +79,6 @@ static float code_c(int8_t *block, size_t row, const float *u, size_t n, size_t 
     return (float)sum;
 }
 
-static float distance2_c(const float *x, const float *y, size_t n)
-{
-    double s = 0;
-    for (size_t i = 0; i < n; i++)
-        s += ((double)x[i] - (double)y[i]) * ((double)x[i] - (double)y[i]);
-    return (float)s;
-}
-
-static float dot_c(const float *x, const float *y, size_t n)
-{
-    double s = 0;
-    for (size_t i = 0; i < n; i++)
-        s += (double)x[i] * (double)y[i];
-    return (float)s;
-}
-
 static double exact_distance2_c(const float *x, const float *y, size_t n)
 {
     double a[WN_EXACT_LANES] = {0};
@@ -113,15 +97,25 @@ static double exact_dot_c(const float *x, const float *y, size_t n)
     return wn_exact_sum(a);
 }
 
+static void exact_distances2_c(double *out, const wn_scan_pair *pair, size_t m, size_t n)
+{
+    for (size_t i = 0; i < m; i++)
+        out[i] = exact_distance2_c(pair[i].x, pair[i].y, n);
+}
+
+static void exact_dots_c(double *out, const wn_scan_pair *pair, size_t m, size_t n)
+{
+    for (size_t i = 0; i < m; i++)
+        out[i] = exact_dot_c(pair[i].x, pair[i].y, n);
+}
+
 static const wn_scan_table plain = {.name = "c",
                                     .scan = scan_c,
                                     .refine = refine_c,
                                     .shift = shift_c,
                                     .code = code_c,
-                                    .distance2 = distance2_c,
-                                    .dot = dot_c,
-                                    .exact_distance2 = exact_distance2_c,
-                                    .exact_dot = exact_dot_c};
+                                    .exact_distances2 = exact_distances2_c,
+                                    .exact_dots = exact_dots_c};
 
 /* ---- which one ---- */
 
@@ -175,22 +169,26 @@ float wn_scan_code(int8_t *block, size_t row, const float *u, size_t n, size_t d
     return table()->code(block, row, u, n, d, scale);
 }
 
-float wn_scan_distance2(const float *x, const float *y, size_t n)
+void wn_exact_distances2(double *out, const wn_scan_pair *pair, size_t m, size_t n)
 {
-    return table()->distance2(x, y, n);
+    table()->exact_distances2(out, pair, m, n);
 }
 
-float wn_scan_dot(const float *x, const float *y, size_t n)
+void wn_exact_dots(double *out, const wn_scan_pair *pair, size_t m, size_t n)
 {
-    return table()->dot(x, y, n);
+    table()->exact_dots(out, pair, m, n);
 }
 
 double wn_exact_distance2(const float *x, const float *y, size_t n)
 {
-    return table()->exact_distance2(x, y, n);
+    double out;
+    wn_exact_distances2(&out, &(wn_scan_pair){x, y}, 1, n);
+    return out;
 }
 
 double wn_exact_dot(const float *x, const float *y, size_t n)
 {
-    return table()->exact_dot(x, y, n);
+    double out;
+    wn_exact_dots(&out, &(wn_scan_pair){x, y}, 1, n);
+    return out;
 }

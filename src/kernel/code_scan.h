@@ -1,5 +1,5 @@
 /* What exact search is made of: a filter over 8-bit codes that lets a row pass a query unless a
- * proved bound rules it out, and the float32 and float64 products that survivors are scored with.
+ * proved bound rules it out, and the float64 products that survivors are scored with.
  * Single-threaded, no allocation, nothing can fail. The filter works on integers and on float32
  * terms that its caller has inflated for rounding, so which rows pass may differ between
  * instruction sets, but never by a row that belongs to the answer; the float64 products are the
@@ -95,13 +95,15 @@ wn_shifted wn_scan_shift(float *u, const float *x, float norm, const float *cent
  * 2^-24 of it. scale > 0, such that all is finite. */
 float wn_scan_code(int8_t *block, size_t row, const float *u, size_t n, size_t d, float scale);
 
-/* sum (x - y)^2 and sum x y in float32, off by at most (n / 16 + 40) 2^-24
- * of the exact sum, or of |x| |y|, where nothing overflows. */
-float wn_scan_distance2(const float *x, const float *y, size_t n);
-float wn_scan_dot(const float *x, const float *y, size_t n);
-/* The same in float64: eight partial sums, element i in sum i % 8, products rounded before they are
- * added; the same bits on every machine. */
+/* sum (x - y)^2 and sum x y in float64: eight partial sums, element i in sum i % 8, products
+ * rounded before they are added; the same bits on every machine. */
 double wn_exact_distance2(const float *x, const float *y, size_t n);
 double wn_exact_dot(const float *x, const float *y, size_t n);
+/* The same of m pairs, out [m]; several at a time, as one sum waits for itself. */
+typedef struct wn_scan_pair {
+    const float *x, *y;
+} wn_scan_pair;
+void wn_exact_distances2(double *out, const wn_scan_pair *pair, size_t m, size_t n);
+void wn_exact_dots(double *out, const wn_scan_pair *pair, size_t m, size_t n);
 
 #endif

@@ -17,10 +17,8 @@ typedef struct wn_scan_table {
     wn_shifted (*shift)(float *u, const float *x, float norm, const float *centre, float unit,
                         size_t n);
     float (*code)(int8_t *block, size_t row, const float *u, size_t n, size_t d, float scale);
-    float (*distance2)(const float *x, const float *y, size_t n);
-    float (*dot)(const float *x, const float *y, size_t n);
-    double (*exact_distance2)(const float *x, const float *y, size_t n);
-    double (*exact_dot)(const float *x, const float *y, size_t n);
+    void (*exact_distances2)(double *out, const wn_scan_pair *pair, size_t m, size_t n);
+    void (*exact_dots)(double *out, const wn_scan_pair *pair, size_t m, size_t n);
 } wn_scan_table;
 
 /* The best of this processor (NULL: any), or the one of that name if the processor has it; NULL:

@@ -369,97 +369,65 @@ AVX2 static float code_avx2(int8_t *block, size_t row, const float *u, size_t n,
     return sum8(sum);
 }
 
-/* ---- float32 and float64 sums ---- */
+/* ---- float64 sums ---- */
 
-AVX512 static float distance2_avx512(const float *x, const float *y, size_t n)
+enum { TOGETHER = 4 };
+
+/* Eight more terms in a sum, the last of fewer where m says so. A product of two float32 numbers is
+ * a float64, so rounding it before it is added changes nothing. */
+AVX512 INLINE __m512d add_terms(__m512d sum, const float *x, const float *y, __mmask8 m,
+                                const bool distance)
 {
-    __m512 s[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(),
-                   _mm512_setzero_ps()};
-    size_t i = 0;
-    for (; i + 64 <= n; i += 64)
-#pragma GCC unroll 4
-        for (size_t j = 0; j < 4; j++) {
-            __m512 d =
-                _mm512_sub_ps(_mm512_loadu_ps(x + i + j * 16), _mm512_loadu_ps(y + i + j * 16));
-            s[j] = _mm512_fmadd_ps(d, d, s[j]);
-        }
-    for (; i < n; i += 16) {
-        __mmask16 m = first(n - i);
-        __m512 d = _mm512_sub_ps(_mm512_maskz_loadu_ps(m, x + i), _mm512_maskz_loadu_ps(m, y + i));
-        s[0] = _mm512_fmadd_ps(d, d, s[0]);
-    }
-    return _mm512_reduce_add_ps(
-        _mm512_add_ps(_mm512_add_ps(s[0], s[1]), _mm512_add_ps(s[2], s[3])));
+    __m512d a = _mm512_cvtps_pd(_mm256_maskz_loadu_ps(m, x));
+    __m512d b = _mm512_cvtps_pd(_mm256_maskz_loadu_ps(m, y));
+    if (!distance)
+        return _mm512_fmadd_pd(a, b, sum);
+    a = _mm512_sub_pd(a, b);
+    return _mm512_add_pd(sum, _mm512_mul_pd(a, a));
 }
 
-AVX512 static float dot_avx512(const float *x, const float *y, size_t n)
+/* `pairs` of them in step: all but n is known when compiled. */
+AVX512 INLINE void exact_avx512(double *out, const wn_scan_pair *pair, const size_t pairs, size_t n,
+                                const bool distance)
 {
-    __m512 s[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(),
-                   _mm512_setzero_ps()};
-    size_t i = 0;
-    for (; i + 64 <= n; i += 64)
-#pragma GCC unroll 4
-        for (size_t j = 0; j < 4; j++)
-            s[j] = _mm512_fmadd_ps(_mm512_loadu_ps(x + i + j * 16), _mm512_loadu_ps(y + i + j * 16),
-                                   s[j]);
-    for (; i < n; i += 16) {
-        __mmask16 m = first(n - i);
-        s[0] =
-            _mm512_fmadd_ps(_mm512_maskz_loadu_ps(m, x + i), _mm512_maskz_loadu_ps(m, y + i), s[0]);
-    }
-    return _mm512_reduce_add_ps(
-        _mm512_add_ps(_mm512_add_ps(s[0], s[1]), _mm512_add_ps(s[2], s[3])));
-}
-
-AVX512 INLINE __m512d wide(const float *x, size_t n)
-{
-    if (n >= 8)
-        return _mm512_cvtps_pd(_mm256_loadu_ps(x));
-    return _mm512_cvtps_pd(_mm256_maskz_loadu_ps((__mmask8)((1u << n) - 1), x));
-}
-
-AVX512 static double exact_distance2_avx512(const float *x, const float *y, size_t n)
-{
-    __m512d s = _mm512_setzero_pd();
+    __m512d s[TOGETHER];
     double a[WN_EXACT_LANES];
-    for (size_t i = 0; i < n; i += 8) {
-        __m512d d = _mm512_sub_pd(wide(x + i, n - i), wide(y + i, n - i));
-        s = _mm512_add_pd(s, _mm512_mul_pd(d, d));
+    size_t i = 0;
+#pragma GCC unroll 4
+    for (size_t j = 0; j < pairs; j++)
+        s[j] = _mm512_setzero_pd();
+    for (; i + 8 <= n; i += 8)
+#pragma GCC unroll 4
+        for (size_t j = 0; j < pairs; j++)
+            s[j] = add_terms(s[j], pair[j].x + i, pair[j].y + i, 0xff, distance);
+    const __mmask8 rest = (__mmask8)((1U << (n - i)) - 1);
+#pragma GCC unroll 4
+    for (size_t j = 0; rest && j < pairs; j++)
+        s[j] = add_terms(s[j], pair[j].x + i, pair[j].y + i, rest, distance);
+#pragma GCC unroll 4
+    for (size_t j = 0; j < pairs; j++) {
+        _mm512_storeu_pd(a, s[j]);
+        out[j] = wn_exact_sum(a);
     }
-    _mm512_storeu_pd(a, s);
-    return wn_exact_sum(a);
 }
 
-AVX512 static double exact_dot_avx512(const float *x, const float *y, size_t n)
+AVX512 static void exact_distances2_avx512(double *out, const wn_scan_pair *pair, size_t m,
+                                           size_t n)
 {
-    __m512d s = _mm512_setzero_pd();
-    double a[WN_EXACT_LANES];
-    for (size_t i = 0; i < n; i += 8)
-        s = _mm512_add_pd(s, _mm512_mul_pd(wide(x + i, n - i), wide(y + i, n - i)));
-    _mm512_storeu_pd(a, s);
-    return wn_exact_sum(a);
+    size_t i = 0;
+    for (; i + TOGETHER <= m; i += TOGETHER)
+        exact_avx512(out + i, pair + i, TOGETHER, n, true);
+    for (; i < m; i++)
+        exact_avx512(out + i, pair + i, 1, n, true);
 }
 
-AVX2 static float distance2_avx2(const float *x, const float *y, size_t n)
+AVX512 static void exact_dots_avx512(double *out, const wn_scan_pair *pair, size_t m, size_t n)
 {
-    __m256 s0 = _mm256_setzero_ps(), s1 = s0;
-    for (size_t i = 0; i < n; i += 16) {
-        __m256 d0 = _mm256_sub_ps(eight(x, i, n), eight(y, i, n));
-        __m256 d1 = _mm256_sub_ps(eight(x, i + 8, n), eight(y, i + 8, n));
-        s0 = _mm256_fmadd_ps(d0, d0, s0);
-        s1 = _mm256_fmadd_ps(d1, d1, s1);
-    }
-    return sum8(_mm256_add_ps(s0, s1));
-}
-
-AVX2 static float dot_avx2(const float *x, const float *y, size_t n)
-{
-    __m256 s0 = _mm256_setzero_ps(), s1 = s0;
-    for (size_t i = 0; i < n; i += 16) {
-        s0 = _mm256_fmadd_ps(eight(x, i, n), eight(y, i, n), s0);
-        s1 = _mm256_fmadd_ps(eight(x, i + 8, n), eight(y, i + 8, n), s1);
-    }
-    return sum8(_mm256_add_ps(s0, s1));
+    size_t i = 0;
+    for (; i + TOGETHER <= m; i += TOGETHER)
+        exact_avx512(out + i, pair + i, TOGETHER, n, false);
+    for (; i < m; i++)
+        exact_avx512(out + i, pair + i, 1, n, false);
 }
 
 AVX2 static double exact_distance2_avx2(const float *x, const float *y, size_t n)
@@ -503,11 +471,23 @@ AVX2 static double exact_dot_avx2(const float *x, const float *y, size_t n)
     return wn_exact_sum(a);
 }
 
+AVX2 static void exact_distances2_avx2(double *out, const wn_scan_pair *pair, size_t m, size_t n)
+{
+    for (size_t i = 0; i < m; i++)
+        out[i] = exact_distance2_avx2(pair[i].x, pair[i].y, n);
+}
+
+AVX2 static void exact_dots_avx2(double *out, const wn_scan_pair *pair, size_t m, size_t n)
+{
+    for (size_t i = 0; i < m; i++)
+        out[i] = exact_dot_avx2(pair[i].x, pair[i].y, n);
+}
+
 /* ---- which one ---- */
 
 #define FLOATS(isa)                                                                                \
-    .shift = shift_##isa, .code = code_##isa, .distance2 = distance2_##isa, .dot = dot_##isa,      \
-    .exact_distance2 = exact_distance2_##isa, .exact_dot = exact_dot_##isa
+    .shift = shift_##isa, .code = code_##isa, .exact_distances2 = exact_distances2_##isa,          \
+    .exact_dots = exact_dots_##isa
 static const wn_scan_table amx = {
     .name = "amx", .scan = wn_scan_amx, .refine = refine_vnni, FLOATS(avx512)};
 static const wn_scan_table vnni = {

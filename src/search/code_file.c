@@ -8,7 +8,7 @@
 #include "io/hash.h"
 #include "io/region.h"
 
-#define MAGIC "WNCODES2"
+#define MAGIC "WNCODES3"
 enum { HEAD = 4096, PAGE = 4096, SHA_AT = 32, SHA_DIGITS = 64 };
 
 struct head {

@@ -2,7 +2,7 @@
  * rows' bytes and makes no codes.
  *
  *   OFFSET  SIZE  FIELD (integers and floats little-endian)
- *        0     8  magic "WNCODES2"
+ *        0     8  magic "WNCODES3"
  *        8     8  D u32, d u32
  *       16     8  N u64
  *       24     8  cosine u32, unit f32
@@ -21,7 +21,9 @@
 
 #include "search/codes.h"
 
-enum { WN_CODE_ROWS = 1024 };
+enum {
+    WN_CODE_ROWS = 256
+}; /* what is filtered together is scored while the second cache holds it */
 
 typedef struct wn_code_file wn_code_file;
 

@@ -2,11 +2,11 @@
  * query's threshold (guess.c). Then every thread takes a piece of the rows at a time: makes
  * their codes, or has them from a file beside the store (code_file.h); filters them against all
  * queries (wn_scan), and what passes again by the queries' finer codes (wn_scan_refine); and scores
- * what is left from the stored float32 numbers (span.c). A row passes unless
- * its bound is below the query's threshold, so all that belongs to the answer is scored: in float32
- * first, and in float64 what the rounding of those sums does not rule out. What is returned are
- * float64 scores, ties to the smaller row. So nothing depends on threads, tiles or instruction
- * sets, which decide only how much is scored in vain.
+ * what is left from the stored numbers, in float64 (span.c). A row passes unless its bound is below
+ * the query's threshold, so all that belongs to the answer is scored. What is returned are these
+ * scores, ties to the smaller row. So nothing depends on threads, tiles or instruction sets, which
+ * decide only how much is scored in vain. (Float32 sums before the others ruled out a third of what
+ * the finer codes let pass, and cost as much as they saved.)
  *
  * A guess is no proof, so a query whose k-th best turns out to be below it is searched again
  * without one. As better rows come in, thresholds rise; threads share them without waiting. */
@@ -23,8 +23,7 @@
 enum {
     CANDIDATE_BYTES = 96 << 20, /* candidates held at once bound the queries of a pass */
     HIT_BYTES = 8 << 20,        /* of a span: bound its rows */
-    MANY_ROWS = 65536, /* more than that are taken in large pieces without one thread waiting */
-    FOUND = 16384      /* candidates that a thread collects before it hands them over */
+    FOUND = 16384               /* candidates that a thread collects before it hands them over */
 };
 
 static const char *const metric_name[] = {"l2", "ip", "cosine"};
@@ -57,8 +56,8 @@ size_t wn_search_together(size_t k)
 double wn_search_memory(size_t Q, size_t k, size_t D, bool large)
 {
     double d = (double)wn_code_length(D), row = (double)wn_code_row_bytes(D);
-    double hits = fmin(HIT_BYTES, (double)WN_SPAN_ROWS * (double)Q * sizeof(wn_scan_hit));
-    double thread = 2 * hits + FOUND * (double)sizeof(struct found) + WN_SPAN_ROWS * row;
+    double hits = fmin(HIT_BYTES, (double)WN_CODE_ROWS * (double)Q * sizeof(wn_scan_hit));
+    double thread = 2 * hits + FOUND * (double)sizeof(struct found) + WN_CODE_ROWS * row;
     double query = (double)wn_topk_cap(k) * sizeof(wn_cand) + 8 * (double)D + 2 * d;
     double window = (double)WN_WINDOW_BYTES * (1 + row / (4 * (double)D));
     return wn_par_threads() * thread + (double)Q * query + wn_sample_bytes(Q, D) +
@@ -160,12 +159,17 @@ static wn_err scan_span(struct scan *s, struct scan_thread *t, const wn_code_pie
     return wn_span_score(s, t, before);
 }
 
-wn_err wn_scan_piece(void *scan, size_t piece, int thread)
+static uint64_t first_row(const struct scan *s, size_t i)
+{
+    return s->from + (uint64_t)wn_scan_place(s, i) * WN_CODE_ROWS;
+}
+
+wn_err wn_scan_piece(void *scan, size_t i, int thread)
 {
     struct scan *s = scan;
     struct scan_thread *t = &s->thread[thread];
-    uint64_t first = s->from + (uint64_t)piece * s->piece_rows;
-    size_t n = s->N - first < s->piece_rows ? (size_t)(s->N - first) : s->piece_rows;
+    uint64_t first = first_row(s, i);
+    size_t n = s->N - first < WN_CODE_ROWS ? (size_t)(s->N - first) : WN_CODE_ROWS;
     wn_code_piece kept = {0}, p = {0};
     if (s->file && !wn_code_file_piece(&kept, s->file, first / WN_CODE_ROWS)) {
         __atomic_store_n(&s->use->damaged, true, __ATOMIC_RELAXED);
@@ -176,16 +180,16 @@ wn_err wn_scan_piece(void *scan, size_t piece, int thread)
         size_t m = n - from < s->room_rows ? n - from : s->room_rows;
         uint64_t next = first + from + m;
         if (from + m == n) /* most likely, as threads take turns */
-            next = first + (uint64_t)wn_par_threads() * s->piece_rows;
+            next = first_row(s, i + (size_t)wn_par_threads());
         if (s->file)
             p = (wn_code_piece){kept.code + from * s->basis->d, kept.facts + from, kept.sum + from};
         else
-            WN_TRY(make_codes(&p, s, t, piece, from, first + from, m));
+            WN_TRY(make_codes(&p, s, t, wn_scan_place(s, i), from, first + from, m));
         if (s->Q)
             WN_TRY(scan_span(s, t, &p, first + from, m, next));
     }
     if (s->writer)
-        wn_code_writer_made(s->writer, piece);
+        wn_code_writer_made(s->writer, wn_scan_place(s, i));
     if (s->eager && s->Q)
         wn_scan_hand_over(s, t);
     uint64_t done = __atomic_add_fetch(&s->done, n, __ATOMIC_RELAXED);
@@ -250,12 +254,13 @@ static bool guessed_too_high(const struct scan *s, size_t q)
 }
 
 /* Searches s->Q queries once; their states then hold the answers. */
-static wn_err attempt(struct scan *s, wn_cand *cand, bool with_guess)
+static wn_err attempt(struct scan *s, wn_cand *cand, bool sure)
 {
     wn_scan_begin(s, cand);
     WN_TRY(wn_code_queries(&s->coded, s->basis, s->metric, s->query, s->Q));
     s->eager = true;
-    if (with_guess)
+    s->sure = sure;
+    if (!sure)
         WN_TRY(wn_guess(s));
     WN_TRY(wn_scan_all(s));
     wn_par_do(s->Q, finish_one, s);
@@ -266,7 +271,7 @@ static wn_err attempt(struct scan *s, wn_cand *cand, bool with_guess)
 /* Searches s->Q queries; those whose guess was too high are searched again without one. */
 static wn_err pass(struct scan *s, wn_cand *cand)
 {
-    WN_TRY(attempt(s, cand, true));
+    WN_TRY(attempt(s, cand, false));
     size_t again = 0, n = 0;
     for (size_t q = 0; q < s->Q; q++) {
         if (guessed_too_high(s, q))
@@ -288,7 +293,7 @@ static wn_err pass(struct scan *s, wn_cand *cand)
         s->query = query;
         s->want = want;
         s->Q = again;
-        e = attempt(s, cand, false);
+        e = attempt(s, cand, true);
     }
     for (size_t i = 0; !e && i < again; i++)
         finish(s, i);
@@ -304,15 +309,15 @@ static wn_err reserve(struct scan *s, size_t most_queries)
     size_t threads = (size_t)wn_par_threads(), d = s->basis->d;
     size_t padded = (most_queries / WN_SCAN_QUERIES + 1) * WN_SCAN_QUERIES;
     size_t rows = HIT_BYTES / (padded * sizeof(wn_scan_hit)) / WN_SCAN_ROWS * WN_SCAN_ROWS;
-    s->room_rows = rows < WN_SCAN_ROWS ? WN_SCAN_ROWS : rows < WN_SPAN_ROWS ? rows : WN_SPAN_ROWS;
+    s->room_rows = rows < WN_SCAN_ROWS ? WN_SCAN_ROWS : rows < WN_CODE_ROWS ? rows : WN_CODE_ROWS;
     WN_NEW(s->state, most_queries + 1);
     WN_NEW(s->guess, most_queries + 1);
     WN_NEW(s->thread, threads);
     for (size_t i = 0; i < threads; i++) {
         struct scan_thread *t = &s->thread[i];
-        t->code = wn_malloc(WN_SPAN_ROWS * d);
-        t->facts = wn_malloc(WN_SPAN_ROWS * sizeof *t->facts);
-        t->bound = wn_malloc(WN_SPAN_ROWS / WN_SCAN_ROWS * sizeof *t->bound);
+        t->code = wn_malloc(WN_CODE_ROWS * d);
+        t->facts = wn_malloc(WN_CODE_ROWS * sizeof *t->facts);
+        t->bound = wn_malloc(WN_CODE_ROWS / WN_SCAN_ROWS * sizeof *t->bound);
         for (int j = 0; j < 2; j++)
             t->span[j].hit = wn_malloc(s->room_rows * padded * sizeof *t->span[j].hit);
         t->scratch = wn_malloc(wn_encode_scratch(s->basis) * sizeof(float));
@@ -425,7 +430,6 @@ static wn_err scan_rows(struct scan *s, wn_basis *made, const struct queries *al
     if (!s->file && !made->centre)
         WN_TRY(wn_sample_basis(made, s));
     s->basis = s->file ? wn_code_file_basis(s->file) : made;
-    s->piece_rows = s->file || s->writer || s->N > MANY_ROWS ? WN_CODE_ROWS : WN_SPAN_ROWS;
     if (all->Q)
         return run(s, all);
     WN_TRY(reserve(s, 0));
@@ -481,7 +485,6 @@ wn_err wn_search_coded(const wn_coded_rows *of, wn_code_use *use, const wn_asked
                      .N = of->N,
                      .D = of->D,
                      .metric = metric,
-                     .gamma = ((double)of->D / 8 + 80) * 0x1p-24,
                      .of = of,
                      .file = use->file,
                      .use = use};

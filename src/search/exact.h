@@ -29,16 +29,14 @@ struct found {
     size_t query;
 };
 
-enum { WN_SPAN_ROWS = 256 }; /* at most: what is scored is still in the second cache */
-
 /* Rows that have been filtered, from `first` on. */
 struct scan_span {
     wn_scan_hit *hit; /* [n]; room for s->room_rows rows of all queries */
     size_t n, asked;
     uint64_t first;
     const uint64_t *sum;        /* of their rows; NULL: they need no check */
-    uint32_t row[WN_SPAN_ROWS]; /* [asked] rows of hits, each once */
-    double norm[WN_SPAN_ROWS];  /* |x| of these; negative: not taken yet */
+    uint32_t row[WN_CODE_ROWS]; /* [asked] rows of hits, each once */
+    double norm[WN_CODE_ROWS];  /* |x| of these; negative: not taken yet */
 };
 
 /* Of one thread. */
@@ -61,21 +59,23 @@ struct scan {
     uint64_t N, left;          /* left: rows that a query may find, at most */
     size_t Q, D, k;            /* Q: of this pass; k: the largest */
     wn_metric metric;
-    double gamma; /* relative error of a float32 sum of D terms, with room for float64's */
     const wn_coded_rows *of; /* whose rows */
     const wn_basis *basis;
     wn_code_file *file;     /* codes of all rows; NULL: they are made piece by piece */
     wn_code_writer *writer; /* keeps those that are made; NULL: nobody does */
     wn_code_use *use;       /* of the search */
-    size_t piece_rows; /* a multiple of WN_SCAN_ROWS, at most WN_CODE_ROWS; file: equal to it */
-    size_t room_rows;  /* rows whose hits there is room for; a multiple of WN_SCAN_ROWS */
+    size_t room_rows;       /* rows whose hits there is room for; a multiple of WN_SCAN_ROWS */
     wn_coded_queries coded;
     struct query_state *state;
     double *guess; /* [Q], not in the states: those are being written */
     struct scan_thread *thread;
     uint64_t from; /* first row of the window at work (stream.c) */
+    size_t pieces; /* of WN_CODE_ROWS rows that the window has */
+    size_t stride; /* they are taken in these steps, around; 1: one behind the other */
+    size_t turn;   /* pieces that earlier stages have taken */
     uint64_t done; /* rows, for progress */
     bool eager;    /* thresholds are not known yet: what is found counts at once */
+    bool sure;     /* thresholds are to be such that nothing has to be searched again */
 };
 
 /* Starts the states of the queries, whose candidates go to cand [Q, wn_topk_cap(k)]. */
@@ -83,10 +83,19 @@ void wn_scan_begin(struct scan *s, wn_cand *cand);
 /* Offers all rows to all queries, window by window (stream.c). Where a writer keeps their codes,
  * s->file is the finished file afterwards. */
 wn_err wn_scan_all(struct scan *s);
-/* One piece of the window at work: a body of wn_par_for. */
+/* Whether pieces are taken in an order that spreads any run of them evenly over the rows. */
+bool wn_scan_spread(const struct scan *s);
+/* One piece of the window at work, the i-th of this stage: a body of wn_par_for. */
 wn_err wn_scan_piece(void *scan, size_t piece, int thread);
+/* Where the i-th piece of this stage lies. */
+static inline size_t wn_scan_place(const struct scan *s, size_t i)
+{
+    return (size_t)((unsigned __int128)(s->turn + i) % s->pieces * s->stride % s->pieces);
+}
 /* What is left of a window's hits. */
 wn_err wn_scan_flush(struct scan *s);
+/* Raises the queries' thresholds to what the rows that were offered so far allow (tighten.c). */
+wn_err wn_scan_tighten(struct scan *s);
 /* A span's first `hits` hits become those that some query wants; their rows are listed, and where
  * memory does not hold them the disk is asked for them. */
 void wn_span_hits(struct scan_span *p, const struct scan *s, size_t hits, uint64_t first,

@@ -13,7 +13,8 @@
 
 enum {
     FEW_QUERIES = 256,
-    FEW_ROWS = 8192, /* a better threshold is worth more rows to many queries than to few */
+    FEW_ROWS = 8192, /* a better threshold is worth more rows to many queries than to few, and
+                        least where the scan itself will better it (tighten.c) */
     MANY_ROWS = 65536,
     SAMPLE_BYTES = 48 << 20,
     BASIS_ROWS = 4096,
@@ -243,21 +244,22 @@ static wn_err search_sample(struct sample *m, size_t rank)
     return e;
 }
 
-static size_t sample_rows(size_t Q, size_t d)
+static size_t sample_rows(size_t d, bool few)
 {
-    size_t most = SAMPLE_BYTES / d, n = Q < FEW_QUERIES ? FEW_ROWS : MANY_ROWS;
+    size_t most = SAMPLE_BYTES / d, n = few ? FEW_ROWS : MANY_ROWS;
     return n < most ? n : most;
 }
 
 double wn_sample_bytes(size_t Q, size_t D)
 {
     size_t d = wn_code_length(D);
-    return (double)sample_rows(Q, d) * ((double)d + sizeof(wn_row_facts) + sizeof(uint64_t));
+    return (double)sample_rows(d, Q < FEW_QUERIES) *
+           ((double)d + sizeof(wn_row_facts) + sizeof(uint64_t));
 }
 
 wn_err wn_guess(struct scan *s)
 {
-    size_t n = sample_rows(s->Q, s->basis->d);
+    size_t n = sample_rows(s->basis->d, s->Q < FEW_QUERIES || wn_scan_spread(s));
     struct sample m = {.s = s};
     m.n = n < s->N ? n : (size_t)s->N;
     wn_err e = take_sample(&m);

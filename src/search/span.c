@@ -5,59 +5,59 @@
 #include "kernel/kernel.h"
 #include "search/exact.h"
 
-enum { DENSE = 4 }; /* where a row in so many is scored, all are read */
+enum {
+    DENSE = 4, /* where a row in so many is scored, all are read */
+    TOGETHER = 64
+};
 
-/* In the order of candidates: larger is better. norm: |x|, negative if not taken yet. */
-static double exact_score(const struct scan *s, size_t q, const float *x, double *norm)
+/* |x|; *norm: negative if not taken yet. */
+static double length(const struct scan *s, const float *x, double *norm)
 {
-    const float *y = s->query + q * s->D;
+    if (*norm < 0)
+        *norm = sqrt(wn_exact_dot(x, x, s->D));
+    return *norm;
+}
+
+/* Scores n hits, at most TOGETHER. */
+static void score_some(const struct scan *s, double *score, struct scan_span *p,
+                       const wn_scan_hit *hit, size_t n)
+{
+    wn_scan_pair pair[TOGETHER];
+    for (size_t i = 0; i < n; i++)
+        pair[i] = (wn_scan_pair){s->rows + (p->first + hit[i].row) * s->D,
+                                 s->query + hit[i].query * s->D};
     if (s->metric == WN_METRIC_L2)
-        return -wn_exact_distance2(x, y, s->D);
-    double d = wn_exact_dot(x, y, s->D);
-    if (s->metric == WN_METRIC_IP)
-        return d;
-    if (*norm < 0)
-        *norm = sqrt(wn_exact_dot(x, x, s->D));
-    double n = *norm * s->state[q].norm;
-    return n > 0 ? d / n : 0;
+        wn_exact_distances2(score, pair, n, s->D);
+    else
+        wn_exact_dots(score, pair, n, s->D);
+    for (size_t i = 0; i < n; i++) {
+        if (s->metric == WN_METRIC_L2) {
+            score[i] = -score[i];
+        } else if (s->metric == WN_METRIC_COSINE) {
+            double size = length(s, pair[i].x, &p->norm[hit[i].row]) * s->state[hit[i].query].norm;
+            score[i] = size > 0 ? score[i] / size : 0;
+        }
+    }
 }
 
-/* What the score cannot exceed, by the error of float32 sums; NaN or +infinity where they may
- * overflow. */
-static double most_score(const struct scan *s, size_t q, const float *x, double *norm)
+static void offer(struct scan *s, struct scan_thread *t, struct scan_span *p, size_t n)
 {
-    const float *y = s->query + q * s->D;
-    double tiny = (double)s->D * 0x1p-125;
-    if (s->metric == WN_METRIC_L2) {
-        double d = wn_scan_distance2(x, y, s->D);
-        return isfinite(d) ? tiny - d * (1 - s->gamma) : INFINITY;
+    double score[TOGETHER];
+    for (size_t from = 0; from < n; from += TOGETHER) {
+        size_t m = n - from < TOGETHER ? n - from : TOGETHER;
+        score_some(s, score, p, p->hit + from, m);
+        for (size_t i = 0; i < m; i++) {
+            const wn_scan_hit h = p->hit[from + i];
+            if (score[i] >= s->guess[h.query])
+                wn_scan_found(s, t, (struct found){score[i], p->first + h.row, h.query});
+        }
     }
-    if (*norm < 0)
-        *norm = sqrt(wn_exact_dot(x, x, s->D));
-    double size = *norm * s->state[q].norm, at = wn_scan_dot(x, y, s->D);
-    double error = size < 0x1p126 ? size * s->gamma + tiny : INFINITY;
-    if (s->metric == WN_METRIC_COSINE && size > 0) {
-        at /= size;
-        error = error / size + fabs(at) * 0x1p-40;
-    }
-    return at + error;
-}
-
-/* Float32 first: of the pairs that pass the codes it rules out a third, at half the cost. */
-static void offer(struct scan *s, struct scan_thread *t, size_t q, uint64_t row, double *norm)
-{
-    const float *x = s->rows + row * s->D;
-    if (most_score(s, q, x, norm) < s->guess[q])
-        return;
-    double score = exact_score(s, q, x, norm);
-    if (score >= s->guess[q])
-        wn_scan_found(s, t, (struct found){score, row, q});
 }
 
 void wn_span_hits(struct scan_span *p, const struct scan *s, size_t hits, uint64_t first,
                   size_t rows, const uint64_t *sum)
 {
-    uint64_t seen[WN_SPAN_ROWS / 64] = {0};
+    uint64_t seen[WN_CODE_ROWS / 64] = {0};
     p->n = p->asked = 0;
     p->first = first;
     p->sum = sum;
@@ -101,7 +101,6 @@ wn_err wn_span_score(struct scan *s, struct scan_thread *t, struct scan_span *p)
     p->n = 0;
     for (size_t i = 0; n && p->sum && i < p->asked; i++)
         WN_TRY(check_row(s, p->first + p->row[i], p->sum[p->row[i]]));
-    for (size_t i = 0; i < n; i++)
-        offer(s, t, p->hit[i].query, p->first + p->hit[i].row, &p->norm[p->hit[i].row]);
+    offer(s, t, p, n);
     return WN_OK;
 }

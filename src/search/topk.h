@@ -29,6 +29,9 @@ void wn_topk_init(wn_topk *t, wn_cand *item, size_t k);
 void wn_topk_push(wn_topk *t, wn_cand c);
 /* Leaves the k best, if there are k, and raises the floor to the last of them. */
 void wn_topk_settle(wn_topk *t);
+/* The score of the m-th best of more than m candidates; those that score less are dropped, which is
+ * right only if the caller knows, or finds out later, that they are not among the k best. */
+double wn_topk_cut(wn_topk *t, size_t m);
 /* The same, best first, ties to the smaller row. */
 void wn_topk_finish(wn_topk *t);
 

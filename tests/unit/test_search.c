@@ -247,36 +247,80 @@ Test(search, awkward_vectors_have_the_same_answers_everywhere)
  * guess comes from rows that are all far worse than the ones it should find, or all far better. */
 Test(search, a_sample_that_misleads_costs_time_and_nothing_else)
 {
-    enum { N = 60000, D = 4, Q = 6, K = 40 };
+    enum { N = 60000, D = 4, Q = 6, K = 40, SAMPLE = 8192 };
     float *rows = malloc(N * D * sizeof *rows), query[Q * D];
     fill(query, Q * D, 42, 0);
     for (size_t r = 0; r < N; r++)
         for (size_t i = 0; i < D; i++) {
-            bool sampled = (r * 16384 + N - 1) / N * N / 16384 == r;
+            bool sampled = (r * SAMPLE + N - 1) / N * N / SAMPLE == r;
             rows[r * D + i] = (sampled ? 0.01f : 5) * (float)wn_rng_normal(9, 9, r * D + i);
         }
     check_all(rows, N, query, Q, D, K, "the sample is near");
     for (size_t r = 0; r < N; r++)
         for (size_t i = 0; i < D; i++) {
-            bool sampled = (r * 16384 + N - 1) / N * N / 16384 == r;
+            bool sampled = (r * SAMPLE + N - 1) / N * N / SAMPLE == r;
             rows[r * D + i] = (sampled ? 50 : 1) * (float)wn_rng_normal(9, 9, r * D + i);
         }
     check_all(rows, N, query, Q, D, K, "the sample is far");
     free(rows);
 }
 
+/* The scan raises thresholds by what it has found, in the order in which pieces of 256 rows are
+ * taken; `turn` of a row's piece. */
+static size_t turn_of(size_t row, size_t N)
+{
+    size_t pieces = (N + 255) / 256, stride = pieces * 5 / 8 | 1, at = 0, turn = 0;
+    for (bool common = true; common; stride += common ? 2 : 0) {
+        common = false;
+        for (size_t f = 3; f <= stride; f++)
+            common = common || (stride % f == 0 && pieces % f == 0);
+    }
+    for (; at != row / 256; at = (at + stride) % pieces)
+        turn++;
+    return turn;
+}
+
+Test(search, a_scan_that_misleads_on_its_way_costs_time_and_nothing_else)
+{
+    enum { N = 40000, D = 4, Q = 5, K = 300, SAMPLE = 8192, PIECES = (N + 255) / 256 };
+    static const char *const what[] = {"the best are seen first", "the best are seen last",
+                                       "the best are side by side", "few rows, repeated"};
+    float *rows = malloc(N * D * sizeof *rows), query[Q * D];
+    fill(query, Q * D, 42, 0);
+    for (size_t i = 0; i < Q * D; i++)
+        query[i] *= 0.05F;
+    for (int kind = 0; kind < 4; kind++) {
+        for (size_t r = 0; r < N; r++) {
+            size_t turn = turn_of(r, N);
+            bool sampled = (r * SAMPLE + N - 1) / N * N / SAMPLE == r;
+            bool near = !sampled && (kind == 0   ? turn < PIECES / 4 && r % 16 == 0
+                                     : kind == 1 ? turn > PIECES * 3 / 4 && r % 16 == 0
+                                                 : r > 700 && r < 1200);
+            for (size_t i = 0; i < D; i++)
+                rows[r * D + i] =
+                    kind == 3 ? (float)wn_rng_normal(9, 9, (turn < PIECES / 2 ? r % 7 : 0) + i)
+                              : (near ? 0.1F : 2) * (float)wn_rng_normal(9, 9, r * D + i);
+        }
+        check_all(rows, N, query, Q, D, K, what[kind]);
+    }
+    free(rows);
+}
+
 Test(search, skipped_rows_are_replaced_by_the_next)
 {
-    enum { N = 3000, D = 4, K = 25 };
+    enum { N = 30000, D = 4, K = 25 };
     float *rows = malloc(N * D * sizeof *rows), query[2 * D];
     fill(rows, N * D, 21, 1);
     fill(query, 2 * D, 22, 1);
-    uint64_t skip[N / 64 + 1] = {0};
-    for (uint64_t r = 0; r < N; r++)
-        if (wn_rng_u64(4, 4, r) % 3)
-            wn_bit_set(skip, r);
-    for (int m = 0; m < 3; m++)
-        check(rows, N, skip, query, 2, D, K, (wn_metric)m, "skip");
+    static uint64_t skip[N / 64 + 1];
+    for (int kind = 0; kind < 3; kind++) { /* two of three; all but a few; all but some pieces */
+        memset(skip, 0, sizeof skip);
+        for (uint64_t r = 0; r < N; r++)
+            if (kind == 0 ? wn_rng_u64(4, 4, r) % 3 : kind == 1 ? r % 500 : r / 1000 % 7)
+                wn_bit_set(skip, r);
+        for (int m = 0; m < 3; m++)
+            check(rows, N, skip, query, 2, D, K, (wn_metric)m, "skip");
+    }
     memset(skip, 0xff, sizeof skip);
     check(rows, N, skip, query, 2, D, K, WN_METRIC_L2, "all skipped");
     free(rows);
