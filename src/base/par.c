@@ -4,6 +4,8 @@
 #include <omp.h>
 #include <stdio.h>
 
+#include "base/ranks.h"
+
 static int threads; /* 0: not set yet */
 static int sharers = 1;
 
@@ -33,6 +35,7 @@ void wn_par_set_sharers(int n)
 wn_err wn_par_for(size_t n, wn_par_body body, void *ctx)
 {
     WN_ASSERT(n < (size_t)LONG_MAX);
+    wn_ranks_poll();
     if (n <= 1 || omp_in_parallel() || wn_par_threads() == 1) {
         for (size_t i = 0; i < n; i++)
             WN_TRY(body(ctx, i, omp_in_parallel() ? omp_get_thread_num() : 0));
@@ -66,6 +69,7 @@ wn_err wn_par_for(size_t n, wn_par_body body, void *ctx)
 
 void wn_par_do(size_t n, wn_par_work body, void *ctx)
 {
+    wn_ranks_poll();
     if (n <= 1 || omp_in_parallel() || wn_par_threads() == 1) {
         for (size_t i = 0; i < n; i++)
             body(ctx, i, omp_in_parallel() ? omp_get_thread_num() : 0);

@@ -3,6 +3,7 @@
 #include "base/ranks.h"
 
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 
 static int rank, ranks = 1;
 static bool started, told;
+static pthread_t starter;
 
 int wn_rank(void)
 {
@@ -74,6 +76,7 @@ wn_err wn_ranks_start(void)
                        launched, n);
     }
     started = true;
+    starter = pthread_self();
     rank = r;
     ranks = n;
     wn_par_set_sharers(sharers);
@@ -95,9 +98,21 @@ void wn_ranks_end(bool failed)
 
 /* ---- all ---- */
 
+wn_err wn_ranks_input(const char *option, const char *path)
+{
+    return ranks == 1 || !path || strcmp(path, "-") != 0
+               ? WN_OK
+               : wn_fail(WN_EARG, "%s -: expected a file that all ranks can read", option);
+}
+
+wn_err wn_ranks_share_of(int from, void *bytes, size_t n)
+{
+    return ranks == 1 ? WN_OK : wn_wire_share(bytes, n, from);
+}
+
 wn_err wn_ranks_share(void *bytes, size_t n)
 {
-    return ranks == 1 ? WN_OK : wn_wire_share(bytes, n, 0);
+    return wn_ranks_share_of(0, bytes, n);
 }
 
 wn_err wn_ranks_share_str(wn_str *s)
@@ -135,7 +150,8 @@ wn_err wn_ranks_agree(wn_err mine)
 
 void wn_ranks_poll(void)
 {
-    wn_wire_poll();
+    if (ranks > 1 && pthread_equal(pthread_self(), starter))
+        wn_wire_poll();
 }
 
 /* ---- a deal ---- */
@@ -210,4 +226,37 @@ static wn_err supply(const wn_deal *d)
 wn_err wn_ranks_deal(const wn_deal *d)
 {
     return rank == 0 ? collect(d) : supply(d);
+}
+
+/* ---- a relay ---- */
+
+wn_err wn_relay_new(wn_relay **out, size_t arrays)
+{
+    *out = NULL;
+    return ranks == 1 ? WN_OK : wn_wire_relay_new(out, arrays);
+}
+
+void wn_relay_free(wn_relay *r)
+{
+    wn_wire_relay_free(r);
+}
+
+wn_err wn_relay_expect(wn_relay *r, size_t i, float *to, size_t n)
+{
+    return wn_wire_expect(r, i, to, n, (rank + ranks - 1) % ranks);
+}
+
+wn_err wn_relay_arrived(wn_relay *r, size_t i, size_t *n)
+{
+    return wn_wire_arrived(r, i, n);
+}
+
+wn_err wn_relay_pass(wn_relay *r, size_t i, const float *from, size_t n)
+{
+    return wn_wire_pass(r, i, from, n, (rank + 1) % ranks);
+}
+
+wn_err wn_relay_passed(wn_relay *r)
+{
+    return wn_wire_passed(r);
 }

@@ -29,11 +29,15 @@ int wn_ranks_launched(void);
 wn_err wn_ranks_agree(wn_err mine);
 /* This rank's last failure is known to rank 0 too: it was agreed upon, or sent. */
 bool wn_ranks_told(void);
+/* Refuses "-" where there are several ranks: only rank 0 has a standard input. NULL: no such file.
+ */
+wn_err wn_ranks_input(const char *option, const char *path);
 /* Puts "rank N: " before the text of a failure that does not name one; nothing with one rank. */
 wn_err wn_ranks_name(wn_err e);
 
-/* Collective: rank 0's n bytes, or its string, to all. */
+/* Collective: n bytes of rank 0, or of another, or rank 0's string, to all. */
 wn_err wn_ranks_share(void *bytes, size_t n);
+wn_err wn_ranks_share_of(int from, void *bytes, size_t n);
 wn_err wn_ranks_share_str(wn_str *s);
 
 /* Chunks 0 .. chunks-1 of some work, whose results are wanted in order. */
@@ -50,7 +54,21 @@ typedef struct wn_deal {
  * be fetched. */
 wn_err wn_ranks_deal(const wn_deal *d);
 
-/* Lets a waiting result go on its way; cheap, called where long work reports its progress. */
+/* Lets what is under way go on; wn_par_for and wn_progress do, when the thread calls them that
+ * started the ranks. */
 void wn_ranks_poll(void);
+
+/* Arrays of floats that are handed from each rank to the next (from the last to the first), each
+ * at its own time; for two ranks or more. */
+typedef struct wn_relay wn_relay;
+wn_err wn_relay_new(wn_relay **out, size_t arrays); /* NULL with one rank */
+void wn_relay_free(wn_relay *r);
+/* Array i of the rank before goes to `to`, when it comes: not to be touched until it has arrived,
+ * with its length, 0 .. n. */
+wn_err wn_relay_expect(wn_relay *r, size_t i, float *to, size_t n);
+wn_err wn_relay_arrived(wn_relay *r, size_t i, size_t *n);
+/* Hands array i on: not to be changed until all are passed. */
+wn_err wn_relay_pass(wn_relay *r, size_t i, const float *from, size_t n);
+wn_err wn_relay_passed(wn_relay *r);
 
 #endif

@@ -11,7 +11,7 @@
 #include "base/mem.h"
 #include "base/report.h"
 
-enum { TAG_RESULT = 1, PIECE = 1 << 30 };
+enum { TAG_NONE, TAG_RESULT, TAG_RELAY, MOST_TAGS = 32767, PIECE = 1 << 30 };
 
 static MPI_Request under_way = MPI_REQUEST_NULL;
 static int under_way_code = MPI_SUCCESS;
@@ -39,17 +39,22 @@ static void rest(double start)
 }
 
 /* code: what the call that began the request has returned. */
-static wn_err await(MPI_Request *r, int code, const char *what)
+static wn_err await_status(MPI_Request *r, int code, MPI_Status *status, const char *what)
 {
     int done = 0;
     double start = wn_seconds();
     while (code == MPI_SUCCESS) {
-        code = MPI_Test(r, &done, MPI_STATUS_IGNORE);
+        code = MPI_Test(r, &done, status);
         if (done)
             break;
         rest(start);
     }
     return check(code, what);
+}
+
+static wn_err await(MPI_Request *r, int code, const char *what)
+{
+    return await_status(r, code, MPI_STATUS_IGNORE, what);
 }
 
 /* ---- starting, ending ---- */
@@ -142,9 +147,8 @@ wn_err wn_wire_sent(void)
 
 void wn_wire_poll(void)
 {
-    int done;
-    if (under_way != MPI_REQUEST_NULL && under_way_code == MPI_SUCCESS)
-        under_way_code = MPI_Test(&under_way, &done, MPI_STATUS_IGNORE);
+    int there;
+    MPI_Iprobe(MPI_ANY_SOURCE, TAG_NONE, MPI_COMM_WORLD, &there, MPI_STATUS_IGNORE);
 }
 
 wn_err wn_wire_receive(wn_str *bytes, int from)
@@ -165,6 +169,73 @@ wn_err wn_wire_receive(wn_str *bytes, int from)
     WN_TRY(wn_str_check(bytes));
     code = MPI_Irecv(to, n, MPI_BYTE, from, TAG_RESULT, MPI_COMM_WORLD, &r);
     return await(&r, code, "bytes of a rank");
+}
+
+/* ---- from rank to rank ---- */
+
+struct wn_relay {
+    size_t n;
+    MPI_Request *in, *out;
+    int *in_code, *out_code;
+};
+
+wn_err wn_wire_relay_new(struct wn_relay **out, size_t arrays)
+{
+    *out = NULL;
+    if (arrays > MOST_TAGS - TAG_RELAY)
+        return wn_fail(WN_EARG, "%zu arrays: MPI tells %d apart", arrays, MOST_TAGS - TAG_RELAY);
+    WN_NEW(*out, 1);
+    struct wn_relay *r = *out;
+    r->n = arrays;
+    WN_NEW(r->in, arrays + 1);
+    WN_NEW(r->out, arrays + 1);
+    WN_NEW(r->in_code, arrays + 1);
+    WN_NEW(r->out_code, arrays + 1);
+    for (size_t i = 0; i < arrays; i++)
+        r->in[i] = r->out[i] = MPI_REQUEST_NULL;
+    return WN_OK;
+}
+
+void wn_wire_relay_free(struct wn_relay *r)
+{
+    if (!r)
+        return;
+    wn_free(r->in);
+    wn_free(r->out);
+    wn_free(r->in_code);
+    wn_free(r->out_code);
+    wn_free(r);
+}
+
+wn_err wn_wire_expect(struct wn_relay *r, size_t i, float *to, size_t n, int from)
+{
+    r->in_code[i] =
+        MPI_Irecv(to, (int)n, MPI_FLOAT, from, TAG_RELAY + (int)i, MPI_COMM_WORLD, &r->in[i]);
+    return check(r->in_code[i], "an array of the rank before");
+}
+
+wn_err wn_wire_arrived(struct wn_relay *r, size_t i, size_t *n)
+{
+    MPI_Status status;
+    int count = 0;
+    WN_TRY(await_status(&r->in[i], r->in_code[i], &status, "an array of the rank before"));
+    MPI_Get_count(&status, MPI_FLOAT, &count);
+    *n = (size_t)count;
+    return WN_OK;
+}
+
+wn_err wn_wire_pass(struct wn_relay *r, size_t i, const float *from, size_t n, int to)
+{
+    r->out_code[i] =
+        MPI_Isend(from, (int)n, MPI_FLOAT, to, TAG_RELAY + (int)i, MPI_COMM_WORLD, &r->out[i]);
+    return check(r->out_code[i], "an array for the rank behind");
+}
+
+wn_err wn_wire_passed(struct wn_relay *r)
+{
+    for (size_t i = 0; i < r->n; i++)
+        WN_TRY(await(&r->out[i], r->out_code[i], "an array for the rank behind"));
+    return WN_OK;
 }
 
 #else
@@ -217,6 +288,52 @@ wn_err wn_wire_receive(wn_str *bytes, int from)
 {
     (void)from;
     wn_str_clear(bytes);
+    return WN_OK;
+}
+
+wn_err wn_wire_relay_new(struct wn_relay **out, size_t arrays)
+{
+    (void)arrays;
+    *out = NULL;
+    return WN_OK;
+}
+
+void wn_wire_relay_free(struct wn_relay *r)
+{
+    (void)r;
+}
+
+wn_err wn_wire_expect(struct wn_relay *r, size_t i, float *to, size_t n, int from)
+{
+    (void)r;
+    (void)i;
+    (void)to;
+    (void)n;
+    (void)from;
+    return WN_OK;
+}
+
+wn_err wn_wire_arrived(struct wn_relay *r, size_t i, size_t *n)
+{
+    (void)r;
+    (void)i;
+    *n = 0;
+    return WN_OK;
+}
+
+wn_err wn_wire_pass(struct wn_relay *r, size_t i, const float *from, size_t n, int to)
+{
+    (void)r;
+    (void)i;
+    (void)from;
+    (void)n;
+    (void)to;
+    return WN_OK;
+}
+
+wn_err wn_wire_passed(struct wn_relay *r)
+{
+    (void)r;
     return WN_OK;
 }
 #endif

@@ -24,7 +24,16 @@ wn_err wn_wire_min(int *lowest, int mine);
  * returns while these must not be. */
 wn_err wn_wire_send(const void *bytes, size_t n);
 wn_err wn_wire_sent(void);                       /* waits until no bytes are under way */
-void wn_wire_poll(void);                         /* lets them go on their way */
+void wn_wire_poll(void);                         /* lets all that is under way go on */
 wn_err wn_wire_receive(wn_str *bytes, int from); /* replaces the string */
+
+/* The relay of ranks.h. */
+struct wn_relay;
+wn_err wn_wire_relay_new(struct wn_relay **out, size_t arrays);
+void wn_wire_relay_free(struct wn_relay *r);
+wn_err wn_wire_expect(struct wn_relay *r, size_t i, float *to, size_t n, int from);
+wn_err wn_wire_arrived(struct wn_relay *r, size_t i, size_t *n);
+wn_err wn_wire_pass(struct wn_relay *r, size_t i, const float *from, size_t n, int to);
+wn_err wn_wire_passed(struct wn_relay *r);
 
 #endif

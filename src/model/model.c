@@ -263,7 +263,7 @@ bool wn_model_has_head(const wn_model *m)
 bool wn_model_is_output(const wn_model *m, const wn_param *p)
 {
     const wn_linear *l = &m->output;
-    const int own[] = {l->weight, l->lora_a, l->lora_b, l->ia3};
+    const int own[] = {l->weight, l->bias, l->lora_a, l->lora_b, l->ia3};
     for (size_t i = 0; l->N && i < sizeof own / sizeof *own; i++)
         if (own[i] != WN_NO_PARAM && &m->params.p[own[i]] == p)
             return true;

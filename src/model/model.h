@@ -66,7 +66,7 @@ typedef struct wn_model_facts {
 const wn_model_facts *wn_model_facts_of(const wn_model *m);
 const wn_tokenizer *wn_model_tokenizer(const wn_model *m);
 bool wn_model_has_head(const wn_model *m); /* it can score, not only embed */
-/* Whether p is of the output layer: its matrix, which may be the embedding too, or its adapter. */
+/* Whether p is of the output layer: its matrix, which may be the embedding too, bias or adapter. */
 bool wn_model_is_output(const wn_model *m, const wn_param *p);
 /* Bytes of matrices that only scoring needs: a model opened for its states alone has none of them.
  */

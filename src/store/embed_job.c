@@ -1,6 +1,4 @@
 /* `winnow embed`: rows of a pool to a store of vectors, resumable, by any number of ranks. */
-#include <string.h>
-
 #include "base/ranks.h"
 #include "base/report.h"
 #include "feature/embed.h"
@@ -92,8 +90,7 @@ static wn_err prepare(struct job *j)
     const wn_embed_opts *o = j->o;
     if (!o->common.out)
         return wn_fail(WN_EARG, "embed: --out is missing");
-    if (wn_ranks() > 1 && o->pool && strcmp(o->pool, "-") == 0)
-        return wn_fail(WN_EARG, "pool -: expected a file that all ranks can read");
+    WN_TRY(wn_ranks_input("pool", o->pool));
     WN_TRY(wn_pool_open(&j->pool, o->pool, o->map, true));
     WN_TRY(wn_model_open(&j->m, o->model,
                          &(wn_model_opts){.precision = o->common.precision,

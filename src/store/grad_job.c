@@ -254,8 +254,7 @@ static wn_err prepare(struct job *j)
     const wn_grad_opts *o = j->o;
     if (!o->common.out || strcmp(o->common.out, "-") == 0)
         return wn_fail(WN_EARG, "grad: --out is missing: a folder for the store");
-    if (wn_ranks() > 1 && o->pool && strcmp(o->pool, "-") == 0)
-        return wn_fail(WN_EARG, "pool -: expected a file that all ranks can read");
+    WN_TRY(wn_ranks_input("pool", o->pool));
     WN_TRY(wn_pool_open(&j->pool, o->pool, o->map, true));
     WN_TRY(
         wn_model_open(&j->m, o->model,

@@ -1,10 +1,13 @@
 /* The loop. An update's gradient is a sum over its examples in their order, so it does not depend
  * on how many tokens are computed at once (but for the last bits of shared parameters in full
- * fine-tuning: sink.c). Nothing is allocated in it but by writing checkpoints. */
+ * fine-tuning: sink.c), nor on how many ranks compute them (relay.h). All ranks make the same step
+ * with it; rank 0 alone keeps the log and checkpoints. Nothing is allocated in it but by writing
+ * checkpoints. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/ranks.h"
 #include "base/report.h"
 #include "train/losses.h"
 #include "train/run.h"
@@ -19,8 +22,8 @@ struct update {
     const uint64_t *row;
     uint64_t n;
     double gold, wrong; /* supervised tokens of answers, of other choices */
-    double loss;        /* out */
-    uint64_t tokens;    /* out */
+    uint64_t batches;   /* so far */
+    wn_train_sums sums; /* out */
 };
 
 static struct update next_update(wn_train_run *r)
@@ -41,6 +44,7 @@ static float weight_of(const wn_train_run *r, const struct update *u, uint64_t r
     return (float)(1 / (r->token_mean ? u->gold : gold * (double)u->n));
 }
 
+/* Sums of losses and tokens are those up to the batch. */
 static wn_err run_batch(wn_train_run *r, struct update *u, const wn_sink *sink)
 {
     wn_data_batch *f = &r->batch;
@@ -55,32 +59,39 @@ static wn_err run_batch(wn_train_run *r, struct update *u, const wn_sink *sink)
         wn_weigh weigh = {wn_t_few_weigh, &t};
         WN_TRY(wn_model_weighed_back(r->model, r->work, b, &weigh, seed, r->at.step, r->nll,
                                      r->count, sink));
-        u->loss += t.loss;
+        WN_TRY(wn_train_relay_take(r->relay, &u->sums));
+        u->sums.loss += t.loss;
     } else {
         WN_TRY(wn_model_loss_back(r->model, r->work, b, f->weight, seed, r->at.step, r->nll,
                                   r->count, sink));
+        WN_TRY(wn_train_relay_take(r->relay, &u->sums));
         for (size_t i = 0; i < b->B; i++)
-            u->loss += r->nll[i] * (double)f->weight[i];
+            u->sums.loss += r->nll[i] * (double)f->weight[i];
     }
-    u->tokens += b->T + f->source.T;
-    wn_data_batch_clear(f);
-    return WN_OK;
+    u->sums.tokens += b->T + f->source.T;
+    return wn_train_relay_pass(r->relay, &u->sums);
 }
 
-/* Gradients of one update, and the mean loss. */
+/* Gradients of one update, and the mean loss. Every rank puts all batches together, and computes
+ * its own. */
 static wn_err run_update(wn_train_run *r, struct update *u)
 {
-    wn_sink sink = wn_sink_train();
+    wn_sink sink = wn_train_relay_sink(r->relay);
     wn_params_fresh_grads(r->params);
     wn_data_batch_clear(&r->batch);
     for (uint64_t i = 0; i < u->n;) {
         bool fits = wn_data_add(&r->batch, &r->data, u->row[i], weight_of(r, u, u->row[i]));
         i += fits;
-        if (!fits || i == u->n)
+        if (fits && i < u->n)
+            continue;
+        if (wn_train_relay_mine(r->relay, u->batches)) {
+            WN_TRY(wn_train_relay_begin(r->relay, u->batches, fits));
             WN_TRY(run_batch(r, u, &sink));
+        }
+        wn_data_batch_clear(&r->batch);
+        u->batches++;
     }
-    wn_params_settle_grads(r->params);
-    return WN_OK;
+    return wn_train_relay_share(r->relay, u->batches, &u->sums);
 }
 
 static wn_err diverged(wn_train_run *r, const struct update *u, double norm, double most)
@@ -96,7 +107,7 @@ static wn_err diverged(wn_train_run *r, const struct update *u, double norm, dou
                 "train: update %llu: loss %g, gradient norm %g: expected finite numbers and "
                 "a loss up to %.0f, ten times that of guessing (rows %s); last good "
                 "checkpoint: %s",
-                (unsigned long long)r->at.step + 1, u->loss, norm, most, rows.p ? rows.p : "",
+                (unsigned long long)r->at.step + 1, u->sums.loss, norm, most, rows.p ? rows.p : "",
                 wn_file_exists(r->checkpoint) ? r->checkpoint : "none");
     wn_str_free(&rows);
     return e;
@@ -177,15 +188,15 @@ static wn_err log_update(wn_train_run *r, const struct update *u, double lr, dou
     wn_str *s = &r->line;
     wn_str_clear(s);
     wn_str_printf(s, "{\"step\":%llu,\"loss\":", (unsigned long long)r->at.step);
-    wn_json_f64(s, u->loss);
+    wn_json_f64(s, u->sums.loss);
     wn_str_puts(s, ",\"lr\":");
     wn_json_f64(s, lr);
     wn_str_puts(s, ",\"grad_norm\":");
     wn_json_f64(s, norm);
-    wn_str_printf(s, ",\"tokens_per_sec\":%.1f}\n", (double)u->tokens / (seconds + 1e-9));
+    wn_str_printf(s, ",\"tokens_per_sec\":%.1f}\n", (double)u->sums.tokens / (seconds + 1e-9));
     WN_TRY(look(r));
     WN_TRY(wn_str_check(s));
-    return wn_append_write(&r->log, s->p, s->len);
+    return wn_rank() == 0 ? wn_append_write(&r->log, s->p, s->len) : WN_OK;
 }
 
 static wn_err one_update(wn_train_run *r)
@@ -197,15 +208,15 @@ static wn_err one_update(wn_train_run *r)
     WN_TRY(run_update(r, &u));
     double norm = wn_grad_norm(r->params),
            lr = r->lr * wn_schedule_factor(&r->schedule, r->at.step);
-    if (!(u.loss <= most) || !isfinite(norm))
-        return diverged(r, &u, norm, most);
+    if (!(u.sums.loss <= most) || !isfinite(norm))
+        return wn_ranks_agree(diverged(r, &u, norm, most));
     double scale = o->clip_norm > 0 ? fmin(1, o->clip_norm / (norm + 1e-6)) : 1;
     wn_optim_step(&r->optim, r->params, lr, scale, o->clip_value);
     wn_train_refresh(r);
     r->at.step++;
     r->at.at += u.n;
-    r->at.tokens += u.tokens;
-    r->at.loss = u.loss;
+    r->at.tokens += u.sums.tokens;
+    r->at.loss = u.sums.loss;
     if (r->at.at == r->order.n) {
         r->at.at = 0;
         r->at.epoch++;

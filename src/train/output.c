@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/ranks.h"
 #include "base/report.h"
 #include "io/manifest.h"
 #include "train/run.h"
@@ -14,25 +15,37 @@ void wn_train_refresh(wn_train_run *r)
         wn_model_refresh(r->model);
 }
 
-wn_err wn_train_start_files(wn_train_run *r)
+static wn_err name_files(wn_train_run *r)
 {
-    const char *out = r->o->common.out;
     wn_str s = {0};
-    wn_str_printf(&s, "%s.partial", out);
+    wn_str_printf(&s, "%s.partial", r->o->common.out);
     WN_TRY(wn_str_check(&s));
     r->partial = s.p;
-    WN_TRY(wn_out_refuse(out, r->o->common.overwrite));
     WN_TRY(wn_path_join(&r->checkpoint, r->partial, "checkpoint.safetensors"));
     WN_TRY(wn_path_join(&r->best, r->partial, "best.safetensors"));
-    WN_TRY(wn_path_join(&r->log_path, r->partial, "train.jsonl"));
+    return wn_path_join(&r->log_path, r->partial, "train.jsonl");
+}
+
+static wn_err go_on(wn_train_run *r)
+{
+    WN_TRY(wn_checkpoint_read(r->checkpoint, r->params, &r->optim, &r->at, r->key));
+    wn_train_refresh(r);
+    return WN_OK;
+}
+
+/* *going: from a checkpoint. */
+static wn_err begin(wn_train_run *r, bool *going)
+{
+    const wn_common *c = &r->o->common;
+    WN_TRY(wn_out_refuse(c->out, c->overwrite));
     if (wn_file_exists(r->checkpoint)) {
-        wn_err e = wn_checkpoint_read(r->checkpoint, r->params, &r->optim, &r->at, r->key);
-        if (e && !r->o->common.overwrite)
+        wn_err e = go_on(r);
+        *going = !e;
+        if (e && !c->overwrite)
             return e;
         if (!e) {
-            wn_message("%s: goes on behind update %llu of %llu", out,
+            wn_message("%s: goes on behind update %llu of %llu", c->out,
                        (unsigned long long)r->at.step, (unsigned long long)r->steps);
-            wn_train_refresh(r);
             return wn_append_open(&r->log, r->log_path, r->at.log_bytes);
         }
     }
@@ -41,8 +54,21 @@ wn_err wn_train_start_files(wn_train_run *r)
     return wn_append_open(&r->log, r->log_path, 0);
 }
 
+wn_err wn_train_start_files(wn_train_run *r)
+{
+    bool going = false;
+    wn_err e = name_files(r);
+    if (!e && wn_rank() == 0)
+        e = begin(r, &going);
+    WN_TRY(wn_ranks_agree(e));
+    WN_TRY(wn_ranks_share(&going, sizeof going));
+    return wn_ranks_agree(going && wn_rank() > 0 ? go_on(r) : WN_OK);
+}
+
 wn_err wn_train_save(wn_train_run *r)
 {
+    if (wn_rank() > 0)
+        return WN_OK;
     WN_TRY(wn_append_sync(&r->log));
     r->at.log_bytes = r->log.size;
     return wn_checkpoint_write(r->checkpoint, r->params, &r->optim, &r->at, r->key);
@@ -50,7 +76,7 @@ wn_err wn_train_save(wn_train_run *r)
 
 wn_err wn_train_save_best(wn_train_run *r)
 {
-    return wn_checkpoint_write(r->best, r->params, NULL, &r->at, r->key);
+    return wn_rank() > 0 ? WN_OK : wn_checkpoint_write(r->best, r->params, NULL, &r->at, r->key);
 }
 
 static wn_err write_model(wn_train_run *r, const char *dir)
@@ -98,6 +124,8 @@ static wn_err write_manifest(wn_train_run *r)
 wn_err wn_train_finish_files(wn_train_run *r)
 {
     const char *out = r->o->common.out;
+    if (wn_rank() > 0)
+        return WN_OK;
     WN_TRY(wn_append_sync(&r->log));
     wn_append_close(&r->log);
     WN_TRY(write_models(r));

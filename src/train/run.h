@@ -7,6 +7,7 @@
 #include "io/json.h"
 #include "model/model.h"
 #include "train/order.h"
+#include "train/relay.h"
 #include "train/train.h"
 
 typedef enum wn_train_method { WN_TRAIN_LORA, WN_TRAIN_FULL, WN_TRAIN_IA3 } wn_train_method;
@@ -21,6 +22,7 @@ typedef struct wn_train_run {
     wn_order order;
     wn_data_batch batch, eval_batch;
     wn_work *work;
+    wn_train_relay *relay;
     wn_optim optim;
     wn_schedule schedule;
     wn_train_place at;
@@ -42,7 +44,9 @@ wn_err wn_train_plan(wn_train_run *r);
 void wn_train_close(wn_train_run *r); /* also of one that failed */
 /* loop.c: updates until all are done, or no evaluation was better for long enough. */
 wn_err wn_train_loop(wn_train_run *r);
-/* output.c: the folder OUT.partial, the checkpoint to go on from, and the end. */
+/* output.c: the folder OUT.partial, the checkpoint to go on from, and the end. Starting is
+ * collective (base/ranks.h): all ranks go on from the same place; the others write on rank 0 alone.
+ */
 wn_err wn_train_start_files(wn_train_run *r);
 wn_err wn_train_save(wn_train_run *r);
 wn_err wn_train_save_best(wn_train_run *r);

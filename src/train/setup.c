@@ -422,6 +422,7 @@ wn_err wn_train_plan(wn_train_run *r)
     WN_TRY(wn_data_batch_new(&r->batch, &r->data, s.tokens, s.segments));
     if (r->o->eval)
         WN_TRY(wn_data_batch_new(&r->eval_batch, &r->eval_data, s.tokens, s.segments));
+    WN_TRY(wn_train_relay_new(&r->relay, r->model));
     WN_NEW(r->nll, s.segments);
     WN_NEW(r->count, s.segments);
     return WN_OK;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/ranks.h"
 #include "io/manifest.h"
 #include "kernel/kernel.h"
 #include "train/run.h"
@@ -157,6 +158,7 @@ void wn_train_close(wn_train_run *r)
     wn_data_close(&r->data);
     wn_data_close(&r->eval_data);
     wn_work_free(r->work);
+    wn_train_relay_free(r->relay);
     wn_optim_free(&r->optim);
     wn_pool_close(r->pool);
     wn_pool_close(r->eval_pool);
@@ -171,16 +173,40 @@ void wn_train_close(wn_train_run *r)
     json_decref(r->manifest);
 }
 
+static wn_err prepare(wn_train_run *r)
+{
+    const wn_train_opts *o = r->o;
+    if (!o->common.out || strcmp(o->common.out, "-") == 0)
+        return wn_fail(WN_EARG, "train: --out is missing: a folder for the result");
+    WN_TRY(wn_ranks_input("data", o->data));
+    WN_TRY(wn_ranks_input("eval", o->eval));
+    WN_TRY(wn_ranks_input("order", o->order));
+    WN_TRY(wn_train_open(r));
+    WN_TRY(wn_train_plan(r));
+    return make_manifest(r);
+}
+
+/* Ranks put the same batches together. */
+static wn_err agree_on_batches(const wn_train_run *r)
+{
+    const size_t mine[] = {r->batch.max_tokens, r->batch.max_segments};
+    size_t first[] = {mine[0], mine[1]};
+    WN_TRY(wn_ranks_share(first, sizeof first));
+    bool same = first[0] == mine[0] && first[1] == mine[1];
+    return wn_ranks_agree(same ? WN_OK
+                               : wn_fail(WN_EARG,
+                                         "train: plans batches of %zu tokens, rank 0 of %zu: "
+                                         "max-batch-tokens says it for all",
+                                         mine[0], first[0]));
+}
+
 wn_err wn_train_job(const wn_train_opts *o)
 {
     wn_train_run r = {.o = o, .log = {.fd = -1}};
-    if (!o->common.out || strcmp(o->common.out, "-") == 0)
-        return wn_fail(WN_EARG, "train: --out is missing: a folder for the result");
-    wn_err e = wn_train_open(&r);
+    wn_err e = prepare(&r);
+    e = wn_manifest_agree(e, r.manifest);
     if (!e)
-        e = wn_train_plan(&r);
-    if (!e)
-        e = make_manifest(&r);
+        e = agree_on_batches(&r);
     if (!e)
         e = wn_train_start_files(&r);
     if (!e)
