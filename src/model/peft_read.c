@@ -185,6 +185,19 @@ static wn_err place(struct found *f, const struct load *l)
     return f->layer || f->param != WN_NO_PARAM ? WN_OK : no_place(l, name);
 }
 
+/* cols 0: a vector. */
+static wn_err check_shape(const struct load *l, const wn_tensor *t, size_t rows, size_t cols)
+{
+    if (t->ndim == (cols ? 2 : 1) && t->dim[0] == rows && (!cols || t->dim[1] == cols))
+        return WN_OK;
+    return wn_fail(WN_EFORMAT,
+                   "%s: tensor %s: expected shape [%zu, %zu], found [%llu, %llu]: an adapter for "
+                   "another model",
+                   wn_safetensors_path(l->st), t->name, rows, cols ? cols : 1,
+                   (unsigned long long)(t->ndim ? t->dim[0] : 1),
+                   (unsigned long long)(t->ndim > 1 ? t->dim[1] : 1));
+}
+
 /* With an adapter on the output matrix PEFT saves the matrix too. It must be the model's own, but
  * for rounding; a GGUF file's is quantised and may be further off. */
 static wn_err same_base(const struct load *l, const wn_tensor *theirs)
@@ -192,8 +205,7 @@ static wn_err same_base(const struct load *l, const wn_tensor *theirs)
     const wn_linear *out = &l->m->output;
     const wn_weights *files = &l->m->files;
     const wn_tensor *ours = wn_weights_find(files, l->m->params.p[out->weight].name);
-    if (theirs->ndim != 2 || theirs->dim[0] != out->N || theirs->dim[1] != out->K)
-        return no_place(l, theirs->name);
+    WN_TRY(check_shape(l, theirs, out->N, out->K));
     float *row = wn_malloc(2 * out->K * sizeof *row), *other = row + out->K;
     wn_err e = row ? WN_OK : WN_ENOMEM;
     for (size_t n = 0; !e && ours && !files->is_gguf && n < out->N; n++) {
@@ -220,18 +232,11 @@ static const wn_tensor *part_of(const struct load *l, const wn_linear *layer, en
     return NULL;
 }
 
-/* cols 0: a vector. */
 static wn_err read_into(float *out, const struct load *l, const wn_tensor *t, size_t rows,
                         size_t cols)
 {
     size_t n = rows * (cols ? cols : 1);
-    if (t->ndim != (cols ? 2 : 1) || t->dim[0] != rows || (cols && t->dim[1] != cols))
-        return wn_fail(WN_EFORMAT,
-                       "%s: tensor %s: expected shape [%zu, %zu], found [%llu, %llu]: an adapter "
-                       "for another model",
-                       wn_safetensors_path(l->st), t->name, rows, cols ? cols : 1,
-                       (unsigned long long)(t->ndim ? t->dim[0] : 1),
-                       (unsigned long long)(t->ndim > 1 ? t->dim[1] : 1));
+    WN_TRY(check_shape(l, t, rows, cols));
     WN_TRY(wn_tensor_to_f32(out, t, 0, n));
     if (!wn_all_finite(out, n))
         return wn_fail(WN_EFORMAT, "%s: tensor %s: expected finite numbers, found NaN or infinity",

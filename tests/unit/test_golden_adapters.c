@@ -473,3 +473,77 @@ Test(golden_adapters, refused)
         cr_expect_null(m);
     }
 }
+
+/* The copy of the output matrix that lies beside an adapter on it, as `edit` makes it. */
+static void copy_refused(const char *scratch, void (*edit)(wn_tensor *), const char *says)
+{
+    char from[GOLDEN_PATH], to[GOLDEN_PATH], base[64];
+    wn_tensor t[MOST];
+    wn_safetensors *s;
+    wn_model *m = NULL;
+    char *config;
+    size_t len;
+    read_base(base, "lora-output");
+    GOLDEN_OK(wn_file_read(&config, &len,
+                           golden_path(from, "adapters/lora-output/adapter_config.json"), 1 << 20));
+    snprintf(to, sizeof to, "%s/adapter_config.json", scratch);
+    GOLDEN_OK(wn_file_write(to, config, len));
+    golden_path(from, "adapters/lora-output/adapter_model.safetensors");
+    GOLDEN_OK(wn_safetensors_open(&s, from));
+    size_t n = wn_safetensors_count(s), copies = 0;
+    for (size_t i = 0; i < n; i++) {
+        t[i] = *wn_safetensors_at(s, i);
+        if (strstr(t[i].name, "lm_head.base_layer.weight")) {
+            edit(&t[i]);
+            copies++;
+        }
+    }
+    cr_assert_eq(copies, 1);
+    snprintf(to, sizeof to, "%s/adapter_model.safetensors", scratch);
+    GOLDEN_OK(wn_safetensors_write(to, t, n, NULL));
+    const wn_model_opts o = {.adapter = scratch};
+    wn_err e = wn_model_open(&m, golden_path(from, "%s", base), &o);
+    cr_expect_eq(e, says ? WN_EFORMAT : WN_OK, "%s", wn_error_message());
+    cr_expect(!says || strstr(wn_error_message(), says), "%s", wn_error_message());
+    wn_model_close(m);
+    wn_safetensors_close(s);
+    wn_free(config);
+}
+
+static void as_it_is(wn_tensor *t)
+{
+    (void)t;
+}
+
+static void a_row_short(wn_tensor *t)
+{
+    t->bytes -= t->bytes / t->dim[0];
+    t->dim[0]--;
+}
+
+static void turned(wn_tensor *t)
+{
+    uint64_t rows = t->dim[0];
+    t->dim[0] = t->dim[1];
+    t->dim[1] = rows;
+}
+
+static void a_number_off(wn_tensor *t)
+{
+    static float copy[1 << 16];
+    cr_assert(t->dtype == WN_F32 && t->bytes <= sizeof copy);
+    memcpy(copy, t->data, t->bytes);
+    copy[t->dim[0] * t->dim[1] - 1] += 0.5f;
+    t->data = (const char *)copy;
+}
+
+Test(golden_adapters, a_copy_of_the_output_matrix)
+{
+    char scratch[] = "/tmp/winnow-adapters-XXXXXX";
+    cr_assert(mkdtemp(scratch));
+    copy_refused(scratch, as_it_is, NULL);
+    copy_refused(scratch, a_row_short, "lm_head.base_layer.weight: expected shape [");
+    copy_refused(scratch, turned, "lm_head.base_layer.weight: expected shape [");
+    copy_refused(scratch, a_number_off, "lm_head.base_layer.weight differs from the model's own");
+    GOLDEN_OK(wn_remove_tree(scratch));
+}
