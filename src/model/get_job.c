@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/report.h"
 #include "io/file.h"
+#include "io/folder.h"
 #include "io/hash.h"
 #include "io/http.h"
 #include "io/manifest.h"
@@ -409,11 +410,9 @@ static wn_err get(struct get *g)
 {
     char *mark = NULL;
     WN_TRY(parse_source(g));
-    WN_TRY(wn_out_refuse(g->o->common.out, g->o->common.overwrite));
-    wn_str partial = {0};
-    wn_str_printf(&partial, "%s.partial", g->o->common.out);
-    g->partial = partial.p;
-    WN_TRY(wn_str_check(&partial));
+    WN_TRY(wn_folder_refuse(g->o->common.out, "a finished model", wn_model_marks,
+                            g->o->common.overwrite));
+    WN_TRY(wn_folder_beside(&g->partial, g->o->common.out, ".partial"));
     WN_TRY(wn_http_new(&g->http, getenv("HF_TOKEN")));
     WN_TRY(read_list(g));
     WN_TRY(start_folder(g));
@@ -426,8 +425,7 @@ static wn_err get(struct get *g)
     wn_err e = wn_remove_tree(mark);
     wn_free(mark);
     WN_TRY(e);
-    WN_TRY(wn_remove_tree(g->o->common.out));
-    return wn_rename(g->partial, g->o->common.out);
+    return wn_folder_put(g->partial, g->o->common.out);
 }
 
 wn_err wn_get_job(const wn_get_opts *o)

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "io/file.h"
+#include "io/folder.h"
 #include "io/manifest.h"
 #include "model/model.h"
 
@@ -32,33 +33,31 @@ static wn_err write_manifest(wn_model *m, const wn_merge_opts *o, const char *di
 
 static wn_err merge(wn_model *m, const wn_merge_opts *o, const char *partial)
 {
-    const char *out = o->common.out;
     const wn_save_opts save = {.dtype = o->save_dtype, .shard_bytes = o->shard_bytes};
     WN_TRY(wn_remove_tree(partial));
     WN_TRY(wn_model_save(m, partial, &save));
     WN_TRY(write_manifest(m, o, partial));
-    WN_TRY(wn_remove_tree(out));
-    return wn_rename(partial, out);
+    return wn_folder_put(partial, o->common.out);
 }
 
 wn_err wn_merge_job(const wn_merge_opts *o)
 {
     wn_model *m = NULL;
-    wn_str partial = {0};
+    char *partial = NULL;
     const wn_model_opts open = {
         .precision = WN_PRECISION_F32, .adapter = o->adapter, .unpacked = true};
-    WN_TRY(wn_out_refuse(o->common.out, o->common.overwrite));
+    WN_TRY(
+        wn_folder_refuse(o->common.out, "a finished model", wn_model_marks, o->common.overwrite));
     wn_err e = wn_model_open(&m, o->model, &open);
     if (!e)
         e = wn_model_can_save(m);
-    wn_str_printf(&partial, "%s.partial", o->common.out);
     if (!e)
-        e = wn_str_check(&partial);
+        e = wn_folder_beside(&partial, o->common.out, ".partial");
     if (!e)
-        e = merge(m, o, partial.p);
-    if (e && m && partial.p)
-        wn_remove_tree(partial.p);
+        e = merge(m, o, partial);
+    if (e && partial)
+        wn_remove_tree(partial);
     wn_model_close(m);
-    wn_str_free(&partial);
+    wn_free(partial);
     return e;
 }

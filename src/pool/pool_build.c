@@ -7,13 +7,14 @@
 
 #include "base/mem.h"
 #include "base/report.h"
+#include "io/folder.h"
 #include "pool/handle.h"
 #include "pool/near.h"
 #include "pool/rowmap.h"
 
 typedef struct build {
     const wn_pool_build_opts *o;
-    char *partial, *old;
+    char *partial;
     wn_ingest g;
     uint64_t near;
 } build;
@@ -36,22 +37,8 @@ static wn_err check_out(const wn_pool_build_opts *o)
     const char *out = o->common.out;
     if (!out || strcmp(out, "-") == 0)
         return wn_fail(WN_EARG, "pool build: expected --out FOLDER, found none");
-    if (!wn_file_exists(out))
-        return WN_OK;
-    if (wn_pool_is_built(out)) {
-        if (!o->common.overwrite)
-            return wn_fail(WN_EARG,
-                           "%s: a finished pool is there already (--overwrite replaces it)", out);
-        return WN_OK;
-    }
-    if (!wn_is_dir(out))
-        return wn_fail(WN_EARG, "%s: expected a folder or nothing, found a file", out);
-    char **names;
-    size_t n;
-    WN_TRY(wn_dir_list(&names, &n, out));
-    wn_names_free(names, n);
-    return n ? wn_fail(WN_EARG, "%s: expected a pool or an empty folder, found other files", out)
-             : WN_OK;
+    return wn_folder_refuse(out, "a finished pool", (const char *const[]){"rows.idx", NULL},
+                            o->common.overwrite);
 }
 
 static wn_err set(json_t *m, const char *key, json_t *value)
@@ -175,25 +162,6 @@ static wn_err make(build *b)
     return write_manifest(b);
 }
 
-/* An old pool stands aside until the new one is in its place, and comes back if that fails. */
-static wn_err put_in_place(build *b)
-{
-    const char *out = b->o->common.out;
-    bool replace = wn_pool_is_built(out);
-    if (replace) {
-        WN_TRY(wn_remove_tree(b->old));
-        WN_TRY(wn_rename(out, b->old));
-    }
-    wn_err e = wn_rename(b->partial, out);
-    if (e && replace) {
-        char text[WN_ERROR_TEXT_BYTES];
-        strcpy(text, wn_error_text());
-        wn_rename(b->old, out);
-        wn_error_set_text(text);
-    }
-    return e || !replace ? e : wn_remove_tree(b->old);
-}
-
 static wn_err say(const build *b)
 {
     const wn_ingest *g = &b->g;
@@ -212,29 +180,15 @@ static wn_err say(const build *b)
     return wn_progress("pool", "rows", g->n_rows, g->n_rows, NULL);
 }
 
-/* Without the slashes a user may have put behind the name. */
-static char *beside(const char *out, const char *tail)
-{
-    size_t n = strlen(out);
-    while (n > 1 && out[n - 1] == '/')
-        n--;
-    wn_str s = {0};
-    wn_str_add(&s, out, n);
-    wn_str_puts(&s, tail);
-    if (s.failed)
-        wn_str_free(&s);
-    return s.p;
-}
-
 wn_err wn_pool_build_job(const wn_pool_build_opts *o)
 {
     WN_TRY(check_out(o));
     build b = {.o = o, .g = {.rows.fd = -1, .index.fd = -1}};
-    b.partial = beside(o->common.out, ".partial");
-    b.old = beside(o->common.out, ".old");
-    wn_err e = b.partial && b.old ? make(&b) : WN_ENOMEM;
+    wn_err e = wn_folder_beside(&b.partial, o->common.out, ".partial");
     if (!e)
-        e = put_in_place(&b);
+        e = make(&b);
+    if (!e)
+        e = wn_folder_put(b.partial, o->common.out);
     if (e && b.partial) {
         char text[WN_ERROR_TEXT_BYTES];
         strcpy(text, wn_error_text());
@@ -245,6 +199,5 @@ wn_err wn_pool_build_job(const wn_pool_build_opts *o)
         e = say(&b);
     wn_ingest_close(&b.g);
     wn_free(b.partial);
-    wn_free(b.old);
     return e;
 }

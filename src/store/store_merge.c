@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/report.h"
 #include "io/file.h"
+#include "io/folder.h"
 #include "io/manifest.h"
 #include "store/format.h"
 #include "store/store.h"
@@ -212,7 +213,7 @@ wn_err wn_store_merge_job(const wn_store_merge_opts *o)
         return wn_fail(WN_EARG, "store merge: %s",
                        o->n_stores ? "--out is missing" : "a store is required");
     for (size_t i = 0; i < o->n_stores; i++)
-        if (strcmp(o->stores[i], o->common.out) == 0)
+        if (wn_same_place(o->stores[i], o->common.out))
             return wn_fail(WN_EARG, "%s: a store cannot be merged into itself", o->stores[i]);
     wn_err err = merge(&m);
     wn_store_writer_close(m.writer);

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/ranks.h"
 #include "base/report.h"
+#include "io/folder.h"
 #include "io/manifest.h"
 #include "train/run.h"
 
@@ -17,10 +18,7 @@ void wn_train_refresh(wn_train_run *r)
 
 static wn_err name_files(wn_train_run *r)
 {
-    wn_str s = {0};
-    wn_str_printf(&s, "%s.partial", r->o->common.out);
-    WN_TRY(wn_str_check(&s));
-    r->partial = s.p;
+    WN_TRY(wn_folder_beside(&r->partial, r->o->common.out, ".partial"));
     WN_TRY(wn_path_join(&r->checkpoint, r->partial, "checkpoint.safetensors"));
     WN_TRY(wn_path_join(&r->best, r->partial, "best.safetensors"));
     return wn_path_join(&r->log_path, r->partial, "train.jsonl");
@@ -37,7 +35,7 @@ static wn_err go_on(wn_train_run *r)
 static wn_err begin(wn_train_run *r, bool *going)
 {
     const wn_common *c = &r->o->common;
-    WN_TRY(wn_out_refuse(c->out, c->overwrite));
+    WN_TRY(wn_folder_refuse(c->out, "a finished model", wn_model_marks, c->overwrite));
     if (wn_file_exists(r->checkpoint)) {
         wn_err e = go_on(r);
         *going = !e;
@@ -123,14 +121,11 @@ static wn_err write_manifest(wn_train_run *r)
 
 wn_err wn_train_finish_files(wn_train_run *r)
 {
-    const char *out = r->o->common.out;
-    if (wn_rank() > 0)
-        return WN_OK;
+    WN_TRY(wn_folder_beside(&r->partial, r->o->common.out, ".partial"));
     WN_TRY(wn_append_sync(&r->log));
     wn_append_close(&r->log);
     WN_TRY(write_models(r));
     WN_TRY(write_manifest(r));
     WN_TRY(wn_remove_tree(r->checkpoint));
-    WN_TRY(wn_remove_tree(out));
-    return wn_rename(r->partial, out);
+    return wn_folder_put(r->partial, r->o->common.out);
 }

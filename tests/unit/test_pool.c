@@ -247,7 +247,7 @@ Test(pool, a_finished_pool_is_replaced_only_on_demand)
     wn_mkdirs(in("other"));
     put("other/letter.txt", "dear");
     strcpy(out, in("other"));
-    expect_error(wn_pool_build_job(&o), "other: expected a pool or an empty folder");
+    expect_error(wn_pool_build_job(&o), "other: expected a finished pool or an empty folder");
     cr_expect(wn_file_exists(in("other/letter.txt")));
 }
 
