@@ -313,6 +313,8 @@ static wn_err print_array(const char *path)
     wn_lines *l = NULL;
     wn_out o;
     wn_span line;
+    if (!wn_file_exists(path)) /* a job without lines, such as search --prepare */
+        return write_text(NULL, "[]", 2);
     WN_TRY(wn_lines_open(&l, path));
     wn_err err = wn_out_open(&o, NULL);
     if (err != WN_OK) {

@@ -25,6 +25,7 @@ winnow search --store s --queries s | cmp - plain
 printf 'a\nb\nd\n' >v.txt
 winnow import v.npy --ids v.txt --out s --quiet --overwrite
 winnow search --store s --queries s --prepare >/dev/null
+winnow search --store s --prepare --json
 rm s.codes-l2
 mkdir s.codes-l2
 fails winnow search --store s --prepare
