@@ -128,7 +128,8 @@ static wn_err copy_targets(const wn_run *r)
 
 /* ---- the folder ---- */
 
-/* Ours is a folder that is not there yet or empty, or one with a run's manifest. */
+/* Ours is a folder that is not there yet or empty, or one with a run's manifest. A kill while that
+ * was written leaves its temporary alone. */
 static wn_err claim_folder(const wn_run *r)
 {
     char **names, *manifest;
@@ -141,8 +142,9 @@ static wn_err claim_folder(const wn_run *r)
     if (ours)
         return WN_OK;
     WN_TRY(wn_dir_list(&names, &n, r->dir));
+    bool begun = n == 1 && strcmp(names[0], "run.json.tmp") == 0;
     wn_names_free(names, n);
-    if (n)
+    if (n && !begun)
         return wn_fail(WN_EARG,
                        "%s: is not empty and holds no experiment; expected a new folder or "
                        "that of an earlier run",

@@ -13,3 +13,10 @@ timeless whole/verdict.json >a
 timeless cut/verdict.json | cmp - a && echo "the same verdict"
 find whole -name adapter_model.safetensors | sort | while read -r f; do cmp "$f" "cut${f#whole}"; done
 find whole -name adapter_model.safetensors | wc -l
+# killed while the first file was written
+mkdir early mine
+echo '{' | tee early/run.json.tmp >mine/run.json.tmp
+echo precious >mine/file
+winnow run recipe.yaml --out early --quiet --precision f32 >/dev/null
+timeless early/verdict.json | cmp - a && ls early
+fails winnow run recipe.yaml --out mine --quiet 2>&1
