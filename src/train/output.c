@@ -121,7 +121,8 @@ static wn_err write_manifest(wn_train_run *r)
 
 wn_err wn_train_finish_files(wn_train_run *r)
 {
-    WN_TRY(wn_folder_beside(&r->partial, r->o->common.out, ".partial"));
+    if (wn_rank() > 0)
+        return WN_OK;
     WN_TRY(wn_append_sync(&r->log));
     wn_append_close(&r->log);
     WN_TRY(write_models(r));

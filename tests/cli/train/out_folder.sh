@@ -8,6 +8,10 @@ mkdir empty
 t --out empty && same_tree a empty
 fails t --out b/
 t --out b/ --overwrite --seed 1 && cmp -s a/adapter_model.safetensors b/adapter_model.safetensors || echo "made anew"
+# what is called b.old is the user's; what a kill between the two renames left behind goes
+mkdir b.old b.partial.old
+t --out b --overwrite
+ls -d b*
 mkdir mine
 echo precious >mine/file
 fails t --out mine
