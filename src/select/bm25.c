@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "base/par.h"
+#include "search/topk.h"
 #include "select/tally.h"
 #include "select/bags.h"
 #include "select/union.h"
@@ -98,26 +99,17 @@ static wn_err build(struct bm25 *m)
     return WN_OK;
 }
 
-struct hit {
-    double score;
-    uint64_t row;
-};
-
-static int best_first(const void *a, const void *b)
-{
-    const struct hit *x = a, *y = b;
-    if (x->score != y->score)
-        return x->score > y->score ? -1 : 1;
-    return x->row < y->row ? -1 : x->row > y->row;
-}
-
 /* Scores of one query, then its list. */
 static wn_err query(void *ctx, size_t q, int thread)
 {
     struct bm25 *m = ctx;
-    uint64_t N = m->c->N, n = 0, left = m->c->left;
+    uint64_t N = m->c->N, left = m->c->left;
+    size_t width = m->out->width;
     double *score = m->score + (uint64_t)thread * N;
-    struct hit *hit;
+    wn_cand *item;
+    wn_topk best;
+    WN_NEW(item, wn_topk_cap(width));
+    wn_topk_init(&best, item, width);
     for (uint64_t i = 0; i < N; i++)
         score[i] = 0;
     for (uint64_t k = m->aim.start[q]; k < m->aim.start[q + 1]; k++) {
@@ -131,18 +123,14 @@ static wn_err query(void *ctx, size_t q, int thread)
         }
     }
     for (uint64_t i = 0; i < N; i++)
-        n += score[i] > 0;
-    WN_NEW(hit, n + 1);
-    n = 0;
-    for (uint64_t i = 0; i < N; i++)
-        if (score[i] > 0)
-            hit[n++] = (struct hit){score[i], i};
-    qsort(hit, n, sizeof *hit, best_first);
-    for (size_t i = 0; i < m->out->width; i++) {
-        m->out->list_row[q * m->out->width + i] = i < n ? (int64_t)hit[i].row : WN_NO_ROW;
-        m->out->list_score[q * m->out->width + i] = i < n ? hit[i].score : NAN;
+        if (score[i] > 0 && score[i] > best.floor)
+            wn_topk_push(&best, (wn_cand){score[i], i});
+    wn_topk_finish(&best);
+    for (size_t i = 0; i < width; i++) {
+        m->out->list_row[q * width + i] = i < best.n ? (int64_t)item[i].row : WN_NO_ROW;
+        m->out->list_score[q * width + i] = i < best.n ? item[i].score : NAN;
     }
-    wn_free(hit);
+    wn_free(item);
     return WN_OK;
 }
 
