@@ -146,10 +146,26 @@ static void mm8(int32_t *c, const uint8_t *a, const int8_t *b, const int32_t *su
     store_sums((float *)(void *)c, 32);
 }
 
+/* Tiles of numbers such as products have: on zeros the unit is a quarter faster. */
+static void load_numbers(uint16_t keep, uint16_t set)
+{
+    uint16_t tile[512];
+    uint32_t x = 1;
+    for (size_t i = 0; i < sizeof tile / sizeof *tile; i++) {
+        x = x * 1664525 + 1013904223;
+        tile[i] = (uint16_t)((x >> 16 & keep) | set);
+    }
+    _tile_loadd(4, tile, 64);
+    _tile_loadd(5, tile, 64);
+    _tile_loadd(6, tile, 64);
+    _tile_loadd(7, tile, 64);
+}
+
 static double spin8(size_t rounds)
 {
     begin();
     zero_sums();
+    load_numbers(0xffff, 0);
     for (size_t i = 0; i < rounds; i++) {
         _tile_dpbusd(0, 4, 6);
         _tile_dpbusd(1, 4, 7);
@@ -164,6 +180,7 @@ static double spin16(size_t rounds)
 {
     begin();
     zero_sums();
+    load_numbers(0x80ff, 0x3f00); /* +- 0.5 .. 1.99 */
     for (size_t i = 0; i < rounds; i++) {
         _tile_dpbf16ps(0, 4, 6);
         _tile_dpbf16ps(1, 4, 7);

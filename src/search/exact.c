@@ -319,7 +319,7 @@ static wn_err reserve(struct scan *s, size_t most_queries)
         t->facts = wn_malloc(WN_CODE_ROWS * sizeof *t->facts);
         t->bound = wn_malloc(WN_CODE_ROWS / WN_SCAN_ROWS * sizeof *t->bound);
         for (int j = 0; j < 2; j++)
-            t->span[j].hit = wn_malloc(s->room_rows * padded * sizeof *t->span[j].hit);
+            t->span[j].hit = wn_malloc((s->room_rows * padded + 1) * sizeof *t->span[j].hit);
         t->scratch = wn_malloc(wn_encode_scratch(s->basis) * sizeof(float));
         t->floor = wn_malloc(padded * sizeof *t->floor);
         t->found = wn_malloc(FOUND * sizeof *t->found);

@@ -31,7 +31,7 @@ struct found {
 
 /* Rows that have been filtered, from `first` on. */
 struct scan_span {
-    wn_scan_hit *hit; /* [n]; room for s->room_rows rows of all queries */
+    wn_scan_hit *hit; /* [n]; room for s->room_rows rows of all queries, and one */
     size_t n, asked;
     uint64_t first;
     const uint64_t *sum;        /* of their rows; NULL: they need no check */

@@ -106,7 +106,7 @@ static size_t expected(wn_scan_hit *hit, const struct fixture *f, size_t n)
 Test(scan, every_form_lets_the_same_pairs_pass)
 {
     static struct fixture f;
-    static wn_scan_hit want[MOST], found[MOST];
+    static wn_scan_hit want[MOST], found[MOST + 1];
     static const size_t chunks[] = {1, 2, 3, 8, MOST_CHUNKS};
     for (uint64_t c = 0; c < sizeof chunks / sizeof *chunks; c++) {
         fill(&f, c, chunks[c]);

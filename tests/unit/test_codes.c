@@ -59,7 +59,7 @@ static void check(const float *rows, const float *query, size_t D, wn_metric met
     float *scratch = wn_malloc(wn_encode_scratch(&b) * sizeof *scratch);
     wn_row_facts facts[ROWS];
     cr_assert_eq(wn_code_queries(&c, &b, metric, query, Q), WN_OK);
-    wn_scan_hit *hit = malloc(ROWS * c.scan.Q * sizeof *hit);
+    wn_scan_hit *hit = malloc((ROWS * c.scan.Q + 1) * sizeof *hit);
     static bool pass[ROWS][Q];
     for (size_t first = 0; first < N; first += ROWS) {
         wn_scan_facts f[ROWS / WN_SCAN_ROWS];
@@ -123,7 +123,7 @@ Test(codes, what_the_queries_codes_leave_out_is_in_the_bound)
     wn_coded_queries c;
     wn_row_facts facts[WN_SCAN_ROWS];
     wn_scan_facts f;
-    static wn_scan_hit hit[WN_SCAN_ROWS * 2 * WN_SCAN_QUERIES];
+    static wn_scan_hit hit[WN_SCAN_ROWS * 2 * WN_SCAN_QUERIES + 1];
     size_t bad;
     for (size_t i = 0; i < Q * D; i++)
         query[i] = (float)wn_rng_normal(12, 0, i);
