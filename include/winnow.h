@@ -50,11 +50,11 @@ WN_API const char *wn_version(void);
 WN_API void wn_set_threads(int n);
 
 /* Several processes, started together by mpirun or srun, each of which calls the same jobs with the
- * same options: wn_embed_job, wn_grad_job and wn_train_job then share their work among them, and
- * rank 0 alone writes. Starting finds the others, or that there are none, which takes no time.
- * Without a setting by wn_set_threads, ranks that may use the same cores of a machine share them
- * evenly. WN_EARG where there are others but the library was built without MPI, or MPI cannot find
- * them. Other jobs are not for several ranks. */
+ * same options: wn_embed_job, wn_grad_job, wn_search_job and wn_train_job then share their work
+ * among them, and rank 0 alone writes. Starting finds the others, or that there are none, which
+ * takes no time. Without a setting by wn_set_threads, ranks that may use the same cores of a
+ * machine share them evenly. WN_EARG where there are others but the library was built without MPI,
+ * or MPI cannot find them. Other jobs are not for several ranks. */
 WN_API wn_err wn_ranks_start(void);
 /* Waits for the other ranks. failed: a job of this rank did, and nothing more comes of the others:
  * all processes are ended with status 1, this one too. Nothing where ranks were not started. */

@@ -18,7 +18,8 @@ const wn_command *const wn_commands[] = {WN_COMMANDS(WN_X) NULL};
 #undef WN_X
 
 /* Those whose jobs share their work among the processes that mpirun or srun started. */
-static const wn_command *const for_ranks[] = {&wn_cmd_embed, &wn_cmd_grad, &wn_cmd_train};
+static const wn_command *const for_ranks[] = {&wn_cmd_embed, &wn_cmd_grad, &wn_cmd_train,
+                                              &wn_cmd_search};
 enum { FOR_RANKS = sizeof for_ranks / sizeof *for_ranks };
 
 /* Error texts may quote a file's bytes: nothing that a terminal would obey gets through. What rank

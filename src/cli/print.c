@@ -17,7 +17,7 @@ static bool to_stdout(const char *out)
 
 wn_err wn_print_check_out(const wn_call *c)
 {
-    return wn_out_refuse(c->shared->out, c->shared->overwrite);
+    return wn_rank() > 0 ? WN_OK : wn_out_refuse(c->shared->out, c->shared->overwrite);
 }
 
 static wn_err write_text(const char *path, const char *text, size_t len)
@@ -358,7 +358,7 @@ static wn_err run_in(const wn_call *c, wn_err (*job)(const void *opts), const ch
     common->out = file;
     wn_err err = job(c->opts);
     common->out = NULL;
-    if (err == WN_OK)
+    if (err == WN_OK && wn_rank() == 0)
         err = print_array(file);
     wn_free(file);
     return err;

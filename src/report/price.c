@@ -114,10 +114,11 @@ static const char *rule_of(const wn_pricing *p)
     if (p->nodes > 1)
         return "times measured here, divided by how many times the cores; of several machines each "
                "part uses as many as it says: rows are shared out to embed and to take gradients, "
-               "in pieces of the pool that `winnow store merge` joins, and whole runs of train, "
-               "eval and select, one machine each; a training, a search and the building of the "
-               "pool are not shared; `winnow run` uses one machine, the others are given its "
-               "parts' commands; no network";
+               "by mpirun or in pieces of the pool that `winnow store merge` joins, and whole runs "
+               "of train, eval and select, one machine each; that mpirun can share a training and "
+               "a "
+               "search too is not reckoned with; the building of the pool is not shared; `winnow "
+               "run` uses one machine, the others are given its parts' commands; no network";
     return p->o->cores || p->o->core_rate > 0 || p->o->disk_rate
                ? "times measured here, divided by how many times the cores"
                : "times measured here";

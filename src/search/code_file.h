@@ -27,11 +27,14 @@ enum {
 
 typedef struct wn_code_file wn_code_file;
 
-/* Whose codes: rows [N, D], known by the hash (hex, 64 digits) of what describes them. */
+/* Whose codes: rows [N, D], known by the hash (hex, 64 digits) of what describes them. They may be
+ * a part of a store's rows, N from `first` on: their codes then come from the whole store's file,
+ * and are not kept. Answers and errors name rows by their place in the store. */
 typedef struct wn_coded_rows {
     const char *sha;
     const float *rows;
     uint64_t N;
+    uint64_t first; /* a multiple of WN_CODE_ROWS */
     size_t D;
     bool cosine;
     const wn_store *store; /* whose vectors they are: what is read is compared with its checksums;

@@ -127,7 +127,7 @@ static wn_err make_codes(wn_code_piece *p, struct scan *s, struct scan_thread *t
     wn_encode_rows(code, facts, &bad, s->basis, s->rows + first * s->D, n, t->scratch);
     if (bad < n)
         return wn_fail(WN_EFORMAT, "row %llu holds NaN or infinity",
-                       (unsigned long long)(first + bad));
+                       (unsigned long long)wn_scan_row(s, first + bad));
     for (size_t r = 0; sum && r < n; r++)
         sum[r] = wn_row_sum(s->rows + (first + r) * s->D, s->D);
     *p = (wn_code_piece){code, facts, NULL};
@@ -171,10 +171,10 @@ wn_err wn_scan_piece(void *scan, size_t i, int thread)
     uint64_t first = first_row(s, i);
     size_t n = s->N - first < WN_CODE_ROWS ? (size_t)(s->N - first) : WN_CODE_ROWS;
     wn_code_piece kept = {0}, p = {0};
-    if (s->file && !wn_code_file_piece(&kept, s->file, first / WN_CODE_ROWS)) {
+    if (s->file && !wn_code_file_piece(&kept, s->file, wn_scan_row(s, first) / WN_CODE_ROWS)) {
         __atomic_store_n(&s->use->damaged, true, __ATOMIC_RELAXED);
         return wn_fail(WN_EFORMAT, "codes of rows from %llu: not what was written",
-                       (unsigned long long)first);
+                       (unsigned long long)wn_scan_row(s, first));
     }
     for (size_t from = 0; from < n; from += s->room_rows) {
         size_t m = n - from < s->room_rows ? n - from : s->room_rows;
@@ -239,7 +239,7 @@ static void finish(const struct scan *s, size_t q)
     for (size_t i = 0; i < w->k; i++) {
         bool there = i < top->n;
         double v = there ? top->item[i].score : NAN;
-        w->row[i] = there ? (int64_t)top->item[i].row : WN_NO_ROW;
+        w->row[i] = there ? (int64_t)wn_scan_row(s, top->item[i].row) : WN_NO_ROW;
         w->score[i] = there && s->metric == WN_METRIC_L2 ? -v : v;
         if (v == 0) /* no "-0" from a distance of nothing */
             w->score[i] = 0;
@@ -489,6 +489,7 @@ wn_err wn_search_coded(const wn_coded_rows *of, wn_code_use *use, const wn_asked
                      .file = use->file,
                      .use = use};
     use->damaged = false;
+    WN_ASSERT(of->first % WN_CODE_ROWS == 0);
     if (s.D == 0 || s.D >= 1 << 20)
         return wn_fail(WN_EARG, "search: expected 1 to %d numbers a row, found %zu", (1 << 20) - 1,
                        s.D);

@@ -87,6 +87,11 @@ wn_err wn_scan_all(struct scan *s);
 bool wn_scan_spread(const struct scan *s);
 /* One piece of the window at work, the i-th of this stage: a body of wn_par_for. */
 wn_err wn_scan_piece(void *scan, size_t piece, int thread);
+/* A row's place in the store. */
+static inline uint64_t wn_scan_row(const struct scan *s, uint64_t row)
+{
+    return s->of->first + row;
+}
 /* Where the i-th piece of this stage lies. */
 static inline size_t wn_scan_place(const struct scan *s, size_t i)
 {

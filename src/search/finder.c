@@ -12,6 +12,7 @@ struct wn_finder {
     const wn_store *store;
     wn_metric metric;
     wn_coded_rows rows;
+    bool part; /* of the store's */
     char *path;
     wn_code_use use;
 };
@@ -48,6 +49,11 @@ static wn_err take(wn_finder *f, bool prepare)
     return WN_OK;
 }
 
+static bool large(const wn_coded_rows *r)
+{
+    return r->N * r->D * sizeof(float) > wn_machine_memory() / 2;
+}
+
 wn_err wn_finder_open(wn_finder **out, const wn_store *s, wn_metric metric, bool prepare)
 {
     wn_finder *f;
@@ -60,7 +66,7 @@ wn_err wn_finder_open(wn_finder **out, const wn_store *s, wn_metric metric, bool
                               .D = wn_store_dim(s),
                               .cosine = metric == WN_METRIC_COSINE,
                               .store = s};
-    f->rows.large = f->rows.N * f->rows.D * sizeof(float) > wn_machine_memory() / 2;
+    f->rows.large = large(&f->rows);
     wn_err e = take(f, prepare);
     if (e) {
         wn_finder_close(f);
@@ -79,15 +85,26 @@ void wn_finder_close(wn_finder *f)
     wn_free(f);
 }
 
+void wn_finder_part(wn_finder *f, uint64_t first, uint64_t n)
+{
+    WN_ASSERT(WN_FINDER_STEP % WN_CODE_ROWS == 0 && n > 0 && first + n <= wn_store_rows(f->store));
+    f->rows.rows = wn_store_vector(f->store, first);
+    f->rows.first = first;
+    f->rows.N = n;
+    f->rows.large = large(&f->rows);
+    f->part = true;
+    f->use.keep = NULL;
+}
+
 wn_err wn_finder_find(wn_finder *f, const wn_asked *ask, size_t n)
 {
     wn_err e = wn_search_coded(&f->rows, &f->use, ask, n, f->metric);
     if (!f->use.damaged)
         return e;
-    wn_message("%s: it is damaged; it is made again", f->path);
+    wn_message("%s: it is damaged%s", f->path, f->part ? "" : "; it is made again");
     wn_code_file_close(f->use.file);
     f->use.file = NULL;
-    f->use.keep = f->path;
+    f->use.keep = f->part ? NULL : f->path;
     return wn_search_coded(&f->rows, &f->use, ask, n, f->metric);
 }
 

@@ -20,6 +20,11 @@ bool wn_codes_worth(uint64_t rows, size_t dim);
  * (code_file.h). */
 wn_err wn_finder_open(wn_finder **out, const wn_store *s, wn_metric metric, bool prepare);
 void wn_finder_close(wn_finder *f);
+/* From here on only rows [first, first + n) are searched, n not 0, in all rows' order and by all
+ * rows' codes where there are any; where not they are made by every search. No row is to be
+ * skipped by those who ask. */
+enum { WN_FINDER_STEP = 256 }; /* first is a multiple of it */
+void wn_finder_part(wn_finder *f, uint64_t first, uint64_t n);
 /* What `n` askers ask for, in one pass over the store's rows: the same answers as one by one. */
 wn_err wn_finder_find(wn_finder *f, const wn_asked *ask, size_t n);
 /* Puts the names of both stores before an error of these calls that does not begin with the

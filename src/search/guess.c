@@ -38,7 +38,7 @@ wn_err wn_sample_basis(wn_basis *b, const struct scan *s)
     float *few = wn_malloc((n * s->D + 1) * sizeof *few);
     wn_err e = few ? WN_OK : WN_ENOMEM;
     for (uint64_t i = 0; s->of->large && s->of->store && i < n; i++)
-        wn_store_ahead(s->of->store, spread(s, i, n), 1);
+        wn_store_ahead(s->of->store, wn_scan_row(s, spread(s, i, n)), 1);
     for (uint64_t i = 0; !e && i < n; i++) {
         uint64_t row = spread(s, i, n);
         const float *x = s->rows + row * s->D;
@@ -46,9 +46,10 @@ wn_err wn_sample_basis(wn_basis *b, const struct scan *s)
             continue;
         bool finite = isfinite(wn_exact_dot(x, x, s->D));
         if (!finite && s->of->store) /* damaged rather than wrong? */
-            e = wn_store_verify(s->of->store, row, 1);
+            e = wn_store_verify(s->of->store, wn_scan_row(s, row), 1);
         if (!finite && !e)
-            e = wn_fail(WN_EFORMAT, "row %llu holds NaN or infinity", (unsigned long long)row);
+            e = wn_fail(WN_EFORMAT, "row %llu holds NaN or infinity",
+                        (unsigned long long)wn_scan_row(s, row));
         memcpy(few + m++ * s->D, x, s->D * sizeof *x);
     }
     if (!e)
@@ -83,7 +84,8 @@ static void sample_block(void *ctx, size_t block, int thread)
         for (size_t r = 0; r < WN_SCAN_ROWS; r++) {
             m->facts[first + r] = (wn_row_facts){.norm2 = INFINITY};
             if (r < n)
-                wn_code_file_row(s->file, m->row[first + r], code, r, &m->facts[first + r]);
+                wn_code_file_row(s->file, wn_scan_row(s, m->row[first + r]), code, r,
+                                 &m->facts[first + r]);
         }
         return;
     }
@@ -97,9 +99,9 @@ static void sample_block(void *ctx, size_t block, int thread)
 static void ask_ahead(const struct scan *s, uint64_t row)
 {
     if (s->of->large && s->file)
-        wn_code_file_row_ahead(s->file, row);
+        wn_code_file_row_ahead(s->file, wn_scan_row(s, row));
     else if (s->of->large && s->of->store)
-        wn_store_ahead(s->of->store, row, 1);
+        wn_store_ahead(s->of->store, wn_scan_row(s, row), 1);
 }
 
 /* A page or more was mapped for each row: where memory does not hold all they go at once. */
@@ -110,9 +112,10 @@ static void take_blocks(struct sample *m)
     for (m->from = 0; m->from < blocks; m->from += together) {
         wn_par_do(blocks - m->from < together ? blocks - m->from : together, sample_block, m);
         if (s->of->large && s->file)
-            wn_code_file_behind(s->file, 0, (s->N + WN_CODE_ROWS - 1) / WN_CODE_ROWS);
+            wn_code_file_behind(s->file, wn_scan_row(s, 0) / WN_CODE_ROWS,
+                                (s->N + WN_CODE_ROWS - 1) / WN_CODE_ROWS);
         else if (s->of->large && s->of->store)
-            wn_store_behind(s->of->store, 0, s->N);
+            wn_store_behind(s->of->store, wn_scan_row(s, 0), s->N);
     }
 }
 

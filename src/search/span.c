@@ -75,9 +75,9 @@ void wn_span_hits(struct scan_span *p, const struct scan *s, size_t hits, uint64
     if (!s->file || !s->of->large || !s->of->store)
         return;
     if (p->asked > rows / DENSE)
-        wn_store_ahead(s->of->store, first, rows);
+        wn_store_ahead(s->of->store, wn_scan_row(s, first), rows);
     for (size_t i = 0; i < p->asked && p->asked <= rows / DENSE; i++)
-        wn_store_ahead(s->of->store, first + p->row[i], 1);
+        wn_store_ahead(s->of->store, wn_scan_row(s, first + p->row[i]), 1);
 }
 
 /* That a row's numbers are those its code was made of: it was not read with its codes, and its
@@ -88,11 +88,12 @@ static wn_err check_row(const struct scan *s, uint64_t row, uint64_t expected)
     if (expected == found)
         return WN_OK;
     if (s->of->store)
-        WN_TRY(wn_store_verify(s->of->store, row, 1));
+        WN_TRY(wn_store_verify(s->of->store, wn_scan_row(s, row), 1));
     return wn_fail(
         WN_EFORMAT,
         "row %llu: expected checksum %016llx, as when its codes were made, found %016llx",
-        (unsigned long long)row, (unsigned long long)expected, (unsigned long long)found);
+        (unsigned long long)wn_scan_row(s, row), (unsigned long long)expected,
+        (unsigned long long)found);
 }
 
 wn_err wn_span_score(struct scan *s, struct scan_thread *t, struct scan_span *p)

@@ -49,9 +49,9 @@ bool wn_scan_spread(const struct scan *s)
 static void ahead(const struct scan *s, uint64_t first, uint64_t n)
 {
     if (s->file && s->of->large)
-        wn_code_file_ahead(s->file, first / WN_CODE_ROWS, n / WN_CODE_ROWS);
+        wn_code_file_ahead(s->file, wn_scan_row(s, first) / WN_CODE_ROWS, n / WN_CODE_ROWS);
     else if (!s->file && store_of(s))
-        wn_store_ahead(s->of->store, first, n);
+        wn_store_ahead(s->of->store, wn_scan_row(s, first), n);
 }
 
 static void behind(const struct scan *s, uint64_t first, uint64_t n)
@@ -59,9 +59,9 @@ static void behind(const struct scan *s, uint64_t first, uint64_t n)
     if (!s->of->large)
         return;
     if (s->file)
-        wn_code_file_behind(s->file, first / WN_CODE_ROWS, n / WN_CODE_ROWS);
+        wn_code_file_behind(s->file, wn_scan_row(s, first) / WN_CODE_ROWS, n / WN_CODE_ROWS);
     if (store_of(s))
-        wn_store_behind(s->of->store, first, n);
+        wn_store_behind(s->of->store, wn_scan_row(s, first), n);
 }
 
 /* ---- codes that are kept ---- */
@@ -129,7 +129,7 @@ static wn_err scan_window(struct scan *s, uint64_t n)
     s->stride = wn_scan_spread(s) ? stride_of(s->pieces) : 1;
     s->turn = 0;
     if (store_of(s) && !s->file)
-        WN_TRY(wn_store_verify(s->of->store, s->from, n));
+        WN_TRY(wn_store_verify(s->of->store, wn_scan_row(s, s->from), n));
     WN_TRY(scan_pieces(s));
     WN_TRY(wn_scan_flush(s));
     return s->writer ? unkept(s, wn_code_writer_next(s->writer, s->pieces)) : WN_OK;
