@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/interval.h"
 #include "base/mem.h"
 #include "base/par.h"
 #include "base/rng.h"
@@ -108,22 +109,6 @@ static void resample_piece(void *ctx, size_t piece, int thread)
     }
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Linear between order statistics, as numpy.quantile's default. */
-static double quantile(const double *sorted, size_t n, double q)
-{
-    double at = q * (double)(n - 1);
-    size_t i = (size_t)at;
-    if (i + 1 >= n)
-        return sorted[n - 1];
-    return sorted[i] + (at - (double)i) * (sorted[i + 1] - sorted[i]);
-}
-
 static double plain_mean(const double *v, size_t n)
 {
     double sum = 0;
@@ -142,9 +127,7 @@ static wn_interval run_bootstrap(struct bootstrap *b)
     b->times = wn_malloc((size_t)wn_par_threads() * b->n * sizeof *b->times);
     if (b->value && b->times) {
         wn_par_do(RESAMPLES / PIECE, resample_piece, b);
-        qsort(b->value, RESAMPLES, sizeof *b->value, by_value);
-        out.low = quantile(b->value, RESAMPLES, 0.025);
-        out.high = quantile(b->value, RESAMPLES, 0.975);
+        wn_interval95(&out.low, &out.high, b->value, RESAMPLES);
     }
     wn_free(b->times);
     wn_free(b->value);

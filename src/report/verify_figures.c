@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/interval.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "report/verify.h"
@@ -16,12 +17,6 @@ struct ranked {
 static int by_value(const void *a, const void *b)
 {
     double x = ((const struct ranked *)a)->value, y = ((const struct ranked *)b)->value;
-    return (x > y) - (x < y);
-}
-
-static int by_number(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
@@ -98,14 +93,6 @@ static void draw(size_t *pick, const struct figures *f, uint64_t resample)
         pick[i] = (size_t)wn_rng_below(&rng, f->n);
 }
 
-/* The 95 % interval of what was put into value[0 .. m). */
-static void interval(double *low, double *high, struct figures *f, size_t m)
-{
-    qsort(f->value, m, sizeof *f->value, by_number);
-    *low = m ? f->value[(size_t)(0.025 * (double)(m - 1))] : NAN;
-    *high = m ? f->value[(size_t)ceil(0.975 * (double)(m - 1))] : NAN;
-}
-
 static wn_err spearman_interval(double *low, double *high, struct figures *f)
 {
     size_t *pick, m = 0;
@@ -123,7 +110,7 @@ static wn_err spearman_interval(double *low, double *high, struct figures *f)
             f->value[m++] = rho;
     }
     wn_free(pick);
-    interval(low, high, f, m);
+    wn_interval95(low, high, f->value, m);
     return err;
 }
 
@@ -144,7 +131,7 @@ static wn_err error_interval(double *mean, double *low, double *high, struct fig
             f->value[r] += f->x[pick[i]] / (double)f->n;
     }
     wn_free(pick);
-    interval(low, high, f, RESAMPLES);
+    wn_interval95(low, high, f->value, RESAMPLES);
     return WN_OK;
 }
 

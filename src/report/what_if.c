@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/interval.h"
 #include "base/mem.h"
 #include "io/file.h"
 #include "io/json.h"
@@ -95,12 +96,6 @@ static wn_err estimate(struct job *j)
 
 /* ---- output ---- */
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static json_t *side(const struct job *j, int i)
 {
     const wn_groups *g = &j->s.groups;
@@ -119,9 +114,8 @@ static json_t *change(const struct job *j)
         return NULL;
     for (size_t b = 0; b < j->B; b++)
         d[b] = j->all[2 * b + 1] - j->all[2 * b];
-    qsort(d, j->B, sizeof *d, by_value);
-    double low = d[(size_t)(0.025 * (double)(j->B - 1))],
-           high = d[(size_t)ceil(0.975 * (double)(j->B - 1))];
+    double low, high;
+    wn_interval95(&low, &high, d, j->B);
     wn_free(d);
     return json_pack("{s:f, s:[f, f], s:s}", "value", j->estimate[1] - j->estimate[0], "ci95", low,
                      high, "verdict",

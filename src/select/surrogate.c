@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/interval.h"
 #include "base/mem.h"
 #include "base/report.h"
 #include "base/rng.h"
@@ -344,19 +345,6 @@ static void draw_counts(double *weight, const wn_logit_data *d, uint64_t seed, u
     }
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double quantile(const double *sorted, size_t n, double q)
-{
-    double at = q * (double)(n - 1);
-    size_t i = (size_t)at;
-    return i + 1 < n ? sorted[i] + (at - (double)i) * (sorted[i + 1] - sorted[i]) : sorted[i];
-}
-
 struct resample {
     double *w, *again, *weight, *aim, *all, *column;
 };
@@ -399,9 +387,7 @@ wn_err wn_surrogate_bootstrap(double *low, double *high, double *all, wn_surroga
     for (size_t j = 0; j < M && err == WN_OK; j++) {
         for (size_t b = 0; b < B; b++)
             r.column[b] = r.all[b * M + j];
-        qsort(r.column, B, sizeof *r.column, by_value);
-        low[j] = quantile(r.column, B, 0.025);
-        high[j] = quantile(r.column, B, 0.975);
+        wn_interval95(&low[j], &high[j], r.column, B);
     }
     if (all && err == WN_OK)
         memcpy(all, r.all, B * M * sizeof *all);

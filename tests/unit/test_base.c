@@ -1,9 +1,11 @@
 #include <criterion/criterion.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "base/err.h"
+#include "base/interval.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -227,4 +229,21 @@ Test(str, spans)
     cr_assert_not(wn_span_is((wn_span){"abcd", 3}, "ab"));
     cr_assert_not(wn_span_is((wn_span){"abcd", 2}, "ac"));
     cr_assert(wn_span_is((wn_span){"", 0}, ""));
+}
+
+/* numpy.quantile of 0, 1, ..., n - 1 is q * (n - 1). */
+Test(interval, quantiles_lie_between_order_statistics)
+{
+    double v[200], low, high;
+    for (size_t n = 1; n <= 200; n += n < 5 ? 1 : 39) {
+        for (size_t i = 0; i < n; i++)
+            v[i] = (double)((i * 7 + 3) % n); /* a permutation where 7 does not divide n */
+        if (n % 7 == 0)
+            continue;
+        wn_interval95(&low, &high, v, n);
+        cr_expect_float_eq(low, 0.025 * (double)(n - 1), 1e-12, "%zu: %g", n, low);
+        cr_expect_float_eq(high, 0.975 * (double)(n - 1), 1e-12, "%zu: %g", n, high);
+    }
+    wn_interval95(&low, &high, v, 0);
+    cr_expect(isnan(low) && isnan(high));
 }
