@@ -95,7 +95,7 @@ wn_err wn_price_joining(wn_pricing *p, const char *name, double rows, double row
 
 static uint64_t k_of(const wn_recipe_arm *a)
 {
-    return a->k ? a->k : 500;
+    return a->k ? a->k : WN_HITS;
 }
 
 static double all_queries(const wn_pricing *p)

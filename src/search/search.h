@@ -13,6 +13,7 @@ wn_err wn_metric_parse(wn_metric *m, const char *name); /* NULL: l2 */
 const char *wn_metric_name(wn_metric m);
 
 enum { WN_NO_ROW = -1 };
+enum { WN_HITS = 500 }; /* of a query, unless an option says otherwise */
 
 /* Queries that one pass over the rows answers, at most. */
 size_t wn_search_together(size_t k);

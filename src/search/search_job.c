@@ -161,7 +161,7 @@ static void take_share(struct search *x)
 
 static wn_err search(const wn_search_opts *o, struct search *x)
 {
-    x->k = o->k ? o->k : 500;
+    x->k = o->k ? o->k : WN_HITS;
     if (x->k > wn_store_rows(x->store))
         x->k = wn_store_rows(x->store);
     take_share(x);

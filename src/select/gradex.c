@@ -68,24 +68,13 @@ wn_err wn_gradex_take(wn_picks *out, const wn_candidates *c, const wn_select_opt
 {
     double *rows = NULL;
     uint64_t *order = NULL;
-    wn_filler f = {0};
     out->about = about;
     out->scored = true;
     wn_err err = about ? score_rows(&rows, c, s, chosen, score) : WN_ENOMEM;
     if (err == WN_OK)
         err = wn_random_order(&order, c, o->common.seed, 0);
     if (err == WN_OK)
-        err = wn_filler_init(&f, c, o);
-    for (uint64_t i = 0; i < c->left && err == WN_OK; i++) {
-        if (isnan(rows[order[i]]))
-            continue;
-        wn_fill fill = wn_filler_take(&f, order[i]);
-        if (fill == WN_FILL_FULL)
-            break;
-        if (fill == WN_FILL_TAKEN)
-            err = wn_picks_add(out, (wn_pick){.row = order[i], .score = rows[order[i]]});
-    }
-    wn_filler_free(&f);
+        err = wn_take_in_order(out, c, o, order, rows);
     wn_free(order);
     wn_free(rows);
     return err;

@@ -40,17 +40,8 @@ wn_err wn_random_order(uint64_t **order, const wn_candidates *c, uint64_t seed, 
 wn_err wn_pick_random(wn_picks *out, const wn_candidates *c, const wn_select_opts *o)
 {
     uint64_t *order;
-    wn_filler f;
     WN_TRY(wn_random_order(&order, c, o->common.seed, 0));
-    wn_err err = wn_filler_init(&f, c, o);
-    for (uint64_t i = 0; i < c->left && err == WN_OK; i++) {
-        wn_fill fill = wn_filler_take(&f, order[i]);
-        if (fill == WN_FILL_FULL)
-            break;
-        if (fill == WN_FILL_TAKEN)
-            err = wn_picks_add(out, (wn_pick){.row = order[i]});
-    }
-    wn_filler_free(&f);
+    wn_err err = wn_take_in_order(out, c, o, order, NULL);
     wn_free(order);
     return err;
 }

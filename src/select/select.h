@@ -91,6 +91,9 @@ wn_err wn_constrain(wn_constraint_counts *counts, wn_candidates *c, const wn_sel
                     wn_pool *const *avoid, size_t n_avoid);
 void wn_constraint_counts_free(wn_constraint_counts *counts);
 
+#define WN_AVOID_COSINE 0.95 /* from which on a vector is like a target's, unless an option says   \
+                              */
+
 /* By vectors (vector_veto.c): rows whose vector is close to one of o->avoid_store; rows that repeat
  * an earlier one of o->near_cosine. `strike` says which. */
 typedef void (*wn_strike_fn)(void *ctx, uint64_t candidate);
@@ -187,6 +190,10 @@ wn_err wn_pick_all(wn_picks *out, const wn_candidates *c, const wn_select_opts *
  * random numbers row 0 stands. *order [c->left], wn_free. */
 wn_err wn_random_order(uint64_t **order, const wn_candidates *c, uint64_t seed, uint64_t first);
 
+/* Candidates order [c->left] one after the other, as far as budget and caps go. score NULL, or
+ * [c->N]: rows without one (NaN) are passed over. */
+wn_err wn_take_in_order(wn_picks *out, const wn_candidates *c, const wn_select_opts *o,
+                        const uint64_t *order, const double *score);
 /* The candidates of the largest scores as far as budget and caps go, ties to the smaller number;
  * score [c->N], of which those struck out are not read. */
 wn_err wn_take_best(wn_picks *out, const wn_candidates *c, const wn_select_opts *o,

@@ -187,7 +187,7 @@ static wn_err choose(wn_picks *out, struct unite *d)
 wn_err wn_lists_make(wn_picks *out, size_t *k, const wn_candidates *c, const wn_select_opts *o,
                      size_t Q)
 {
-    *k = o->k ? o->k : 500;
+    *k = o->k ? o->k : WN_HITS;
     *k = *k < c->left ? *k : (size_t)c->left;
     out->Q = Q;
     out->width = *k + NEXT < c->left ? *k + NEXT : (size_t)c->left;

@@ -8,8 +8,6 @@
 #include "select/pairs.h"
 #include "select/select.h"
 
-#define AVOID_COSINE 0.95
-
 /* ---- the candidates' rows in the store ---- */
 
 struct named {
@@ -173,7 +171,7 @@ wn_err wn_strike_like_targets(wn_vetoes *out, uint64_t *vectors, const wn_candid
 {
     struct lists l;
     WN_TRY(lists_make(&l, c, o->vectors, "--avoid-store"));
-    double least = o->avoid_cosine != 0 ? o->avoid_cosine : AVOID_COSINE;
+    double least = o->avoid_cosine != 0 ? o->avoid_cosine : WN_AVOID_COSINE;
     wn_err err = WN_OK;
     for (size_t i = 0; i < o->n_avoid_store && err == WN_OK; i++) {
         wn_store *t;

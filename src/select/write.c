@@ -181,9 +181,9 @@ static json_t *options(const wn_select_opts *o, bool lists)
         json_object_set_new(m, "near_cosine", json_real(o->near_cosine));
     if (o->n_avoid_store)
         json_object_set_new(m, "avoid_cosine",
-                            json_real(o->avoid_cosine != 0 ? o->avoid_cosine : 0.95));
+                            json_real(o->avoid_cosine != 0 ? o->avoid_cosine : WN_AVOID_COSINE));
     if (lists)
-        json_object_set_new(m, "k", number(o->k ? o->k : 500));
+        json_object_set_new(m, "k", number(o->k ? o->k : WN_HITS));
     if (lists && o->store)
         json_object_set_new(m, "metric", json_string(o->metric ? o->metric : "l2"));
     return m;
@@ -359,7 +359,7 @@ static wn_err manifest(json_t **out, const wn_picks *p, const wn_candidates *c,
                             json_pack("{s:I, s:I, s:b}", "queries", (json_int_t)p->Q,
                                       "hits_a_query", (json_int_t)p->used, "best_only",
                                       p->best_only));
-    wn_err err = wn_selection_shares(m, p, c, o->k ? o->k : 500);
+    wn_err err = wn_selection_shares(m, p, c, o->k ? o->k : WN_HITS);
     if (err == WN_OK)
         err = inputs(from, c, in, o);
     if (err != WN_OK)
