@@ -48,7 +48,7 @@ bool wn_scan_spread(const struct scan *s)
 
 static void ahead(const struct scan *s, uint64_t first, uint64_t n)
 {
-    if (s->file && s->of->large)
+    if (s->file)
         wn_code_file_ahead(s->file, wn_scan_row(s, first) / WN_CODE_ROWS, n / WN_CODE_ROWS);
     else if (!s->file && store_of(s))
         wn_store_ahead(s->of->store, wn_scan_row(s, first), n);
