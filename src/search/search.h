@@ -1,7 +1,7 @@
 /* Exact top-k: one pass over the rows for all queries. 8-bit codes filter with a proved bound
  * (codes.h), float64 sums of the stored float32 numbers score what passes; so the answer is the k
- * best of the exact scores, ties to the smaller row position, for every thread count and instruction
- * set. */
+ * best of the exact scores, ties to the smaller row position, for every thread count and
+ * instruction set. */
 #ifndef WN_SEARCH_SEARCH_H
 #define WN_SEARCH_SEARCH_H
 

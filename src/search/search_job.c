@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/par.h"
 #include "base/ranks.h"
 #include "io/file.h"
 #include "io/json.h"
@@ -9,7 +10,11 @@
 #include "search/finder.h"
 #include "store/queries.h"
 
-enum { FORGET = 64 }; /* ids looked up, each of which may have mapped a megabyte */
+enum {
+    FORGET = 64,           /* ids looked up, each of which may have mapped a megabyte */
+    TEXT_BYTES = 16 << 20, /* of lines made together, by a guess of HIT_TEXT a hit */
+    HIT_TEXT = 64
+};
 
 static void hits_line(wn_str *line, const wn_store *s, const wn_store *queries, size_t q,
                       const int64_t *row, const double *score, size_t k)
@@ -109,11 +114,49 @@ static wn_err find_all(struct search *x)
         &(wn_deal){.ctx = x, .chunks = (uint64_t)wn_ranks(), .make = find_part, .take = take_part});
 }
 
+struct lines {
+    const struct search *x;
+    wn_str *line;
+    size_t from; /* the first one's query of this pass */
+};
+
+static void make_line(void *ctx, size_t i, int thread)
+{
+    (void)thread;
+    const struct lines *l = ctx;
+    const struct search *x = l->x;
+    size_t q = l->from + i;
+    wn_str_clear(&l->line[i]);
+    hits_line(&l->line[i], x->store, x->queries, x->at + q, x->row + q * x->k, x->score + q * x->k,
+              x->k);
+}
+
+/* The lines of this pass: to write a hit's score takes longer than to find it. */
+static wn_err write_lines(wn_out *out, const struct search *x)
+{
+    size_t most = TEXT_BYTES / (HIT_TEXT * x->k) + (size_t)wn_par_threads();
+    struct lines l = {.x = x};
+    WN_NEW(l.line, most);
+    wn_err err = WN_OK;
+    for (; l.from < x->n && err == WN_OK; l.from += most) {
+        size_t n = x->n - l.from < most ? x->n - l.from : most;
+        wn_par_do(n, make_line, &l);
+        for (size_t i = 0; i < n && err == WN_OK; i++) {
+            err = wn_str_check(&l.line[i]);
+            if (err == WN_OK)
+                err = wn_out_write(out, l.line[i].p, l.line[i].len);
+        }
+    }
+    for (size_t i = 0; i < most; i++)
+        wn_str_free(&l.line[i]);
+    wn_free(l.line);
+    return err;
+}
+
 /* out: NULL on ranks other than 0. */
 static wn_err write_hits(wn_out *out, struct search *x)
 {
     size_t Q = wn_store_rows(x->queries), block = block_of(Q, x->k), k = x->k;
-    wn_str line = {0};
     WN_NEW(x->row, block * k + 1);
     WN_NEW(x->score, block * k + 1);
     WN_NEW(x->merged_row, k + 1);
@@ -122,15 +165,9 @@ static wn_err write_hits(wn_out *out, struct search *x)
     for (x->at = 0; x->at < Q && err == WN_OK; x->at += block) {
         x->n = Q - x->at < block ? Q - x->at : block;
         err = find_all(x);
-        for (size_t q = 0; out && q < x->n && err == WN_OK; q++) {
-            wn_str_clear(&line);
-            hits_line(&line, x->store, x->queries, x->at + q, x->row + q * k, x->score + q * k, k);
-            err = wn_str_check(&line);
-            if (err == WN_OK)
-                err = wn_out_write(out, line.p, line.len);
-        }
+        if (out && err == WN_OK)
+            err = write_lines(out, x);
     }
-    wn_str_free(&line);
     return err;
 }
 
