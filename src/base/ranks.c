@@ -136,6 +136,7 @@ wn_err wn_ranks_agree(wn_err mine)
     int lowest;
     if (ranks == 1)
         return mine;
+    told = false;
     snprintf(said.text, sizeof said.text, "%s", wn_error_text());
     WN_TRY(wn_wire_min(&lowest, mine ? rank : INT_MAX));
     if (lowest == INT_MAX)

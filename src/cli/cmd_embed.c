@@ -38,7 +38,8 @@ const wn_command wn_cmd_embed = {
     "Writes a store: vectors in the rows' order with ids, tasks and token counts. A killed run "
     "goes on "
     "where it stopped when the same command is given again, and ends with the same bytes. So does "
-    "a finished store when the pool has grown behind the rows it has.",
+    "a finished store when the pool has grown behind the rows it has. Processes that mpirun or "
+    "srun started together share the work (docs/clusters.md).",
     "winnow embed --model encoder --pool pool --out vectors",
     0,
     0,

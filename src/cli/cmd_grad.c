@@ -65,7 +65,8 @@ const wn_command wn_cmd_grad = {
     "tokens: loss is -log p, margin is log(p / (1 - p)), exact; margin-ref and margin-ref-cot are "
     "the "
     "clipped margins of the GradEx reference (instruction and chain-of-thought data). A killed run "
-    "goes on where it stopped when the same command is given again, and ends with the same bytes.",
+    "goes on where it stopped when the same command is given again, and ends with the same bytes. "
+    "Processes that mpirun or srun started together share the work (docs/clusters.md).",
     "winnow grad --model model.gguf --adapter adapter --pool pool --quantity margin "
     "--project 100 --out gradients",
     0,

@@ -34,7 +34,8 @@ const wn_command wn_cmd_search = {
     "stores "
     "of 64 MB of vectors and more the first search keeps 8-bit codes of the rows in a file beside "
     "the store, STORE.codes-l2 or STORE.codes-cosine, which later ones read: a quarter of the "
-    "bytes. It may be removed at any time.",
+    "bytes. It may be removed at any time. Processes that mpirun or srun started together share "
+    "the work (docs/clusters.md).",
     "winnow search --store vectors --queries target --k 10",
     0,
     0,

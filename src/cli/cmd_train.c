@@ -123,7 +123,8 @@ const wn_command wn_cmd_train = {
     "lora and ia3 write an adapter that PEFT loads, full a model folder that transformers loads; "
     "train.jsonl in it has step, loss, learning rate and tokens/s. A killed run goes on from its "
     "last checkpoint when the same command is given again, and ends with the same bytes. "
-    "docs/training.md says what each method, loss and optimizer does.",
+    "docs/training.md says what each method, loss and optimizer does. Processes that mpirun or "
+    "srun started together share the work (docs/clusters.md).",
     "winnow train --model model.gguf --data chosen.jsonl --epochs 2 --out adapter",
     0,
     0,

@@ -1,8 +1,8 @@
 /* The loop. An update's gradient is a sum over its examples in their order, so it does not depend
  * on how many tokens are computed at once (but for the last bits of shared parameters in full
  * fine-tuning: sink.c), nor on how many ranks compute them (relay.h). All ranks make the same step
- * with it; rank 0 alone keeps the log and checkpoints. Nothing is allocated in it but by writing
- * checkpoints. */
+ * with it; rank 0 alone keeps the log and checkpoints. Nothing is allocated in it but by
+ * evaluations and by writing checkpoints. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -116,40 +116,74 @@ static wn_err diverged(wn_train_run *r, const struct update *u, double norm, dou
 /* ---- evaluation ----------------------------------------------------------------------------
  */
 
+/* Sums over rows, of batches that are dealt to ranks. */
 struct score {
-    double loss, right; /* sums over rows */
+    double loss, right;
 };
 
+struct evaluation {
+    wn_train_run *r;
+    struct score sum;
+    uint64_t batch, row; /* made next, and its first row */
+};
+
+/* The batch that begins at row *at, which becomes that of the next. */
+static void fill_eval_batch(wn_train_run *r, uint64_t *at)
+{
+    wn_data_batch_clear(&r->eval_batch);
+    while (*at < r->eval_data.rows && wn_data_add(&r->eval_batch, &r->eval_data, *at, 1))
+        ++*at;
+}
+
 /* A row's texts are its choices, or its target alone; the first of equals wins. */
-static void score_batch(struct score *s, const wn_train_run *r)
+static struct score score_row(const wn_train_run *r, size_t i)
 {
     const wn_data_batch *b = &r->eval_batch;
-    for (size_t i = 0; i < b->rows; i++) {
-        const wn_data_row *row = &r->eval_data.row[b->row[i]];
-        uint32_t s0 = b->first[i], best = s0;
-        for (uint32_t k = s0; k < s0 + row->texts; k++)
-            best = r->nll[k] < r->nll[best] ? k : best;
-        s->right += best == s0 + row->answer;
-        s->loss += r->nll[s0 + row->answer] / r->count[s0 + row->answer];
+    const wn_data_row *row = &r->eval_data.row[b->row[i]];
+    uint32_t s0 = b->first[i], best = s0;
+    for (uint32_t k = s0; k < s0 + row->texts; k++)
+        best = r->nll[k] < r->nll[best] ? k : best;
+    return (struct score){r->nll[s0 + row->answer] / r->count[s0 + row->answer],
+                          best == s0 + row->answer};
+}
+
+static wn_err score_batch(void *ctx, uint64_t batch, wn_str *scores)
+{
+    struct evaluation *e = ctx;
+    wn_train_run *r = e->r;
+    for (; e->batch <= batch; e->batch++)
+        fill_eval_batch(r, &e->row);
+    WN_TRY(wn_model_nll(r->model, r->work, &r->eval_batch.batch, r->nll, r->count));
+    for (size_t i = 0; i < r->eval_batch.rows; i++) {
+        struct score s = score_row(r, i);
+        wn_str_add(scores, &s, sizeof s);
     }
+    return WN_OK;
+}
+
+static wn_err add_scores(void *ctx, uint64_t batch, const char *scores, size_t bytes)
+{
+    (void)batch;
+    struct evaluation *e = ctx;
+    for (struct score s; bytes >= sizeof s; bytes -= sizeof s, scores += sizeof s) {
+        memcpy(&s, scores, sizeof s);
+        e->sum.loss += s.loss;
+        e->sum.right += s.right;
+    }
+    return WN_OK;
 }
 
 static wn_err evaluate(wn_train_run *r, double *loss, double *accuracy)
 {
-    struct score s = {0};
-    uint64_t n = r->eval_data.rows;
-    wn_data_batch_clear(&r->eval_batch);
-    for (uint64_t i = 0; i < n;) {
-        bool fits = wn_data_add(&r->eval_batch, &r->eval_data, i, 1);
-        i += fits;
-        if (fits && i < n)
-            continue;
-        WN_TRY(wn_model_nll(r->model, r->work, &r->eval_batch.batch, r->nll, r->count));
-        score_batch(&s, r);
-        wn_data_batch_clear(&r->eval_batch);
-    }
-    *loss = s.loss / (double)n;
-    *accuracy = s.right / (double)n;
+    struct evaluation e = {.r = r};
+    wn_deal deal = {.ctx = &e, .make = score_batch, .take = add_scores};
+    double n = (double)r->eval_data.rows;
+    for (uint64_t row = 0; row < r->eval_data.rows; deal.chunks++)
+        fill_eval_batch(r, &row);
+    WN_TRY(wn_ranks_deal(&deal));
+    WN_TRY(wn_ranks_share(&e.sum, sizeof e.sum));
+    *loss = e.sum.loss / n;
+    *accuracy = e.sum.right / n;
     return WN_OK;
 }
 

@@ -26,6 +26,8 @@ compare full 3 --model $MODELS/llama-tiny --method full
 compare gpt2 2 --model $gpt2 --method full --dropout model
 compare ia3 2 --model $t5 --method ia3 --loss t-few
 compare t5 3 --model $t5 --method full --optimizer adafactor --clip-norm 1
+compare early 2 --model $MODELS/llama-tiny --lr 0.03 --eval rows.jsonl --eval-every 1 --patience 1 --steps 30
+[ "$(grep -c '"loss"' early/train.jsonl)" -lt 30 ] || echo "it did not stop early"
 compare single 2 --model $MODELS/llama-tiny --batch 1
 
 # kill -9 of a rank behind a checkpoint, then on with another number
