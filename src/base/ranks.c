@@ -7,11 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/par.h"
+#include "base/report.h"
 #include "base/wire.h"
 
-static int rank, ranks = 1;
+static int rank, ranks = 1, here = 1, cores;
 static bool started, told;
 static pthread_t starter;
 
@@ -44,10 +46,14 @@ wn_err wn_ranks_name(wn_err e)
 /* ---- starting, ending ---- */
 
 /* Open MPI's mpirun; launchers that speak PMI (MPICH, Intel MPI); Slurm's srun, which tells every
- * task of a step how many there are whether or not it offers them PMI. */
+ * task of a step how many there are whether or not it offers them PMI. WN_RANKS=1 lets the
+ * processes that one of them started do each a work of its own. */
 int wn_ranks_launched(void)
 {
+    const char *alone = getenv("WN_RANKS");
     static const char *const names[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"};
+    if (alone && strcmp(alone, "1") == 0)
+        return 1;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const char *text = getenv(names[i]);
         long n = text ? strtol(text, NULL, 10) : 0;
@@ -59,7 +65,8 @@ int wn_ranks_launched(void)
 
 wn_err wn_ranks_start(void)
 {
-    int launched = wn_ranks_launched(), r = 0, n = 1, sharers = 1;
+    int launched = wn_ranks_launched();
+    wn_wire_place at;
     if (started || launched == 1)
         return WN_OK;
     if (!wn_wire_built())
@@ -67,20 +74,31 @@ wn_err wn_ranks_start(void)
                        "one of %d processes that were started together: this winnow was built "
                        "without MPI, expected a single one",
                        launched);
-    WN_TRY(wn_wire_start(&r, &n, &sharers));
-    if (n != launched) {
+    WN_TRY(wn_wire_start(&at));
+    if (at.ranks != launched) {
         wn_wire_end();
         return wn_fail(WN_EARG,
                        "one of %d processes that were started together, but MPI finds %d: expected "
                        "the mpirun of the MPI that winnow was built with, or srun with --mpi",
-                       launched, n);
+                       launched, at.ranks);
     }
     started = true;
     starter = pthread_self();
-    rank = r;
-    ranks = n;
-    wn_par_set_sharers(sharers);
+    rank = at.rank;
+    ranks = at.ranks;
+    here = at.here;
+    cores = at.cores;
+    wn_par_set_sharers(at.sharers);
     return WN_OK;
+}
+
+void wn_ranks_remark(void)
+{
+    long all = sysconf(_SC_NPROCESSORS_ONLN);
+    if (rank == 0 && cores > 0 && cores < all && !getenv("SLURM_JOB_ID"))
+        wn_message("the ranks of this machine, %d, may use %d of its %ld cores; mpirun --bind-to "
+                   "none lets them use all",
+                   here, cores, all);
 }
 
 void wn_ranks_end(bool failed)

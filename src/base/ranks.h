@@ -21,8 +21,12 @@
 
 bool wn_ranks_built(void); /* with MPI */
 
-/* How many processes were started together, as the launcher's variables say; 1: alone. */
+/* How many processes were started together, as the launcher's variables say; 1: alone, or
+ * WN_RANKS=1 says so. */
 int wn_ranks_launched(void);
+/* A message where the launcher keeps ranks from cores that nobody uses then: Open MPI's binds two
+ * ranks of a machine to a core each. */
+void wn_ranks_remark(void);
 
 /* Collective. WN_OK if all ranks bring it; else every rank gets the failure of the lowest rank that
  * failed, its text with "rank N: " in front. */

@@ -59,27 +59,29 @@ static wn_err await(MPI_Request *r, int code, const char *what)
 
 /* ---- starting, ending ---- */
 
-static wn_err count_sharers(int *sharers, MPI_Comm here)
+static wn_err count_cores(wn_wire_place *place, MPI_Comm here)
 {
-    int n = 1;
-    cpu_set_t mine;
-    *sharers = 1;
+    cpu_set_t mine, any;
     CPU_ZERO(&mine);
+    CPU_ZERO(&any);
     if (sched_getaffinity(0, sizeof mine, &mine) != 0)
         CPU_ZERO(&mine);
-    MPI_Comm_size(here, &n);
-    cpu_set_t *all = wn_calloc((size_t)n, sizeof *all);
+    MPI_Comm_size(here, &place->here);
+    cpu_set_t *all = wn_calloc((size_t)place->here, sizeof *all);
     if (!all)
         return WN_ENOMEM;
     int code = MPI_Allgather(&mine, sizeof mine, MPI_BYTE, all, sizeof mine, MPI_BYTE, here);
-    *sharers = 0;
-    for (int i = 0; i < n; i++)
-        *sharers += CPU_EQUAL(&mine, &all[i]) != 0;
+    place->sharers = 0;
+    for (int i = 0; i < place->here; i++) {
+        place->sharers += CPU_EQUAL(&mine, &all[i]) != 0;
+        CPU_OR(&any, &any, &all[i]);
+    }
+    place->cores = CPU_COUNT(&any);
     wn_free(all);
     return check(code, "the cores of a machine's ranks");
 }
 
-wn_err wn_wire_start(int *rank, int *ranks, int *sharers)
+wn_err wn_wire_start(wn_wire_place *place)
 {
     int running = 0, level;
     MPI_Comm here;
@@ -87,12 +89,12 @@ wn_err wn_wire_start(int *rank, int *ranks, int *sharers)
     if (!running)
         WN_TRY(check(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &level), "MPI_Init"));
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
-    MPI_Comm_rank(MPI_COMM_WORLD, rank);
-    MPI_Comm_size(MPI_COMM_WORLD, ranks);
-    int code =
-        MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, *rank, MPI_INFO_NULL, &here);
+    MPI_Comm_rank(MPI_COMM_WORLD, &place->rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &place->ranks);
+    int code = MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, place->rank, MPI_INFO_NULL,
+                                   &here);
     WN_TRY(check(code, "the ranks of a machine"));
-    wn_err e = count_sharers(sharers, here);
+    wn_err e = count_cores(place, here);
     MPI_Comm_free(&here);
     return e;
 }
@@ -245,10 +247,9 @@ bool wn_wire_built(void)
     return false;
 }
 
-wn_err wn_wire_start(int *rank, int *ranks, int *sharers)
+wn_err wn_wire_start(wn_wire_place *place)
 {
-    *rank = 0;
-    *ranks = *sharers = 1;
+    *place = (wn_wire_place){0, 1, 1, 1, 0};
     return WN_OK;
 }
 

@@ -10,10 +10,15 @@
 #include "base/str.h"
 
 bool wn_wire_built(void);
-/* Starts MPI, or finds it started. sharers: ranks of this machine, this one among them, that may
- * use just the cores that this one may. */
-wn_err wn_wire_start(int *rank, int *ranks, int *sharers);
-void wn_wire_end(void); /* waits for all ranks */
+/* This process among the others. */
+typedef struct wn_wire_place {
+    int rank, ranks;
+    int here;    /* ranks of this machine */
+    int sharers; /* of these, those that may use just the cores that this one may */
+    int cores;   /* that any of them may use; 0: unknown */
+} wn_wire_place;
+wn_err wn_wire_start(wn_wire_place *place); /* starts MPI, or finds it started */
+void wn_wire_end(void);                     /* waits for all ranks */
 void wn_wire_abort(void);
 
 /* Collective. */

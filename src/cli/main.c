@@ -142,6 +142,8 @@ static int run(const wn_command *cmd, const wn_shared *shared, void *opts, char 
     wn_set_threads(shared->threads);
     wn_set_max_memory(shared->max_memory);
     wn_progress_start(shared->quiet);
+    if (shared->threads == 0)
+        wn_ranks_remark();
     wn_call call = {cmd, shared, opts, (const char *const *)args, n_args};
     wn_err err = wn_ranks_name(cmd->run(&call));
     wn_progress_end();

@@ -70,7 +70,7 @@ ranks() { # N COMMAND...
     shift
     # shellcheck disable=SC2016
     OMPI_MCA_btl_vader_single_copy_mechanism=none \
-        mpirun --allow-run-as-root --oversubscribe -n "$n" \
+        mpirun --allow-run-as-root --oversubscribe --bind-to none -n "$n" \
         sh -c 'echo $$ >pid.$OMPI_COMM_WORLD_RANK; exec "$@"' rank "$@" 2>mpirun.err
     code=$?
     grep '^winnow' mpirun.err >&2

@@ -294,3 +294,34 @@ Test(finder, rows_in_memory_that_are_not_what_was_coded)
     cr_assert(strstr(wn_error_text(), ", as when its codes were made"), "%s", wn_error_text());
     wn_code_file_close(use.file);
 }
+
+/* A part's answers are the plain ones of its rows, by their places in the store, with the whole
+ * store's codes and without; and a part keeps none. */
+Test(finder, a_part_of_the_rows)
+{
+    static const uint64_t part[][2] = {{0, N}, {0, 256}, {512, 3000}, {8960, N - 8960}};
+    struct answer want, got;
+    for (int round = 0; round < 16; round++) {
+        uint64_t first = part[round % 4][0], n = part[round % 4][1], skip[N / 64 + 1] = {0};
+        wn_metric m = round < 8 ? WN_METRIC_L2 : WN_METRIC_COSINE;
+        const char *codes = at(m == WN_METRIC_COSINE ? "s.codes-cosine" : "s.codes-l2");
+        wn_store *s = open_store();
+        wn_finder *f;
+        for (uint64_t r = 0; r < N; r++)
+            if (r < first || r >= first + n)
+                wn_bit_set(skip, r);
+        plain(&want, skip, m);
+        if (round % 8 == 4) {
+            ok(wn_finder_open(&f, s, m, true));
+            ok(wn_finder_prepare(f));
+            wn_finder_close(f);
+        }
+        ok(wn_finder_open(&f, s, m, false));
+        wn_finder_part(f, first, n);
+        ok(wn_finder_find(f, &(wn_asked){query, Q, K, NULL, got.row, got.score}, 1));
+        wn_finder_close(f);
+        same(&want, &got);
+        cr_assert_eq(wn_file_exists(codes), round % 8 >= 4);
+        wn_store_close(s);
+    }
+}

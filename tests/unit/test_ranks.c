@@ -181,6 +181,10 @@ Test(ranks, launchers_are_known_by_their_variables)
     cr_assert_eq(wn_ranks_launched(), 2);
     setenv("OMPI_COMM_WORLD_SIZE", "", 1);
     cr_assert_eq(wn_ranks_launched(), 3);
+    setenv("WN_RANKS", "1", 1);
+    cr_assert_eq(wn_ranks_launched(), 1);
+    cr_assert_eq(wn_ranks_start(), WN_OK);
+    cr_assert_eq(wn_ranks(), 1);
 }
 
 Test(ranks, cores_are_shared)

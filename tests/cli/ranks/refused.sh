@@ -32,3 +32,8 @@ OMPI_COMM_WORLD_SIZE=2 fails winnow embed --model $MODELS/bert-tiny --pool pool 
 SLURM_STEP_NUM_TASKS=4 fails winnow pool build rows.jsonl --out p --quiet
 gone s
 gone p
+
+# unless each is to be by itself
+WN_RANKS=1 ranks 2 sh -c 'exec "$@" --out own$OMPI_COMM_WORLD_RANK' rank \
+    winnow embed --model $MODELS/bert-tiny --pool pool --quiet
+same_tree own0 own1
