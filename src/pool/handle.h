@@ -4,13 +4,10 @@
 
 #include "io/file.h"
 #include "io/json.h"
+#include "base/keyed.h"
 #include "pool/ingest.h"
 
 #define WN_POOL_FORMAT "winnow-pool-1"
-
-typedef struct wn_id_entry {
-    uint64_t hash, row;
-} wn_id_entry;
 
 struct wn_pool {
     char *path;
@@ -22,7 +19,7 @@ struct wn_pool {
     const char **task; /* names, borrowed from `facts` */
     uint32_t n_tasks;
     char sha[WN_SHA_HEX]; /* "": not computed yet */
-    wn_id_entry *by_id;   /* sorted; NULL: not made yet */
+    wn_keyed *by_id;      /* sorted; NULL: not made yet */
 };
 
 bool wn_pool_is_built(const char *path);

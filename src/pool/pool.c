@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -284,14 +283,6 @@ wn_err wn_pool_row(const wn_pool *p, uint64_t row, wn_row *out)
     return WN_OK;
 }
 
-static int by_hash(const void *a, const void *b)
-{
-    const wn_id_entry *x = a, *y = b;
-    if (x->hash != y->hash)
-        return x->hash < y->hash ? -1 : 1;
-    return x->row < y->row ? -1 : x->row > y->row;
-}
-
 static bool make_index(wn_pool *p)
 {
     if (p->by_id)
@@ -300,8 +291,8 @@ static bool make_index(wn_pool *p)
     if (!p->by_id)
         return false;
     for (uint64_t i = 0; i < p->rows; i++)
-        p->by_id[i] = (wn_id_entry){p->record[i].id, i};
-    qsort(p->by_id, (size_t)p->rows, sizeof *p->by_id, by_hash);
+        p->by_id[i] = (wn_keyed){p->record[i].id, i};
+    wn_keyed_sort(p->by_id, p->rows);
     return true;
 }
 
@@ -309,19 +300,13 @@ uint64_t wn_pool_find(wn_pool *p, const char *id, size_t len)
 {
     if (!make_index(p))
         return UINT64_MAX;
-    uint64_t hash = wn_id_hash(id, len), lo = 0, hi = p->rows, found = UINT64_MAX;
-    while (lo < hi) {
-        uint64_t mid = lo + (hi - lo) / 2;
-        if (p->by_id[mid].hash < hash)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
+    uint64_t hash = wn_id_hash(id, len), found = UINT64_MAX;
     wn_row row = {0};
-    for (; lo < p->rows && p->by_id[lo].hash == hash && found == UINT64_MAX; lo++)
-        if (wn_pool_row(p, p->by_id[lo].row, &row) == WN_OK && row.id.len == len &&
+    for (uint64_t i = wn_keyed_find(p->by_id, p->rows, hash);
+         i < p->rows && p->by_id[i].key == hash && found == UINT64_MAX; i++)
+        if (wn_pool_row(p, p->by_id[i].row, &row) == WN_OK && row.id.len == len &&
             memcmp(row.id.p, id, len) == 0)
-            found = p->by_id[lo].row;
+            found = p->by_id[i].row;
     wn_row_free(&row);
     return found;
 }

@@ -1,7 +1,5 @@
 /* `winnow what-if`: what leaving groups out, or adding them, would do to the target by GradEx's
  * estimate; the interval is of the difference, both sets refitted on the same resampled rows. */
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/interval.h"

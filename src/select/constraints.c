@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/keyed.h"
 #include "base/mem.h"
 #include "pool/near.h"
 #include "select/contamination.h"
@@ -19,21 +20,9 @@ static void strike(wn_candidates *c, uint64_t i, uint64_t *counter)
 
 /* ---- duplicates: the first of equal rows stays ---- */
 
-struct hashed {
-    uint64_t hash, row;
-};
-
-static int by_hash(const void *a, const void *b)
-{
-    const struct hashed *x = a, *y = b;
-    if (x->hash != y->hash)
-        return x->hash < y->hash ? -1 : 1;
-    return x->row < y->row ? -1 : 1;
-}
-
 static wn_err strike_equal(wn_constraint_counts *counts, wn_candidates *c)
 {
-    struct hashed *h;
+    wn_keyed *h;
     WN_NEW(h, c->left + 1);
     uint64_t n = 0;
     for (uint64_t i = 0; i < c->N; i++) {
@@ -42,11 +31,11 @@ static wn_err strike_equal(wn_constraint_counts *counts, wn_candidates *c)
         uint64_t hash = c->pool ? wn_pool_text_hash(c->pool, wn_candidate_pool_row(c, i))
                                 : wn_store_text_hash(c->store, i);
         if (hash) /* 0: a store that knows no texts */
-            h[n++] = (struct hashed){hash, i};
+            h[n++] = (wn_keyed){hash, i};
     }
-    qsort(h, n, sizeof *h, by_hash);
+    wn_keyed_sort(h, n);
     for (uint64_t i = 1; i < n; i++)
-        if (h[i].hash == h[i - 1].hash)
+        if (h[i].key == h[i - 1].key)
             strike(c, h[i].row, &counts->duplicates);
     wn_free(h);
     return WN_OK;

@@ -1,34 +1,21 @@
 /* random: uniform without replacement. A candidate's place in the order is decided by a number
  * drawn for its position, so it does not matter how many others are struck out or how large the
  * budget is. */
-#include <stdlib.h>
-
+#include "base/keyed.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "select/select.h"
 
-struct keyed {
-    uint64_t key, row;
-};
-
-static int by_key(const void *a, const void *b)
-{
-    const struct keyed *x = a, *y = b;
-    if (x->key != y->key)
-        return x->key < y->key ? -1 : 1;
-    return x->row < y->row ? -1 : 1;
-}
-
 wn_err wn_random_order(uint64_t **order, const wn_candidates *c, uint64_t seed, uint64_t first)
 {
-    struct keyed *k;
+    wn_keyed *k;
     *order = NULL;
     WN_NEW(k, c->left);
     uint64_t n = 0;
     for (uint64_t i = 0; i < c->N; i++)
         if (!wn_bit(c->skip, i))
-            k[n++] = (struct keyed){wn_rng_u64(seed, WN_STREAM_SELECT, first + i), i};
-    qsort(k, n, sizeof *k, by_key);
+            k[n++] = (wn_keyed){wn_rng_u64(seed, WN_STREAM_SELECT, first + i), i};
+    wn_keyed_sort(k, n);
     uint64_t *out =
         (uint64_t *)k; /* in place: entry i is written after entries i and i/2 were read */
     for (uint64_t i = 0; i < n; i++)

@@ -91,9 +91,8 @@ wn_err wn_constrain(wn_constraint_counts *counts, wn_candidates *c, const wn_sel
                     wn_pool *const *avoid, size_t n_avoid);
 void wn_constraint_counts_free(wn_constraint_counts *counts);
 
-#define WN_AVOID_COSINE                                                                            \
-    0.95 /* from which on a vector is like a target's, unless an option says                       \
-          */
+/* From which on a vector is like a target's, unless an option says otherwise. */
+#define WN_AVOID_COSINE 0.95
 
 /* By vectors (vector_veto.c): rows whose vector is close to one of o->avoid_store; rows that repeat
  * an earlier one of o->near_cosine. `strike` says which. */

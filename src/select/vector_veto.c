@@ -1,8 +1,8 @@
 /* What vectors say of candidates: which repeat an earlier one, which are like a target row. The
  * vectors are those of --vectors, or of --store; their rows are found by id. */
-#include <stdlib.h>
 #include <string.h>
 
+#include "base/keyed.h"
 #include "base/mem.h"
 #include "io/file.h"
 #include "select/pairs.h"
@@ -10,43 +10,24 @@
 
 /* ---- the candidates' rows in the store ---- */
 
-struct named {
-    uint64_t hash, row;
-};
-
-static int by_hash(const void *a, const void *b)
-{
-    const struct named *x = a, *y = b;
-    if (x->hash != y->hash)
-        return x->hash < y->hash ? -1 : 1;
-    return x->row < y->row ? -1 : x->row > y->row;
-}
-
-static wn_err index_of(struct named **out, const wn_store *s)
+static wn_err index_of(wn_keyed **out, const wn_store *s)
 {
     uint64_t n = wn_store_rows(s);
     WN_NEW(*out, n + 1);
     for (uint64_t i = 0; i < n; i++) {
         wn_span id = wn_store_id(s, i);
-        (*out)[i] = (struct named){wn_hash64(id.p, id.len, 0), i};
+        (*out)[i] = (wn_keyed){wn_hash64(id.p, id.len, 0), i};
     }
-    qsort(*out, n, sizeof **out, by_hash);
+    wn_keyed_sort(*out, n);
     return WN_OK;
 }
 
-static uint64_t find(const struct named *x, const wn_store *s, wn_span id)
+static uint64_t find(const wn_keyed *x, const wn_store *s, wn_span id)
 {
-    uint64_t hash = wn_hash64(id.p, id.len, 0), lo = 0, hi = wn_store_rows(s);
-    while (lo < hi) {
-        uint64_t mid = lo + (hi - lo) / 2;
-        if (x[mid].hash < hash)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    for (; lo < wn_store_rows(s) && x[lo].hash == hash; lo++)
-        if (wn_span_same(wn_store_id(s, x[lo].row), id))
-            return x[lo].row;
+    uint64_t n = wn_store_rows(s), hash = wn_hash64(id.p, id.len, 0);
+    for (uint64_t i = wn_keyed_find(x, n, hash); i < n && x[i].key == hash; i++)
+        if (wn_span_same(wn_store_id(s, x[i].row), id))
+            return x[i].row;
     return UINT64_MAX;
 }
 
@@ -66,7 +47,7 @@ static void lists_free(struct lists *l)
 
 static wn_err fill(struct lists *l, const wn_candidates *c)
 {
-    struct named *index = NULL;
+    wn_keyed *index = NULL;
     wn_row work = {0};
     wn_err err = l->own ? index_of(&index, l->s) : WN_OK;
     for (uint64_t i = 0; i < c->N && err == WN_OK; i++) {

@@ -5,19 +5,14 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "base/keyed.h"
 #include "base/mem.h"
 #include "io/file.h"
 #include "io/json.h"
 #include "pool/spool.h"
 #include "store/format.h"
-
-/* Where a record begins, by row; and the row's hash, sorted to find equal ones. */
-struct place {
-    uint64_t hash, row;
-};
 
 struct wn_import_ids {
     const char *path, *array;
@@ -105,7 +100,7 @@ static wn_err read_about(struct about *a, wn_span line, const char *where, wn_sp
                      : wn_fail(WN_EFORMAT, "%s: expected an id, found an empty line", where);
 }
 
-static wn_err keep(wn_import_ids *ids, struct place *p, uint64_t r, wn_span line, uint64_t number)
+static wn_err keep(wn_import_ids *ids, wn_keyed *p, uint64_t r, wn_span line, uint64_t number)
 {
     char where[512];
     struct about a;
@@ -114,7 +109,7 @@ static wn_err keep(wn_import_ids *ids, struct place *p, uint64_t r, wn_span line
     if (err == WN_OK) {
         struct head h = {number, a.loss, a.margin, (uint32_t)a.id.len, (uint32_t)a.task.len};
         ids->at[r] = wn_spool_size(&ids->spool);
-        p[r] = (struct place){wn_hash64(a.id.p, a.id.len, 0), r};
+        p[r] = (wn_keyed){wn_hash64(a.id.p, a.id.len, 0), r};
         err = wn_spool_add(&ids->spool, &h, sizeof h);
         if (err == WN_OK)
             err = wn_spool_add(&ids->spool, a.id.p, a.id.len);
@@ -136,7 +131,7 @@ static wn_err fail_count(const wn_import_ids *ids, uint64_t found)
                    ids->path, ids->rows, ids->array, n);
 }
 
-static wn_err read_lines(wn_import_ids *ids, struct place *p, wn_lines *l, wn_sha *sha)
+static wn_err read_lines(wn_import_ids *ids, wn_keyed *p, wn_lines *l, wn_sha *sha)
 {
     uint64_t r = 0;
     wn_span line;
@@ -151,14 +146,6 @@ static wn_err read_lines(wn_import_ids *ids, struct place *p, wn_lines *l, wn_sh
     }
     WN_TRY(err);
     return r == ids->rows ? WN_OK : fail_count(ids, r);
-}
-
-static int by_hash(const void *a, const void *b)
-{
-    const struct place *x = a, *y = b;
-    if (x->hash != y->hash)
-        return x->hash < y->hash ? -1 : 1;
-    return x->row < y->row ? -1 : 1;
 }
 
 static wn_err read_head(struct head *h, const wn_import_ids *ids, uint64_t r)
@@ -191,11 +178,11 @@ static wn_err refuse_equal(const wn_import_ids *ids, uint64_t first, uint64_t se
     return err;
 }
 
-static wn_err refuse_repeated(const wn_import_ids *ids, struct place *p)
+static wn_err refuse_repeated(const wn_import_ids *ids, wn_keyed *p)
 {
-    qsort(p, ids->rows, sizeof *p, by_hash);
+    wn_keyed_sort(p, ids->rows);
     for (uint64_t i = 0; i < ids->rows; i++)
-        for (uint64_t j = i + 1; j < ids->rows && p[j].hash == p[i].hash; j++)
+        for (uint64_t j = i + 1; j < ids->rows && p[j].key == p[i].key; j++)
             WN_TRY(refuse_equal(ids, p[i].row, p[j].row));
     return WN_OK;
 }
@@ -204,7 +191,7 @@ static wn_err read_all(wn_import_ids *ids, char sha[WN_SHA_HEX])
 {
     wn_lines *l = NULL;
     wn_sha *hash = NULL;
-    struct place *p;
+    wn_keyed *p;
     WN_NEW(p, ids->rows);
     wn_err err = wn_lines_open(&l, ids->path);
     if (err == WN_OK)

@@ -1,8 +1,8 @@
 /* `winnow store merge`: stores of the same making, one after the other. */
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "base/keyed.h"
 #include "base/mem.h"
 #include "base/report.h"
 #include "io/file.h"
@@ -51,18 +51,6 @@ static wn_err check(struct merge *m)
     return WN_OK;
 }
 
-struct named {
-    uint64_t hash, row;
-};
-
-static int by_hash(const void *a, const void *b)
-{
-    const struct named *x = a, *y = b;
-    if (x->hash != y->hash)
-        return x->hash < y->hash ? -1 : 1;
-    return x->row < y->row ? -1 : x->row > y->row;
-}
-
 static wn_span id_at(const struct merge *m, uint64_t row, const wn_store **s)
 {
     size_t i = 0;
@@ -75,7 +63,7 @@ static wn_span id_at(const struct merge *m, uint64_t row, const wn_store **s)
 /* An id stands for one row; 16 bytes a row to find out. */
 static wn_err check_ids(const struct merge *m)
 {
-    struct named *id;
+    wn_keyed *id;
     uint64_t n = 0;
     const wn_store *a, *b;
     wn_err err = WN_OK;
@@ -83,11 +71,11 @@ static wn_err check_ids(const struct merge *m)
     for (size_t i = 0; i < m->o->n_stores; i++)
         for (uint64_t r = 0; r < wn_store_rows(m->store[i]); r++, n++) {
             wn_span text = wn_store_id(m->store[i], r);
-            id[n] = (struct named){wn_hash64(text.p, text.len, 0), n};
+            id[n] = (wn_keyed){wn_hash64(text.p, text.len, 0), n};
         }
-    qsort(id, n, sizeof *id, by_hash);
+    wn_keyed_sort(id, n);
     for (uint64_t i = 1; i < n && err == WN_OK; i++)
-        for (uint64_t j = i; j > 0 && id[j - 1].hash == id[i].hash && err == WN_OK; j--) {
+        for (uint64_t j = i; j > 0 && id[j - 1].key == id[i].key && err == WN_OK; j--) {
             wn_span x = id_at(m, id[j - 1].row, &a), y = id_at(m, id[i].row, &b);
             if (wn_span_same(x, y))
                 err = wn_fail(WN_EARG, "%s: row %.*s: %s has a row of that id too",

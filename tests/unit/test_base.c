@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "base/interval.h"
+#include "base/keyed.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -246,4 +247,24 @@ Test(interval, quantiles_lie_between_order_statistics)
     }
     wn_interval95(&low, &high, v, 0);
     cr_expect(isnan(low) && isnan(high));
+}
+
+/* Sorted by key, equal keys by row; each place found is that of a linear search. */
+Test(keyed, sorted_and_found)
+{
+    wn_keyed x[50];
+    for (size_t n = 0; n <= 50; n++) {
+        for (size_t i = 0; i < n; i++)
+            x[i] = (wn_keyed){(i * 37 + 11) % 23 * 2 + 1, i * 29 % 53};
+        wn_keyed_sort(x, n);
+        for (size_t i = 1; i < n; i++)
+            cr_assert(x[i - 1].key < x[i].key ||
+                      (x[i - 1].key == x[i].key && x[i - 1].row < x[i].row));
+        for (uint64_t key = 0; key <= 47; key++) {
+            uint64_t at = 0;
+            while (at < n && x[at].key < key)
+                at++;
+            cr_assert_eq(wn_keyed_find(x, n, key), at);
+        }
+    }
 }
