@@ -7,13 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/par.h"
 #include "base/report.h"
 #include "base/wire.h"
 
-static int rank, ranks = 1, here = 1, cores;
+static int rank, ranks = 1, here = 1, cores, offered;
 static bool started, told;
 static pthread_t starter;
 
@@ -88,17 +87,17 @@ wn_err wn_ranks_start(void)
     ranks = at.ranks;
     here = at.here;
     cores = at.cores;
+    offered = at.offered;
     wn_par_set_sharers(at.sharers);
     return WN_OK;
 }
 
 void wn_ranks_remark(void)
 {
-    long all = sysconf(_SC_NPROCESSORS_ONLN);
-    if (rank == 0 && cores > 0 && cores < all && !getenv("SLURM_JOB_ID"))
-        wn_message("the ranks of this machine, %d, may use %d of its %ld cores; mpirun --bind-to "
-                   "none lets them use all",
-                   here, cores, all);
+    if (rank == 0 && cores < offered && getenv("OMPI_COMM_WORLD_SIZE"))
+        wn_message("the ranks of this machine, %d, may use %d of %d cores; mpirun --bind-to none "
+                   "lets them use all",
+                   here, cores, offered);
 }
 
 void wn_ranks_end(bool failed)

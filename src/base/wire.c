@@ -7,6 +7,7 @@
 #include <mpi.h>
 #include <sched.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "base/report.h"
@@ -61,7 +62,7 @@ static wn_err await(MPI_Request *r, int code, const char *what)
 
 static wn_err count_cores(wn_wire_place *place, MPI_Comm here)
 {
-    cpu_set_t mine, any;
+    cpu_set_t mine, any, launcher;
     CPU_ZERO(&mine);
     CPU_ZERO(&any);
     if (sched_getaffinity(0, sizeof mine, &mine) != 0)
@@ -77,6 +78,8 @@ static wn_err count_cores(wn_wire_place *place, MPI_Comm here)
         CPU_OR(&any, &any, &all[i]);
     }
     place->cores = CPU_COUNT(&any);
+    bool known = sched_getaffinity(getppid(), sizeof launcher, &launcher) == 0;
+    place->offered = known ? CPU_COUNT(&launcher) : 0;
     wn_free(all);
     return check(code, "the cores of a machine's ranks");
 }
@@ -249,7 +252,7 @@ bool wn_wire_built(void)
 
 wn_err wn_wire_start(wn_wire_place *place)
 {
-    *place = (wn_wire_place){0, 1, 1, 1, 0};
+    *place = (wn_wire_place){0, 1, 1, 1, 0, 0};
     return WN_OK;
 }
 

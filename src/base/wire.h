@@ -15,7 +15,8 @@ typedef struct wn_wire_place {
     int rank, ranks;
     int here;    /* ranks of this machine */
     int sharers; /* of these, those that may use just the cores that this one may */
-    int cores;   /* that any of them may use; 0: unknown */
+    int cores;   /* that any of them may use */
+    int offered; /* cores that the launcher itself may use; 0: unknown */
 } wn_wire_place;
 wn_err wn_wire_start(wn_wire_place *place); /* starts MPI, or finds it started */
 void wn_wire_end(void);                     /* waits for all ranks */

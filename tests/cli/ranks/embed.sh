@@ -27,8 +27,9 @@ same_tree one r2
 
 # cores that the launcher leaves to nobody
 if [ "$(nproc)" -gt 1 ]; then
-    ranks 2 taskset -c 0 winnow embed --model $MODELS/bert-tiny --max-tokens 12 --pool pool --out bound 2>said
-    sed -n 's/of its [0-9]* cores/of its .. cores/p' said
+    one=$(taskset -pc $$ | sed 's/.*: *//; s/[-,].*//')
+    ranks 2 taskset -c "$one" winnow embed --model $MODELS/bert-tiny --max-tokens 12 --pool pool --out bound 2>said
+    sed -n 's/of [0-9]* cores/of .. cores/p' said
 else
-    echo "winnow: the ranks of this machine, 2, may use 1 of its .. cores; mpirun --bind-to none lets them use all"
+    echo "winnow: the ranks of this machine, 2, may use 1 of .. cores; mpirun --bind-to none lets them use all"
 fi
