@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "base/par.h"
+#include "base/report.h"
 #include "io/file.h"
 #include "pool/handle.h"
 
@@ -241,6 +242,15 @@ uint64_t wn_pool_rejected(const wn_pool *p)
 {
     const json_t *lines = json_object_get(json_object_get(p->facts, "rejected"), "lines");
     return json_is_integer(lines) ? (uint64_t)json_integer_value(lines) : 0;
+}
+
+void wn_pool_say_rejected(const wn_pool *p)
+{
+    uint64_t n = p->built ? 0 : wn_pool_rejected(p);
+    if (n)
+        wn_message("%s: %" PRIu64 " of the lines were no rows and are left out; `pool info` lists "
+                   "reasons and places",
+                   p->path, n);
 }
 
 /* The bytes are read in any case: what a manifest names must be what is there now. */

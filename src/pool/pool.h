@@ -40,6 +40,8 @@ uint32_t wn_pool_task_of(const wn_pool *p, uint64_t row);
 uint64_t wn_pool_text_hash(const wn_pool *p,
                            uint64_t row); /* of prompt and target, for exact duplicates */
 uint64_t wn_pool_rejected(const wn_pool *p);
+/* Says how many lines of rows that are no built pool were no rows; a built one was told so. */
+void wn_pool_say_rejected(const wn_pool *p);
 /* Position of an id, or UINT64_MAX. First use makes an index (16 bytes a row). */
 uint64_t wn_pool_find(wn_pool *p, const char *id, size_t len);
 

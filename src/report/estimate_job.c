@@ -79,8 +79,10 @@ static wn_err open_inputs(struct job *j)
     WN_TRY(wn_out_refuse(o->common.out, o->common.overwrite));
     WN_TRY(wn_store_open(&j->store, o->store));
     WN_TRY(wn_store_open(&j->target, o->target));
-    if (o->pool)
+    if (o->pool) {
         WN_TRY(wn_pool_open(&j->pool, o->pool, o->map, false));
+        wn_pool_say_rejected(j->pool);
+    }
     WN_TRY(wn_surrogate_open(&j->s, j->store, j->target, j->pool, NULL, &o->how, o->common.seed));
     if (o->subsets)
         return wn_subsets_read(&j->subsets, &j->s.groups, o->subsets);

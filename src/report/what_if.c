@@ -77,8 +77,10 @@ static wn_err open_inputs(struct job *j)
         return wn_fail(WN_EUSE, "what-if: expected --with or --without");
     WN_TRY(wn_store_open(&j->store, o->store));
     WN_TRY(wn_store_open(&j->target, o->target));
-    if (o->pool)
+    if (o->pool) {
         WN_TRY(wn_pool_open(&j->pool, o->pool, o->map, false));
+        wn_pool_say_rejected(j->pool);
+    }
     WN_TRY(wn_surrogate_open(&j->s, j->store, j->target, j->pool, NULL, &o->how, o->common.seed));
     return make_sets(j);
 }

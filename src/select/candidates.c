@@ -132,10 +132,12 @@ static wn_err open_all(wn_candidates *c, const wn_select_opts *o)
 {
     if (o->store)
         WN_TRY(open_vectors(c, o));
-    if (o->pool && !c->pool)
+    if (o->pool && !c->pool) {
         WN_TRY(wn_pool_open(&c->pool, o->pool, o->map, false));
+        wn_pool_say_rejected(c->pool);
+    }
     if (!o->store && o->queries) {
-        WN_TRY(wn_pool_open(&c->query_rows, o->queries, o->map, false));
+        WN_TRY(wn_pool_open(&c->query_rows, o->queries, o->map, true));
         if (wn_pool_rows(c->query_rows) == 0)
             return wn_fail(WN_EARG, "%s: no query", o->queries);
     }

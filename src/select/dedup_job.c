@@ -80,6 +80,8 @@ static wn_err make_groups(struct groups *g, const wn_dedup_opts *o)
 {
     WN_TRY(o->pool ? wn_pool_open(&g->pool, o->pool, o->map, false)
                    : wn_store_open_packed(&g->store, o->store));
+    if (g->pool)
+        wn_pool_say_rejected(g->pool);
     g->n = g->pool ? wn_pool_rows(g->pool) : wn_store_rows(g->store);
     WN_NEW(g->first, g->n + 1);
     WN_NEW(g->next, g->n + 1);
