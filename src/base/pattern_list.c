@@ -25,7 +25,7 @@ static wn_err add(wn_pattern_list *l, const char *text, size_t len)
     l->n++;
     one->wild = strpbrk(one->text, "*?[") != NULL;
     return len ? WN_OK
-               : wn_fail(WN_EARG, "%s: expected names by comma, found an empty one", l->option);
+               : wn_fail(WN_EUSE, "%s: expected names by comma, found an empty one", l->option);
 }
 
 static wn_err add_regex(wn_pattern_list *l, const char *text)
@@ -36,7 +36,7 @@ static wn_err add_regex(wn_pattern_list *l, const char *text)
     int bad = regcomp(&one->regex, one->text, REG_EXTENDED);
     if (bad) {
         regerror(bad, &one->regex, why, sizeof why);
-        return wn_fail(WN_EARG, "%s: regular expression \"%s\": %s", l->option, text, why);
+        return wn_fail(WN_EUSE, "%s: regular expression \"%s\": %s", l->option, text, why);
     }
     one->is_regex = true;
     return WN_OK;

@@ -223,10 +223,12 @@ static wn_err open_rule(wn_extract *p, rule *r, const char *text)
         r->text = text + n;
         p->letters |= r->find == letter;
         p->answers &= kinds[i].answers;
-        return r->find == regex ? wn_pattern_regex(&r->pattern, r->text, strlen(r->text), true)
-                                : WN_OK;
+        if (r->find != regex)
+            return WN_OK;
+        wn_err e = wn_pattern_regex(&r->pattern, r->text, strlen(r->text), true);
+        return e == WN_OK || e == WN_ENOMEM ? e : wn_context(WN_EUSE, "--parse");
     }
-    return wn_fail(WN_EARG,
+    return wn_fail(WN_EUSE,
                    "--parse \"%s\" is unknown: expected first-yes-no, letter, number, "
                    "first-number, after:TEXT, line or regex:EXPR",
                    text);

@@ -46,7 +46,7 @@ static wn_err parse_source(struct get *g)
 {
     const char *s = g->o->source, *at = strchr(s, '@');
     if (strncmp(s, "hf:", 3) != 0)
-        return wn_fail(WN_EARG, "%s: expected hf:ORG/NAME or hf:ORG/NAME@REVISION", s);
+        return wn_fail(WN_EUSE, "%s: expected hf:ORG/NAME or hf:ORG/NAME@REVISION", s);
     s += 3;
     g->repo = wn_strndup(s, at ? (size_t)(at - s) : strlen(s));
     g->revision = wn_strdup(at ? at + 1 : "main");
@@ -59,7 +59,7 @@ static wn_err parse_source(struct get *g)
                 g->revision[0] && strspn(g->revision, allowed) == strlen(g->revision) &&
                 !strstr(g->revision, "..");
     if (!good)
-        return wn_fail(WN_EARG, "%s: expected hf:ORG/NAME or hf:ORG/NAME@REVISION", g->o->source);
+        return wn_fail(WN_EUSE, "%s: expected hf:ORG/NAME or hf:ORG/NAME@REVISION", g->o->source);
     const char *hub = g->o->mirror ? g->o->mirror : HUB;
     size_t n = strlen(hub);
     while (n > 0 && hub[n - 1] == '/')

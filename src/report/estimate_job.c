@@ -72,7 +72,7 @@ static wn_err open_inputs(struct job *j)
     if (!o->subsets && !o->random)
         return wn_fail(WN_EUSE, "estimate: expected --subsets FILE, or --random N to draw some");
     if (o->subsets && o->random)
-        return wn_fail(WN_EARG, "estimate: --subsets and --random: expected one of them");
+        return wn_fail(WN_EUSE, "estimate: --subsets and --random: expected one of them");
     if (!(o->share >= 0 && o->share <= 1))
         return wn_fail(WN_EARG, "--share: expected a share from 0 to 1, found %g", o->share);
     WN_TRY(check_verify(o));

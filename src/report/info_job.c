@@ -29,7 +29,7 @@ static wn_err parse_lengths(struct lengths *l, const char *text)
         char *end;
         long v = *s >= '0' && *s <= '9' ? strtol(s, &end, 10) : 0;
         if (v < 1 || v > MOST_LENGTH || (*end && *end != ',') || l->n == MOST_LENGTHS)
-            return wn_fail(WN_EARG, "lengths \"%.64s\": expected numbers of tokens by comma", text);
+            return wn_fail(WN_EUSE, "lengths \"%.64s\": expected numbers of tokens by comma", text);
         l->at[l->n++] = (size_t)v;
         if (!*end)
             return WN_OK;

@@ -181,6 +181,8 @@ wn_err wn_price(json_t **doc, const wn_plan_opts *o)
     wn_err e =
         p.parts && p.rates ? wn_recipe_open_absent(&p.r, o->recipe) : wn_fail_nomem(64, "plan");
     if (!e)
+        e = wn_recipe_check(&p.r);
+    if (!e)
         e = wn_sizes_read(&p.s, &p.r);
     wn_hush(true);
     if (!e)

@@ -85,6 +85,9 @@ wn_err wn_recipe_open(wn_recipe *r, const char *path);
  * not stays as <NAME>. */
 wn_err wn_recipe_open_absent(wn_recipe *r, const char *path);
 void wn_recipe_close(wn_recipe *r); /* idempotent */
+/* Options that are unknown or do not go together, before any part runs. WN_EARG names the section.
+ */
+wn_err wn_recipe_check(const wn_recipe *r);
 
 /* Seeds that an arm is trained with; its s-th. The arm that a few-shot arm's s-th seed starts from
  * was trained with the seed of the same place, over again where those are fewer. */

@@ -232,6 +232,7 @@ static wn_err finish(wn_run *r, char **table)
 static wn_err run_all(wn_run *r, char **table)
 {
     size_t stood = 0;
+    WN_TRY(wn_recipe_check(&r->recipe));
     WN_TRY(claim_folder(r));
     WN_TRY(check_targets(r));
     WN_TRY(wn_shots_check(r));
@@ -263,7 +264,7 @@ wn_err wn_run_job(const wn_run_opts *o, char **table)
     }
     wn_free(r.target);
     wn_recipe_close(&r.recipe);
-    return err;
+    return err == WN_EUSE ? WN_EARG : err; /* of a part: what the recipe says, not the command */
 }
 
 wn_err wn_report_job(const char *dir, const wn_common *common)

@@ -113,7 +113,7 @@ wn_err wn_dedup_job(const wn_dedup_opts *o)
     if (!o->pool == !o->store)
         return wn_fail(WN_EUSE, "dedup: expected either --pool (by text) or --store (by vectors)");
     if (o->store && o->any_target)
-        return wn_fail(WN_EARG, "dedup: --any-target: vectors know no targets");
+        return wn_fail(WN_EUSE, "dedup: --any-target: vectors know no targets");
     WN_TRY(wn_out_refuse(o->common.out, o->common.overwrite));
     wn_err err = make_groups(&g, o);
     if (err == WN_OK)

@@ -163,7 +163,7 @@ static wn_err run(struct ensemble *e, const wn_select_opts *o)
     if (!(o->share >= 0 && o->share <= 1) || !(o->settle >= 0 && o->settle <= 1))
         return wn_fail(WN_EARG, "--share, --settle: expected shares from 0 to 1");
     if (o->keep && o->below != 0)
-        return wn_fail(WN_EARG, "--keep and --below: expected one of them");
+        return wn_fail(WN_EUSE, "--keep and --below: expected one of them");
     for (int half = 0; half < 2; half++) {
         WN_NEW(e->sum[half], e->T);
         WN_NEW(e->n[half], e->T);

@@ -141,7 +141,7 @@ static wn_err name_all(struct placed *p, uint64_t N, const wn_store *s, const ch
         return name_sources(p, N, pool, keep);
     if (strncmp(spec, "cluster:", 8) == 0 || strncmp(spec, "kmeans:", 7) == 0)
         return name_clusters(p, N, spec, seed, keep);
-    return wn_fail(WN_EARG, "--groups: expected task, source, cluster:K or kmeans:K, found %s",
+    return wn_fail(WN_EUSE, "--groups: expected task, source, cluster:K or kmeans:K, found %s",
                    spec);
 }
 

@@ -47,7 +47,7 @@ static wn_err split(char *part[3], char *text, const char *given)
     part[1] = strchr(text, ',');
     part[2] = part[1] ? strchr(part[1] + 1, ',') : NULL;
     if (!part[1])
-        return wn_fail(WN_EARG, "--checkpoint: expected STORE,QUERIES[,WEIGHT], found %s", given);
+        return wn_fail(WN_EUSE, "--checkpoint: expected STORE,QUERIES[,WEIGHT], found %s", given);
     for (int i = 1; i < 3; i++)
         if (part[i])
             *part[i]++ = '\0';
@@ -62,7 +62,7 @@ static wn_err open_point(struct point *p, const char *given)
     if (err == WN_OK && part[2]) {
         p->weight = strtod(part[2], &end);
         if (*end || end == part[2] || !(p->weight > 0) || !isfinite(p->weight))
-            err = wn_fail(WN_EARG, "--checkpoint: %s: weight: expected a number above 0", given);
+            err = wn_fail(WN_EUSE, "--checkpoint: %s: weight: expected a number above 0", given);
     }
     if (err == WN_OK)
         err = wn_store_open(&p->store, part[0]);

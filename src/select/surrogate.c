@@ -249,7 +249,7 @@ static wn_err make_rule(wn_surrogate *s, const wn_surrogate_opts *o, uint64_t se
         char *end;
         s->ridge = strtod(o->ridge, &end);
         if (*end || end == o->ridge || !(s->ridge > 0) || !isfinite(s->ridge))
-            return wn_fail(WN_EARG, "--ridge: expected a number above 0 or cv, found %s", o->ridge);
+            return wn_fail(WN_EUSE, "--ridge: expected a number above 0 or cv, found %s", o->ridge);
     }
     s->rule = (wn_logit_rule){.mean = true, .l2 = 2 * s->ridge};
     return WN_OK;

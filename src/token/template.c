@@ -297,14 +297,15 @@ wn_err wn_template_system(const wn_template *t, const wn_template_own *own, cons
     if (!system)
         return WN_OK;
     if (!t)
-        return wn_fail(WN_EARG, "--system: a system prompt stands in a chat format; expected "
+        return wn_fail(WN_EUSE, "--system: a system prompt stands in a chat format; expected "
                                 "--template chat or a name with it");
     if (own ? !own->system : !t->with_system)
-        return wn_fail(WN_EARG, "--system: %s%s has no place for a system prompt",
+        return wn_fail(own ? WN_EARG : WN_EUSE, "--system: %s%s has no place for a system prompt",
                        own ? "the model's own chat template, " : "the chat format ", t->name);
     for (size_t i = 0; i < sizeof t->system_bars / sizeof *t->system_bars; i++)
         if (t->system_bars[i] && strstr(system, t->system_bars[i]))
-            return wn_fail(WN_EARG, "--system: %s takes \"%s\" for an order, not for text", t->name,
+            return wn_fail(own ? WN_EARG : WN_EUSE,
+                           "--system: %s takes \"%s\" for an order, not for text", t->name,
                            t->system_bars[i]);
     return WN_OK;
 }
@@ -331,7 +332,7 @@ wn_err wn_template_find(const wn_template **out, const char *name, const wn_temp
         chat ? wn_fail(WN_EARG,
                        "template chat: the model's chat template is %s; give one by name: %s",
                        has_own ? "not one that is known" : "missing", known)
-             : wn_fail(WN_EARG, "template '%.64s': expected none, chat, or one of %s", name, known);
+             : wn_fail(WN_EUSE, "template '%.64s': expected none, chat, or one of %s", name, known);
     wn_str_free(&list);
     return e;
 }

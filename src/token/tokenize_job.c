@@ -244,7 +244,7 @@ wn_err wn_tokenize_job(const wn_tokenize_opts *o)
     if (!o->model || !o->file)
         return wn_fail(WN_EARG, "tokenize: expected a model and a file");
     if (o->decode && o->field)
-        return wn_fail(WN_EARG, "tokenize: decode reads lines of ids, not a field of rows");
+        return wn_fail(WN_EUSE, "tokenize: decode reads lines of ids, not a field of rows");
     WN_TRY(wn_tokenizer_open(&t, o->model));
     b = wn_calloc(1, sizeof *b);
     wn_err err = b ? WN_OK : WN_ENOMEM;

@@ -71,6 +71,13 @@ static wn_err settle(wn_optim_opts *o, wn_optim_kind *kind, const wn_optim_opts 
     return WN_OK;
 }
 
+wn_err wn_optim_check(const wn_optim_opts *opts)
+{
+    wn_optim_opts o;
+    wn_optim_kind kind;
+    return settle(&o, &kind, opts);
+}
+
 /* ---- memory --------------------------------------------------------------------------------
  */
 

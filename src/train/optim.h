@@ -61,6 +61,8 @@ typedef struct wn_optim {
     uint64_t t;    /* updates done */
 } wn_optim;
 
+/* Whether options are known and go together; wn_optim_init asks the same. */
+wn_err wn_optim_check(const wn_optim_opts *opts);
 /* Options that the kind does not have are refused by name. */
 wn_err wn_optim_init(wn_optim *o, const wn_optim_opts *opts, const wn_params *ps);
 void wn_optim_free(wn_optim *o);

@@ -390,13 +390,11 @@ static wn_err optim_opts(wn_optim_opts *w, const wn_train_run *r)
     return refuse(o->relative_step && o->lr != 0, "lr", "relative-step chooses the step itself");
 }
 
-static wn_err plan_updates(wn_train_run *r)
+/* Of r->steps updates. */
+static wn_err plan_rates(wn_train_run *r)
 {
     static const double usual[] = {1e-4, 5e-5, 3e-3};
     const wn_train_opts *o = r->o;
-    if (!(o->epochs >= 0) || o->epochs > 1e6)
-        return wn_fail(WN_EUSE, "epochs %g: expected 0 or more", o->epochs);
-    r->steps = o->steps ? o->steps : wn_order_updates(&r->order, o->epochs > 0 ? o->epochs : 1);
     r->lr = o->lr != 0 ? o->lr : o->relative_step ? 1 : usual[r->method];
     if (!(r->lr > 0) || !(o->clip_norm >= 0) || !(o->clip_value >= 0))
         return wn_fail(WN_EUSE, "lr, clip-norm, clip-value: expected numbers above or equal 0");
@@ -407,6 +405,40 @@ static wn_err plan_updates(wn_train_run *r)
                           .cut = o->slanted_cut,
                           .ratio = o->slanted_ratio};
     return wn_schedule_parse(&r->schedule, &s, r->steps);
+}
+
+static wn_err plan_updates(wn_train_run *r)
+{
+    const wn_train_opts *o = r->o;
+    if (!(o->epochs >= 0) || o->epochs > 1e6)
+        return wn_fail(WN_EUSE, "epochs %g: expected 0 or more", o->epochs);
+    r->steps = o->steps ? o->steps : wn_order_updates(&r->order, o->epochs > 0 ? o->epochs : 1);
+    return plan_rates(r);
+}
+
+static wn_err check_patterns(const char *option, const char *text)
+{
+    wn_pattern_list l;
+    if (!text)
+        return WN_OK;
+    WN_TRY(wn_patterns_open(&l, option, text, true));
+    wn_patterns_close(&l);
+    return WN_OK;
+}
+
+wn_err wn_train_check(const wn_train_opts *o)
+{
+    wn_train_run r = {.o = o, .steps = 1000};
+    wn_optim_opts w;
+    double dropout;
+    WN_TRY(parse_words(&r));
+    WN_TRY(parse_dropout(&r, &dropout));
+    WN_TRY(plan_rates(&r));
+    WN_TRY(optim_opts(&w, &r));
+    WN_TRY(wn_optim_check(&w));
+    WN_TRY(check_patterns("targets", o->targets));
+    WN_TRY(check_patterns("freeze", o->freeze));
+    return check_patterns("train", o->train);
 }
 
 wn_err wn_train_plan(wn_train_run *r)

@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "train/optim.h"
+#include "winnow.h"
 
 /* Defaults: tokens computed at once, or those of the longest row; rows an update. */
 enum { WN_TRAIN_TOKENS = 1024, WN_TRAIN_ROWS = 8 };
@@ -38,6 +39,10 @@ const char *wn_schedule_name(const wn_schedule *s);
  * transformers' get_*_schedule_with_warmup: t/warmup first, then 1, (steps-t)/(steps-warmup) or
  * half a cosine. */
 double wn_schedule_factor(const wn_schedule *s, uint64_t t);
+
+/* What can be said of a training's options before model and rows are there: names, numbers, and
+ * what goes together. */
+wn_err wn_train_check(const wn_train_opts *o);
 
 /* ---- checkpoints ---------------------------------------------------------------------------
  */

@@ -123,7 +123,7 @@ Test(golden_chats, system_prompts_are_refused)
     size_t i, refused = 0, none = 0;
     for (size_t k = 0; k < sizeof refusals / sizeof *refusals; k++) {
         wn_encode_rule rule = {.tmpl = refusals[k].name, .system = refusals[k].system};
-        cr_expect_eq(wn_encode_check(t, &rule), WN_EARG);
+        cr_expect_eq(wn_encode_check(t, &rule), WN_EUSE);
         cr_expect(strstr(wn_error_message(), refusals[k].says), "%s", wn_error_message());
     }
     json_array_foreach(all, i, one)

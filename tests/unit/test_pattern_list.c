@@ -48,6 +48,6 @@ Test(pattern_list, what_is_refused)
     static const char *const bad[] = {"", "a,", ",a", "a,,b", "re:(", "re:"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         wn_pattern_list l;
-        cr_expect_eq(wn_patterns_open(&l, "targets", bad[i], false), WN_EARG, "%s", bad[i]);
+        cr_expect_eq(wn_patterns_open(&l, "targets", bad[i], false), WN_EUSE, "%s", bad[i]);
     }
 }
