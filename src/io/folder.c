@@ -1,8 +1,12 @@
 #include "io/folder.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "base/str.h"
@@ -55,6 +59,54 @@ wn_err wn_folder_refuse(const char *out, const char *what, const char *const *ma
     wn_err e = n ? wn_fail(WN_EARG, "%s: expected %s or an empty folder, found other files: %s",
                            out, what, names[0])
                  : WN_OK;
+    wn_names_free(names, n);
+    return e;
+}
+
+wn_err wn_folder_lock_make(wn_folder_lock *l, const char *dir)
+{
+    for (;;) {
+        struct stat ours, there;
+        WN_TRY(wn_mkdirs(dir));
+        int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0 && errno == ENOENT)
+            continue; /* another process has just put its own in place */
+        if (fd < 0)
+            return wn_fail(WN_EIO, "%s: cannot open: %s", dir, strerror(errno));
+        if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+            close(fd);
+            return wn_fail(WN_EIO, "%s: another process is writing it", dir);
+        }
+        if (fstat(fd, &ours) == 0 && stat(dir, &there) == 0 && ours.st_ino == there.st_ino &&
+            ours.st_dev == there.st_dev) {
+            *l = (wn_folder_lock){true, fd};
+            return WN_OK;
+        }
+        close(fd);
+    }
+}
+
+void wn_folder_unlock(wn_folder_lock *l)
+{
+    if (l->held)
+        close(l->fd);
+    *l = (wn_folder_lock){0};
+}
+
+wn_err wn_folder_empty(const char *dir)
+{
+    char **names;
+    size_t n;
+    WN_TRY(wn_dir_list(&names, &n, dir));
+    wn_err e = WN_OK;
+    for (size_t i = 0; i < n && !e; i++) {
+        char *path;
+        e = wn_path_join(&path, dir, names[i]);
+        if (!e) {
+            e = wn_remove_tree(path);
+            wn_free(path);
+        }
+    }
     wn_names_free(names, n);
     return e;
 }

@@ -17,6 +17,17 @@ wn_err wn_folder_refuse(const char *out, const char *what, const char *const *ma
                         bool overwrite);
 extern const char *const wn_model_marks[]; /* of folders that train, merge and get write */
 
+/* The folder `dir`, made where it is not, as that of this process until wn_folder_unlock: a second
+ * one that is at the same work gets WN_EIO. The lock goes with the folder when it is renamed, and
+ * with the process. */
+typedef struct wn_folder_lock {
+    bool held;
+    int fd;
+} wn_folder_lock;
+wn_err wn_folder_lock_make(wn_folder_lock *l, const char *dir);
+void wn_folder_unlock(wn_folder_lock *l); /* of one that is not held: nothing */
+wn_err wn_folder_empty(const char *dir);  /* what is in it goes, the folder stays */
+
 /* Renames the finished folder `made` to `out`. What is there stands aside as OUT.partial.old until
  * then and comes back if that fails; what a killed run left of such a one goes. */
 wn_err wn_folder_put(const char *made, const char *out);

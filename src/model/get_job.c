@@ -33,6 +33,7 @@ struct get {
     char *repo, *revision; /* "ORG/NAME", as asked for */
     const char *commit;    /* what that is */
     char *partial;
+    wn_folder_lock lock; /* of it */
     json_t *list;
     struct entry *file;
     size_t n;
@@ -338,9 +339,7 @@ static wn_err start_folder(struct get *g)
     bool same = !e && wn_file_exists(mark) && wn_file_read(&text, &len, mark, 4096) == WN_OK &&
                 len == want.len && memcmp(text, want.p, len) == 0;
     if (!e && !same)
-        e = wn_remove_tree(g->partial);
-    if (!e && !same)
-        e = wn_mkdirs(g->partial);
+        e = wn_folder_empty(g->partial);
     if (!e && !same)
         e = wn_file_write(mark, want.p, want.len);
     struct statvfs fs;
@@ -415,6 +414,7 @@ static wn_err get(struct get *g)
     WN_TRY(wn_folder_beside(&g->partial, g->o->common.out, ".partial"));
     WN_TRY(wn_http_new(&g->http, getenv("HF_TOKEN")));
     WN_TRY(read_list(g));
+    WN_TRY(wn_folder_lock_make(&g->lock, g->partial));
     WN_TRY(start_folder(g));
     for (size_t i = 0; i < g->n; i++)
         WN_TRY(fetch(g, &g->file[i]));
@@ -438,6 +438,7 @@ wn_err wn_get_job(const wn_get_opts *o)
     wn_free(g.repo);
     wn_free(g.hub);
     wn_free(g.revision);
+    wn_folder_unlock(&g.lock);
     wn_free(g.partial);
     return e;
 }

@@ -31,10 +31,17 @@ static wn_err write_manifest(wn_model *m, const wn_merge_opts *o, const char *di
     return e;
 }
 
-static wn_err merge(wn_model *m, const wn_merge_opts *o, const char *partial)
+static wn_err check_out(const wn_merge_opts *o)
+{
+    return wn_folder_refuse(o->common.out, "a finished model", wn_model_marks, o->common.overwrite);
+}
+
+static wn_err merge(wn_folder_lock *lock, wn_model *m, const wn_merge_opts *o, const char *partial)
 {
     const wn_save_opts save = {.dtype = o->save_dtype, .shard_bytes = o->shard_bytes};
-    WN_TRY(wn_remove_tree(partial));
+    WN_TRY(wn_folder_lock_make(lock, partial));
+    WN_TRY(check_out(o)); /* another process may have finished it meanwhile */
+    WN_TRY(wn_folder_empty(partial));
     WN_TRY(wn_model_save(m, partial, &save));
     WN_TRY(write_manifest(m, o, partial));
     return wn_folder_put(partial, o->common.out);
@@ -46,17 +53,18 @@ wn_err wn_merge_job(const wn_merge_opts *o)
     char *partial = NULL;
     const wn_model_opts open = {
         .precision = WN_PRECISION_F32, .adapter = o->adapter, .unpacked = true};
-    WN_TRY(
-        wn_folder_refuse(o->common.out, "a finished model", wn_model_marks, o->common.overwrite));
+    wn_folder_lock lock = {0};
+    WN_TRY(check_out(o));
     wn_err e = wn_model_open(&m, o->model, &open);
     if (!e)
         e = wn_model_can_save(m);
     if (!e)
         e = wn_folder_beside(&partial, o->common.out, ".partial");
     if (!e)
-        e = merge(m, o, partial);
-    if (e && partial)
+        e = merge(&lock, m, o, partial);
+    if (e && lock.held)
         wn_remove_tree(partial);
+    wn_folder_unlock(&lock);
     wn_model_close(m);
     wn_free(partial);
     return e;

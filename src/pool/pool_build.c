@@ -15,6 +15,7 @@
 typedef struct build {
     const wn_pool_build_opts *o;
     char *partial;
+    wn_folder_lock lock; /* of partial */
     wn_ingest g;
     uint64_t near;
 } build;
@@ -143,8 +144,9 @@ static wn_err make(build *b)
     bool near;
     wn_duplicates d = WN_DUPLICATES_DROP;
     WN_TRY(check_dedup(&d, &near, b->o->dedup));
-    WN_TRY(wn_remove_tree(b->partial));
-    WN_TRY(wn_mkdirs(b->partial));
+    WN_TRY(wn_folder_lock_make(&b->lock, b->partial));
+    WN_TRY(check_out(b->o)); /* another process may have finished it meanwhile */
+    WN_TRY(wn_folder_empty(b->partial));
     wn_ingest_opts io = {.sources = b->o->sources,
                          .n_sources = b->o->n_sources,
                          .map = b->o->map,
@@ -189,7 +191,7 @@ wn_err wn_pool_build_job(const wn_pool_build_opts *o)
         e = make(&b);
     if (!e)
         e = wn_folder_put(b.partial, o->common.out);
-    if (e && b.partial) {
+    if (e && b.lock.held) {
         char text[WN_ERROR_TEXT_BYTES];
         strcpy(text, wn_error_text());
         wn_remove_tree(b.partial);
@@ -198,6 +200,7 @@ wn_err wn_pool_build_job(const wn_pool_build_opts *o)
     if (!e)
         e = say(&b);
     wn_ingest_close(&b.g);
+    wn_folder_unlock(&b.lock);
     wn_free(b.partial);
     return e;
 }

@@ -261,13 +261,14 @@ static wn_err refuse_foreign(const wn_store_writer *w)
 
 wn_err wn_writer_begin(wn_store_writer *w, const char *partial, bool overwrite)
 {
+    WN_TRY(wn_folder_lock_make(&w->lock, w->dir));
     bool finished = wn_is_store(w->dir), unfinished = wn_file_exists(partial);
     if (finished && unfinished) /* killed between the last two steps of finishing */
         WN_TRY(wn_writer_remove(w, "partial.json"));
     if (finished && !overwrite)
         return wn_fail(WN_EARG, "%s: a finished store is there already; --overwrite replaces it",
                        w->dir);
-    if (!finished && !unfinished && wn_is_dir(w->dir))
+    if (!finished && !unfinished)
         WN_TRY(refuse_foreign(w));
     if (!finished && unfinished) {
         json_t *old;
@@ -279,7 +280,6 @@ wn_err wn_writer_begin(wn_store_writer *w, const char *partial, bool overwrite)
         if (!overwrite)
             return err;
     }
-    WN_TRY(wn_mkdirs(w->dir));
     WN_TRY(clear(w));
     WN_TRY(wn_manifest_write(partial, w->manifest));
     return start(w);

@@ -276,6 +276,7 @@ void wn_store_writer_close(wn_store_writer *w)
     wn_append_close(&w->later);
     if (w->begun && w->rows == 0)
         wn_writer_withdraw(w);
+    wn_folder_unlock(&w->lock);
     wn_str_free(&w->rows_buffer);
     for (size_t t = 0; t < w->n_tasks; t++)
         wn_free(w->task[t]);

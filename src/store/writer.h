@@ -4,12 +4,14 @@
 #define WN_STORE_WRITER_H
 
 #include "io/file.h"
+#include "io/folder.h"
 #include "store/format.h"
 #include "store/store.h"
 
 struct wn_store_writer {
     char *dir;
-    json_t *manifest; /* what partial.json holds */
+    wn_folder_lock lock; /* of dir */
+    json_t *manifest;    /* what partial.json holds */
     wn_store_shape shape;
     uint64_t rows, unsynced_bytes;
     wn_append file[WN_STORE_FILES];

@@ -2,6 +2,7 @@
  * leaves a folder that the same command goes on from. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "base/ranks.h"
@@ -36,6 +37,12 @@ static wn_err begin(wn_train_run *r, bool *going)
 {
     const wn_common *c = &r->o->common;
     WN_TRY(wn_folder_refuse(c->out, "a finished model", wn_model_marks, c->overwrite));
+    WN_TRY(wn_folder_lock_make(&r->lock, r->partial));
+    wn_err late = wn_folder_refuse(c->out, "a finished model", wn_model_marks, c->overwrite);
+    if (late) { /* another process has finished it meanwhile */
+        rmdir(r->partial);
+        return late;
+    }
     if (wn_file_exists(r->checkpoint)) {
         wn_err e = go_on(r);
         *going = !e;
@@ -47,8 +54,7 @@ static wn_err begin(wn_train_run *r, bool *going)
             return wn_append_open(&r->log, r->log_path, r->at.log_bytes);
         }
     }
-    WN_TRY(wn_remove_tree(r->partial));
-    WN_TRY(wn_mkdirs(r->partial));
+    WN_TRY(wn_folder_empty(r->partial));
     return wn_append_open(&r->log, r->log_path, 0);
 }
 

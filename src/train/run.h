@@ -4,6 +4,7 @@
 
 #include "base/str.h"
 #include "io/file.h"
+#include "io/folder.h"
 #include "io/json.h"
 #include "model/model.h"
 #include "train/order.h"
@@ -32,6 +33,7 @@ typedef struct wn_train_run {
     uint32_t *count;
     bool shuffle, token_mean, t_few, recompute, keep_best, keep_last;
     char *partial, *checkpoint, *best, *log_path;
+    wn_folder_lock lock; /* of partial; rank 0 has it */
     wn_append log;
     wn_str line; /* of the log; kept, so that the loop allocates nothing */
     json_t *manifest;

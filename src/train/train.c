@@ -165,6 +165,7 @@ void wn_train_close(wn_train_run *r)
     wn_model_close(r->model);
     wn_free(r->nll);
     wn_free(r->count);
+    wn_folder_unlock(&r->lock);
     wn_free(r->partial);
     wn_free(r->checkpoint);
     wn_free(r->best);
