@@ -19,7 +19,7 @@ static void use(const wn_tokenizer *t, const char *text, size_t len)
     if (wn_tokenizer_encode(t, text, len, true, &id, &n))
         return;
     for (size_t i = 0; i < n; i++)
-        WN_ASSERT(id[i] >= 0);
+        WN_ASSERT(id[i] >= 0 && (size_t)id[i] < wn_tokenizer_vocab(t));
     if (!wn_tokenizer_decode(t, id, n, false, &back))
         wn_free(back);
     wn_ids_free(id);

@@ -324,6 +324,16 @@ const char *wn_tokenizer_sha(const wn_tokenizer *t)
 
 /* ---- opening --------------------------------------------------------------------------- */
 
+static wn_err check_added_around(const wn_tokenizer *t, const wn_ids *ids)
+{
+    for (size_t i = 0; i < ids->n; i++)
+        if (ids->id[i] < 0 || (size_t)ids->id[i] >= t->facts.vocab)
+            return wn_fail(WN_EFORMAT,
+                           "%s: id %d is put before or behind every text, expected ids below %zu",
+                           t->path, (int)ids->id[i], t->facts.vocab);
+    return WN_OK;
+}
+
 /* What every reader leaves to be worked out from what it has read. */
 static wn_err fill_facts(wn_tokenizer *t)
 {
@@ -336,6 +346,8 @@ static wn_err fill_facts(wn_tokenizer *t)
     f->vocab = t->vocab.n;
     if (t->added.n && (size_t)t->added.token[t->added.n - 1].id >= f->vocab)
         f->vocab = (size_t)t->added.token[t->added.n - 1].id + 1;
+    WN_TRY(check_added_around(t, &t->prefix));
+    WN_TRY(check_added_around(t, &t->suffix));
     f->kind = kinds[t->model.kind];
     f->chat_template = t->chat_template;
     for (size_t i = 0; i < t->n_norm; i++)

@@ -346,6 +346,14 @@ Test(tokenizer, refusals)
     refuse("{\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":"
            "{\"id\":\"X\"}},{\"Sequence\":{\"id\":\"A\"}}]}," WP "}",
            "'X'");
+    refuse(
+        "{\"post_processor\":{\"type\":\"BertProcessing\",\"sep\":[\"s\",0],\"cls\":[\"c\",77]}," WP
+        "}",
+        "id 77 is put before or behind every text");
+    refuse(
+        "{\"post_processor\":{\"type\":\"BertProcessing\",\"sep\":[\"s\",77],\"cls\":[\"c\",0]}," WP
+        "}",
+        "id 77 is put before or behind every text");
     refuse("{\"decoder\":{\"type\":\"CTC\"}," WP "}", "CTC");
     refuse("{\"model\":{\"type\":\"WordLevel\",\"vocab\":{}}}", "WordLevel");
     refuse("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[\"a b\"]}}", "merge 0");
