@@ -356,7 +356,7 @@ Test(encode, chat_format)
     cr_assert_eq(targets(&b, 1, NULL), WN_OK);
     cr_assert(same(b.prompt.id, b.prompt.n, ids_of(&b, "the old", NULL)));
     b.rule.tmpl = "no-such-format";
-    cr_assert_eq(targets(&b, 1, NULL), WN_EARG);
+    cr_assert_eq(targets(&b, 1, NULL), WN_EUSE);
     cr_assert_not_null(strstr(wn_error_text(), "chatml"), "%s", wn_error_text());
     b.rule.tmpl = "chat"; /* this tokenizer has no template of its own */
     cr_assert_eq(targets(&b, 1, NULL), WN_EARG);
