@@ -5,12 +5,36 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "base/mem.h"
 #include "io/tensor.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
+
+size_t LLVMFuzzerMutate(uint8_t *bytes, size_t size, size_t most) __attribute__((weak));
+
+/* For targets of JSON, as their LLVMFuzzerCustomMutator: every fourth time a number of the text
+ * becomes one that bounds are there for, else what libFuzzer does to any bytes. */
+static inline size_t fuzz_mutate_numbers(uint8_t *bytes, size_t size, size_t most, unsigned seed)
+{
+    static const char *const number[] = {"-1",    "0",          "1",          "2",
+                                         "5",     "0.5",        "63",         "1025",
+                                         "65536", "2147483647", "4294967296", "1e308"};
+    size_t count = sizeof number / sizeof *number, at = size ? seed / 64 % size : 0, to;
+    while (at < size && (bytes[at] < '0' || bytes[at] > '9'))
+        at++;
+    const char *put = number[seed / 4 % count];
+    size_t n = strlen(put);
+    for (to = at; to < size && bytes[to] >= '0' && bytes[to] <= '9';)
+        to++;
+    if (seed % 4 || at == size || size - (to - at) + n > most)
+        return LLVMFuzzerMutate(bytes, size, most);
+    memmove(bytes + at + n, bytes + to, size - to);
+    memcpy(bytes + at, put, n);
+    return size - (to - at) + n;
+}
 
 /* Reads the tensor's first and last block, which lie where the reader says, or the sanitizer
  * speaks. */

@@ -69,6 +69,11 @@ static bool prepare(char *folder)
     return true;
 }
 
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned seed)
+{
+    return fuzz_mutate_numbers(data, size, most, seed);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static char folder[] = "/tmp/wn_fuzz_XXXXXX";
