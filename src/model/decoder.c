@@ -527,7 +527,6 @@ wn_err wn_build_decoder(wn_model *m)
         WN_TRY(windows(m, type, r->window));
     if (r->peculiar)
         WN_TRY(r->peculiar(m));
-    WN_TRY(build_positions(m, r));
     find_prefix(m, r);
     WN_TRY(wn_config_size(&narrow, m, "word_embed_proj_dim", s->D, false));
     WN_TRY(wn_build_table(m, &m->token, r->embed, m->facts.vocab, narrow));
@@ -542,5 +541,6 @@ wn_err wn_build_decoder(wn_model *m)
                              &(wn_norm_form){(float)b.eps, false, true, 0}));
     for (b.layer = 0; b.layer < s->L; b.layer++)
         WN_TRY(build_layer(&b));
+    WN_TRY(build_positions(m, r)); /* large: only for a shape that the weights have */
     return build_rest(&b, tied);
 }
