@@ -69,8 +69,7 @@ typedef struct wn_scan_ahead {
  *     dot(r, q) scale[r] + plus[q] plus[r] + reach[q] reach[r] < floor[q]
  * where dot is the exact integer product of the codes: a NaN or infinity on the left lets the pair
  * pass. block [n] blocks of -127 .. 127; facts [n]; hit: room for n * 16 * Q + 1. Returns their
- * number;
- * the pairs are in no order that a caller may rely on. ahead: NULL: nothing. */
+ * number; the pairs are in no order that a caller may rely on. ahead: NULL: nothing. */
 size_t wn_scan(wn_scan_hit *hit, const int8_t *block, const wn_scan_facts *facts, size_t n,
                const wn_scan_queries *q, const wn_scan_ahead *ahead);
 /* Of n pairs that passed keeps, in their order, those for which not

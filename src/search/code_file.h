@@ -21,9 +21,8 @@
 
 #include "search/codes.h"
 
-enum {
-    WN_CODE_ROWS = 256
-}; /* what is filtered together is scored while the second cache holds it */
+/* What is filtered together is scored while the second cache holds it. */
+enum { WN_CODE_ROWS = 256 };
 
 typedef struct wn_code_file wn_code_file;
 

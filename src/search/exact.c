@@ -9,7 +9,8 @@
  * the finer codes let pass, and cost as much as they saved.)
  *
  * A guess is no proof, so a query whose k-th best turns out to be below it is searched again
- * without one. As better rows come in, thresholds rise; threads share them without waiting. */
+ * without one. As better rows come in, thresholds rise (tighten.c); threads share them without
+ * waiting. */
 #include "search/exact.h"
 
 #include <math.h>

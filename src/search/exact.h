@@ -92,6 +92,9 @@ static inline uint64_t wn_scan_row(const struct scan *s, uint64_t row)
 {
     return s->of->first + row;
 }
+/* Steps that go around n places and past each once, near n times the golden section: any run of
+ * them is spread evenly over all. */
+size_t wn_scan_stride(size_t n);
 /* Where the i-th piece of this stage lies. */
 static inline size_t wn_scan_place(const struct scan *s, size_t i)
 {
@@ -120,6 +123,9 @@ wn_err wn_sample_basis(wn_basis *b, const struct scan *s);
  * s->guess; -infinity where a sample cannot tell. */
 wn_err wn_guess(struct scan *s);
 
+/* A rank among what was seen of which a query's k best, of which `share` should be there, exceed
+ * once in many searches: four standard errors and some more above it. */
+double wn_guess_rank(double share, double variance);
 /* What the sample of a search of Q queries takes. */
 double wn_sample_bytes(size_t Q, size_t D);
 

@@ -119,11 +119,6 @@ static void take_blocks(struct sample *m)
     }
 }
 
-static size_t common(size_t a, size_t b)
-{
-    return b ? common(b, a % b) : a;
-}
-
 static wn_err take_sample(struct sample *m)
 {
     const struct scan *s = m->s;
@@ -134,9 +129,7 @@ static wn_err take_sample(struct sample *m)
     if (!s->file)
         WN_NEW(m->few,
                (size_t)wn_par_threads() * (WN_SCAN_ROWS * s->D + wn_encode_scratch(s->basis)));
-    size_t step = m->n * 5 / 8 | 1; /* near the golden section; a divisor of n only if n is small */
-    while (common(step, m->n) != 1)
-        step += 2;
+    size_t step = wn_scan_stride(m->n);
     for (size_t i = 0, at = 0; i < m->n; i++, at = (at + step) % m->n) {
         uint64_t row = spread(s, at, m->n);
         if (wn_bit(s->never, row))
@@ -218,10 +211,15 @@ static wn_err search_rows(struct sample *m, double *guess, wn_cand *cand, size_t
     return WN_OK;
 }
 
-/* A rank in a sample that the share of so many rows exceeds once in many searches. */
+double wn_guess_rank(double share, double variance)
+{
+    return share + 4 * sqrt(variance) + 4;
+}
+
+/* In a sample of few of all rows. */
 static size_t rank_of(double share)
 {
-    return (size_t)(share + 4 * sqrt(share) + 4);
+    return (size_t)wn_guess_rank(share, share);
 }
 
 /* Part of the sample first, so that of the rest little is looked at. */

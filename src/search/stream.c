@@ -50,7 +50,7 @@ static void ahead(const struct scan *s, uint64_t first, uint64_t n)
 {
     if (s->file)
         wn_code_file_ahead(s->file, wn_scan_row(s, first) / WN_CODE_ROWS, n / WN_CODE_ROWS);
-    else if (!s->file && store_of(s))
+    else if (store_of(s))
         wn_store_ahead(s->of->store, wn_scan_row(s, first), n);
 }
 
@@ -100,8 +100,7 @@ static size_t common(size_t a, size_t b)
     return b ? common(b, a % b) : a;
 }
 
-/* What goes around n places and past each once, near n times the golden section. */
-static size_t stride_of(size_t n)
+size_t wn_scan_stride(size_t n)
 {
     size_t stride = n * 5 / 8 | 1;
     while (common(stride, n) != 1)
@@ -126,7 +125,7 @@ static wn_err scan_pieces(struct scan *s)
 static wn_err scan_window(struct scan *s, uint64_t n)
 {
     s->pieces = (size_t)((n + WN_CODE_ROWS - 1) / WN_CODE_ROWS);
-    s->stride = wn_scan_spread(s) ? stride_of(s->pieces) : 1;
+    s->stride = wn_scan_spread(s) ? wn_scan_stride(s->pieces) : 1;
     s->turn = 0;
     if (store_of(s) && !s->file)
         WN_TRY(wn_store_verify(s->of->store, wn_scan_row(s, s->from), n));

@@ -44,7 +44,7 @@ static void tighten_one(void *ctx, size_t q, int thread)
     double rank = (double)s->k, share = g->seen * rank;
     if (g->count && (double)top->n > share) {
         double spread = spread_of(g, top, g->count + (size_t)thread * g->pieces);
-        rank = fmin(rank, ceil(share + 4 * sqrt(spread * share * (1 - g->seen)) + 4));
+        rank = fmin(rank, ceil(wn_guess_rank(share, spread * share * (1 - g->seen))));
     }
     if ((double)top->n <= rank)
         return;
