@@ -103,15 +103,9 @@ static wn_err prepare(struct job *j)
 static wn_err begin(const struct job *j, wn_store_writer **writer, uint64_t *done)
 {
     const wn_common *c = &j->o->common;
-    size_t dim = j->rule.vector.dim;
     wn_store_layout layout = {j->o->store_dtype, j->o->shard_bytes};
-    if (!c->overwrite)
-        WN_TRY(wn_store_grow(c->out, j->pool, j->manifest, dim, &layout));
-    WN_TRY(wn_store_writer_open(writer, c->out, j->manifest, dim, &layout, c->overwrite, done));
-    if (*done)
-        wn_message("%s: goes on behind row %llu of %llu", c->out, (unsigned long long)*done,
-                   (unsigned long long)wn_pool_rows(j->pool));
-    return WN_OK;
+    return wn_store_writer_of_pool(writer, c->out, j->pool, j->manifest, j->rule.vector.dim,
+                                   &layout, c->overwrite, done);
 }
 
 static wn_err finish(const struct job *j, wn_store_writer *w, const wn_encode_counts *counts)

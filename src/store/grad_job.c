@@ -214,13 +214,8 @@ static wn_err begin(struct job *j, uint64_t *done)
     const wn_common *c = &j->o->common;
     size_t dim = j->projection.d ? j->projection.d : (size_t)j->chosen.p;
     wn_store_layout layout = {j->o->store_dtype, j->o->shard_bytes};
-    if (!c->overwrite)
-        WN_TRY(wn_store_grow(c->out, j->pool, j->manifest, dim, &layout));
-    WN_TRY(wn_store_writer_open(&j->writer, c->out, j->manifest, dim, &layout, c->overwrite, done));
-    if (*done)
-        wn_message("%s: goes on behind row %llu of %llu", c->out, (unsigned long long)*done,
-                   (unsigned long long)j->feed.rows);
-    return WN_OK;
+    return wn_store_writer_of_pool(&j->writer, c->out, j->pool, j->manifest, dim, &layout,
+                                   c->overwrite, done);
 }
 
 static wn_err finish(struct job *j)

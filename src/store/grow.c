@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/report.h"
 #include "io/file.h"
 #include "io/manifest.h"
 #include "store/store.h"
@@ -84,4 +85,17 @@ wn_err wn_store_grow(const char *path, const wn_pool *pool, const json_t *manife
         err = reopen(path, now);
     json_decref(now);
     return err;
+}
+
+wn_err wn_store_writer_of_pool(wn_store_writer **out, const char *path, const wn_pool *pool,
+                               const json_t *manifest, size_t dim, const wn_store_layout *layout,
+                               bool overwrite, uint64_t *rows_done)
+{
+    if (!overwrite)
+        WN_TRY(wn_store_grow(path, pool, manifest, dim, layout));
+    WN_TRY(wn_store_writer_open(out, path, manifest, dim, layout, overwrite, rows_done));
+    if (*rows_done)
+        wn_message("%s: goes on behind row %" PRIu64 " of %" PRIu64, path, *rows_done,
+                   wn_pool_rows(pool));
+    return WN_OK;
 }

@@ -113,6 +113,11 @@ wn_err wn_store_manifest_make(json_t **out, const json_t *manifest, size_t dim,
  * and text; a difference is refused, naming field or row. In every other case nothing is done. */
 wn_err wn_store_grow(const char *path, const wn_pool *pool, const json_t *manifest, size_t dim,
                      const wn_store_layout *layout);
+/* Both, for the vectors of a pool's rows; a store that is to be overwritten is not grown. Says
+ * where it goes on. */
+wn_err wn_store_writer_of_pool(wn_store_writer **out, const char *path, const wn_pool *pool,
+                               const json_t *manifest, size_t dim, const wn_store_layout *layout,
+                               bool overwrite, uint64_t *rows_done);
 /* Refuses a vector that the type cannot hold by id and place. */
 wn_err wn_store_writer_add(wn_store_writer *w, const wn_store_row *row);
 wn_err wn_store_writer_sync(wn_store_writer *w); /* makes all rows so far last */
