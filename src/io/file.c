@@ -207,13 +207,8 @@ wn_err wn_mkdirs_above(const char *path)
     return err;
 }
 
-wn_err wn_remove_tree(const char *path)
+wn_err wn_dir_empty(const char *path)
 {
-    struct stat st;
-    if (lstat(path, &st) != 0)
-        return errno == ENOENT || errno == ENOTDIR ? WN_OK : fail_io(path, "look at");
-    if (!S_ISDIR(st.st_mode))
-        return unlink(path) == 0 || errno == ENOENT ? WN_OK : fail_io(path, "remove");
     char **names;
     size_t n;
     WN_TRY(wn_dir_list(&names, &n, path));
@@ -226,9 +221,18 @@ wn_err wn_remove_tree(const char *path)
         wn_free(child);
     }
     wn_names_free(names, n);
-    if (err == WN_OK && rmdir(path) != 0 && errno != ENOENT)
-        err = fail_io(path, "remove");
     return err;
+}
+
+wn_err wn_remove_tree(const char *path)
+{
+    struct stat st;
+    if (lstat(path, &st) != 0)
+        return errno == ENOENT || errno == ENOTDIR ? WN_OK : fail_io(path, "look at");
+    if (!S_ISDIR(st.st_mode))
+        return unlink(path) == 0 || errno == ENOENT ? WN_OK : fail_io(path, "remove");
+    WN_TRY(wn_dir_empty(path));
+    return rmdir(path) == 0 || errno == ENOENT ? WN_OK : fail_io(path, "remove");
 }
 
 wn_err wn_path_join(char **out, const char *dir, const char *name)

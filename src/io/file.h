@@ -33,6 +33,7 @@ bool wn_is_dir(const char *path);
 wn_err wn_mkdirs(const char *path);       /* with parents; fine if it is there */
 wn_err wn_mkdirs_above(const char *path); /* the folders that a file of that path needs */
 wn_err wn_remove_tree(const char *path);  /* file or folder; fine if it is not there */
+wn_err wn_dir_empty(const char *path);    /* what is in it goes, the folder stays */
 wn_err wn_path_join(char **out, const char *dir, const char *name); /* wn_free(*out) */
 const char *wn_path_base(const char *path); /* the part after the last slash */
 /* Sorted names (bytewise) of a folder without "." and "..". wn_names_free. */

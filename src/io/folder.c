@@ -93,24 +93,6 @@ void wn_folder_unlock(wn_folder_lock *l)
     *l = (wn_folder_lock){0};
 }
 
-wn_err wn_folder_empty(const char *dir)
-{
-    char **names;
-    size_t n;
-    WN_TRY(wn_dir_list(&names, &n, dir));
-    wn_err e = WN_OK;
-    for (size_t i = 0; i < n && !e; i++) {
-        char *path;
-        e = wn_path_join(&path, dir, names[i]);
-        if (!e) {
-            e = wn_remove_tree(path);
-            wn_free(path);
-        }
-    }
-    wn_names_free(names, n);
-    return e;
-}
-
 /* Behind a failure `old` comes back; a good end removes it. */
 static wn_err settle(wn_err e, const char *old, const char *out, bool replace)
 {

@@ -26,7 +26,6 @@ typedef struct wn_folder_lock {
 } wn_folder_lock;
 wn_err wn_folder_lock_make(wn_folder_lock *l, const char *dir);
 void wn_folder_unlock(wn_folder_lock *l); /* of one that is not held: nothing */
-wn_err wn_folder_empty(const char *dir);  /* what is in it goes, the folder stays */
 
 /* Renames the finished folder `made` to `out`. What is there stands aside as OUT.partial.old until
  * then and comes back if that fails; what a killed run left of such a one goes. */

@@ -339,7 +339,7 @@ static wn_err start_folder(struct get *g)
     bool same = !e && wn_file_exists(mark) && wn_file_read(&text, &len, mark, 4096) == WN_OK &&
                 len == want.len && memcmp(text, want.p, len) == 0;
     if (!e && !same)
-        e = wn_folder_empty(g->partial);
+        e = wn_dir_empty(g->partial);
     if (!e && !same)
         e = wn_file_write(mark, want.p, want.len);
     struct statvfs fs;

@@ -41,7 +41,7 @@ static wn_err merge(wn_folder_lock *lock, wn_model *m, const wn_merge_opts *o, c
     const wn_save_opts save = {.dtype = o->save_dtype, .shard_bytes = o->shard_bytes};
     WN_TRY(wn_folder_lock_make(lock, partial));
     WN_TRY(check_out(o)); /* another process may have finished it meanwhile */
-    WN_TRY(wn_folder_empty(partial));
+    WN_TRY(wn_dir_empty(partial));
     WN_TRY(wn_model_save(m, partial, &save));
     WN_TRY(write_manifest(m, o, partial));
     return wn_folder_put(partial, o->common.out);

@@ -146,7 +146,7 @@ static wn_err make(build *b)
     WN_TRY(check_dedup(&d, &near, b->o->dedup));
     WN_TRY(wn_folder_lock_make(&b->lock, b->partial));
     WN_TRY(check_out(b->o)); /* another process may have finished it meanwhile */
-    WN_TRY(wn_folder_empty(b->partial));
+    WN_TRY(wn_dir_empty(b->partial));
     wn_ingest_opts io = {.sources = b->o->sources,
                          .n_sources = b->o->n_sources,
                          .map = b->o->map,

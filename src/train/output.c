@@ -54,7 +54,7 @@ static wn_err begin(wn_train_run *r, bool *going)
             return wn_append_open(&r->log, r->log_path, r->at.log_bytes);
         }
     }
-    WN_TRY(wn_folder_empty(r->partial));
+    WN_TRY(wn_dir_empty(r->partial));
     return wn_append_open(&r->log, r->log_path, 0);
 }
 
